@@ -1,0 +1,120 @@
+"""The composition root: from settings to a ``Registry`` that is ready for use.
+
+The first use of a home creates it: directories, database, tables. Creating and upgrading happen under a lock file, so
+any number of processes may be the first at once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+from urllib.parse import unquote
+
+from artifactstore.catalog.catalog import Catalog
+from artifactstore.catalog.sqlite import SqliteDatabase
+from artifactstore.catalog.upgrade import is_at_head, upgrade
+from artifactstore.config import Settings, local_user
+from artifactstore.domain.instant import system_clock
+from artifactstore.errors import ConfigurationError, StorageDeniedError, StorageFullError
+from artifactstore.registry.registry import DEFAULT_BACKEND, Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from artifactstore.storage.port import ObjectStore
+
+BUILT_IN_BACKENDS = {
+    "file": "artifactstore.storage.local:LocalStore.from_url",
+    "memory": "artifactstore.storage.memory:MemoryStore.from_url",
+}
+"""The entry points of this distribution's own backends: reading installed metadata costs more than an ingest."""
+BUILT_IN_PLUGINS = {"guide-board": "artifactstore.pilots.guide_board:PLUGIN"}
+"""The same for plug-ins."""
+
+_SQLITE = "sqlite://"
+
+
+def open_registry(settings: Settings | None = None, *, actor: str | None = None) -> Registry:
+    """A registry on the database and storage that the settings name; created or upgraded if need be."""
+    settings = settings or Settings.from_environment()
+    database = open_database(settings.database_url)
+    return Registry(
+        catalog=Catalog(database, system_clock),
+        backends={DEFAULT_BACKEND: open_store(settings.storage_url)},
+        actor=actor or f"local:{local_user()}",
+        retention=settings.retention_policy(),
+        pack_threshold_bytes=settings.pack_threshold_bytes,
+        max_files=settings.max_files,
+    )
+
+
+def open_store(url: str) -> ObjectStore:
+    """A backend by its URL. Raises ``ConfigurationError`` for a scheme that nobody provides."""
+    scheme = url.partition("://")[0]
+    return cast("ObjectStore", _load("artifactstore.backends", scheme, BUILT_IN_BACKENDS)(url))  # type: ignore[operator]
+
+
+def open_database(url: str) -> SqliteDatabase:
+    """A database at head. Raises ``ConfigurationError`` or ``DatabaseVersionError``."""
+    if not url.startswith(_SQLITE):
+        raise ConfigurationError(
+            f"no database driver for {url.partition(':')[0]!r}",
+            hint="Write it as sqlite:////absolute/path.db.",
+        )
+    name = unquote(url.removeprefix(_SQLITE).removeprefix("/"))
+    if not name or name == ":memory:":
+        database = SqliteDatabase(None)
+        upgrade(database, now=system_clock())
+        return database
+    path = Path(name)
+    _make_private_directory(path.parent)
+    database = SqliteDatabase(path)
+    if not is_at_head(database):
+        with _exclusively(path.with_name(f"{path.name}.lock")):
+            if not is_at_head(database):
+                upgrade(database, now=system_clock())
+    return database
+
+
+def _load(group: str, name: str, built_in: dict[str, str]) -> object:
+    """An entry point's object: one of our own, or a third party's."""
+    if name in built_in:
+        module, _, attributes = built_in[name].partition(":")
+        found: object = import_module(module)
+        for attribute in attributes.split("."):
+            found = getattr(found, attribute)
+        return found
+    from importlib.metadata import entry_points
+
+    for entry_point in entry_points(group=group, name=name):
+        return entry_point.load()
+    raise ConfigurationError(f"nothing installed provides {name!r} in {group}", hint=f"Known: {', '.join(built_in)}.")
+
+
+def _make_private_directory(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        kind = StorageFullError if error.errno in {28, 122} else StorageDeniedError
+        raise kind(
+            f"{folder} cannot be created: {error.strerror}",
+            hint="Choose another place with ARTIFACTSTORE_HOME, or mend its permissions.",
+        ) from error
+
+
+@contextmanager
+def _exclusively(lock_file: Path) -> Iterator[None]:
+    """Hold a lock that ends with the process, however it ends."""
+    try:
+        descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StorageDeniedError(f"{lock_file} cannot be opened: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

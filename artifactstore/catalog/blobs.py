@@ -1,0 +1,85 @@
+"""Blobs by the thousand: which are known, which are present.
+
+A blob is looked up by the first eight bytes of its address, as a signed integer; the whole address is compared on a
+hit. Eight bytes can be made to collide with some effort, so blobs that share them are told apart by an ordinal.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from artifactstore.catalog.database import Connection, Row
+    from artifactstore.domain.digest import BlobMeasure
+
+BATCH = 1_000
+"""Values in one IN list."""
+
+
+def address_prefix(address: bytes) -> int:
+    """The first eight bytes, big-endian, as a signed 64-bit integer."""
+    return int.from_bytes(address[:8], "big", signed=True)
+
+
+def resolve(
+    connection: Connection, addresses: Sequence[bytes], measures: Mapping[bytes, BlobMeasure]
+) -> dict[bytes, int]:
+    """The row id of every blob; those not known yet are added from ``measures``. ``KeyError`` for one in neither."""
+    wanted = set(addresses)
+    ids: dict[bytes, int] = {}
+    ordinals: dict[int, int] = {}
+    for prefix, ordinal, blake3, row_id in _by_prefix(
+        connection,
+        "SELECT address_prefix, address_ordinal, blake3, id FROM blob WHERE address_prefix IN ({})",
+        addresses,
+    ):
+        ordinals[prefix] = max(ordinals.get(prefix, 0), ordinal + 1)
+        if blake3 in wanted:
+            ids[blake3] = row_id
+    _add(connection, [measures[address] for address in wanted - ids.keys()], ids, ordinals)
+    return ids
+
+
+def presence(connection: Connection, addresses: Sequence[bytes]) -> dict[bytes, bool]:
+    """For each blob that is known: whether it can be read, from a live location in an object that is not condemned."""
+    rows = _by_prefix(
+        connection,
+        "SELECT blake3, EXISTS (SELECT 1 FROM blob_location"
+        "  JOIN stored_object ON stored_object.id = blob_location.object_id"
+        "  WHERE blob_location.blob_id = blob.id"
+        "  AND blob_location.status = 'live' AND stored_object.status <> 'condemned')"
+        " FROM blob WHERE address_prefix IN ({})",
+        addresses,
+    )
+    wanted = set(addresses)
+    return {blake3: bool(is_present) for blake3, is_present in rows if blake3 in wanted}
+
+
+def _add(
+    connection: Connection, measures: Sequence[BlobMeasure], ids: dict[bytes, int], ordinals: dict[int, int]
+) -> None:
+    """Insert rows sorted by prefix, so that the index is written page by page."""
+    ordered = sorted((address_prefix(measure.blake3), measure) for measure in measures)
+    rows = []
+    for row_id, (prefix, measure) in enumerate(ordered, start=connection.reserve_ids("blob", len(ordered))):
+        ordinal = ordinals.get(prefix, 0)
+        ordinals[prefix] = ordinal + 1
+        ids[measure.blake3] = row_id
+        rows.append((row_id, prefix, ordinal, *measure[:4], measure.chunks or None))
+    connection.executemany(
+        "INSERT INTO blob (id, address_prefix, address_ordinal, blake3, sha256, size_bytes, crc32, chunks)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        rows,
+    )
+
+
+def _by_prefix(connection: Connection, sql: str, addresses: Sequence[bytes]) -> Iterator[Row]:
+    return _in_batches(connection, sql, sorted({address_prefix(address) for address in addresses}))
+
+
+def _in_batches(connection: Connection, sql: str, values: Sequence[int]) -> Iterator[Row]:
+    for at in range(0, len(values), BATCH):
+        batch = values[at : at + BATCH]
+        yield from connection.execute(sql.format(",".join("?" * len(batch))), batch)

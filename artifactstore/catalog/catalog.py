@@ -1,0 +1,111 @@
+"""Transactions: the one way to change what exists.
+
+``tx.record(*events)`` updates the tables and, just before the commit, appends to the log under the append lock. Both
+are in one transaction, so the tables never say more or less than the log.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from artifactstore.catalog import event_log
+from artifactstore.catalog.projections import project
+from artifactstore.catalog.queries import Queries
+from artifactstore.domain.events import TAKES_AWAY
+from artifactstore.errors import ConcurrentUpdateError
+from artifactstore.failpoints import failpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from artifactstore.catalog.database import Connection, Database
+    from artifactstore.domain.events import Event
+    from artifactstore.domain.instant import Instant
+
+
+class Transaction(Queries):
+    """One intention: read, record events, committed once by whoever opened it."""
+
+    def __init__(self, connection: Connection, actor: str) -> None:
+        super().__init__(connection)
+        self._actor = actor
+        self._events: list[Event] = []
+        self._relied_since: int | None = None
+
+    def record(self, *events: Event) -> None:
+        """Let these events have happened: the tables follow now, the log at the commit."""
+        for event in events:
+            project(self.connection, event, self._actor)
+            failpoint(f"catalog.after-{event.type}")
+        self._events += events
+
+    def rely_on_presence_since(self, seq: int) -> None:
+        """Commit only if nothing stored was damaged or condemned after event ``seq``; else ``ConcurrentUpdateError``.
+
+        Every change of presence is an event and events are appended under one lock, so looking at the log's tail under
+        that lock re-checks every object this transaction relies on, however many there are.
+        """
+        self._relied_since = seq
+
+    # leases: operational, so not events
+
+    def open_lease(self, lease_id: str, purpose: str, now: Instant) -> None:
+        """Claim."""
+        self.connection.execute(
+            "INSERT INTO lease (lease_id, purpose, owner, opened_at, heartbeat_at) VALUES (?, ?, ?, ?, ?)",
+            (lease_id, purpose, self._actor, now, now),
+        )
+
+    def renew_lease(self, lease_id: str, now: Instant) -> None:
+        """Still alive."""
+        self.connection.execute("UPDATE lease SET heartbeat_at = ? WHERE lease_id = ?", (now, lease_id))
+
+    def end_lease(self, lease_id: str) -> None:
+        """Done; harmless if it has ended."""
+        self.connection.execute("DELETE FROM lease WHERE lease_id = ?", (lease_id,))
+
+    def finish(self, at: Instant) -> None:
+        """Append the recorded events. Called once, just before the commit."""
+        if not self._events:
+            return
+        self.connection.lock_append()
+        self._check_reliance()
+        event_log.append(self.connection, self._events, actor=self._actor, at=at)
+
+    def _check_reliance(self) -> None:
+        if self._relied_since is None:
+            return
+        marks = ", ".join("?" * len(TAKES_AWAY))
+        taken_away = self.connection.execute(
+            f"SELECT seq FROM event WHERE type IN ({marks}) AND seq > ? LIMIT 1",
+            (*TAKES_AWAY, self._relied_since),
+        )
+        if list(taken_away):
+            raise ConcurrentUpdateError("something this package relies on was taken away while it was stored")
+
+
+class Catalog:
+    """Opens transactions and snapshots on a database that is at head."""
+
+    def __init__(self, database: Database, clock: Callable[[], Instant]) -> None:
+        self._database = database
+        self._clock = clock
+
+    @contextmanager
+    def transaction(self, actor: str) -> Iterator[Transaction]:
+        """A write transaction; ``actor`` is stamped on its events. Commits on leaving, rolls back on any error."""
+        with self._database.write() as connection:
+            transaction = Transaction(connection, actor)
+            yield transaction
+            transaction.finish(self._clock())
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Queries]:
+        """One consistent view."""
+        with self._database.read() as connection:
+            yield Queries(connection)
+
+    def close(self) -> None:
+        """Release every connection."""
+        self._database.close()

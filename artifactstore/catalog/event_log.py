@@ -1,0 +1,142 @@
+"""The event log: append, read, check.
+
+Each event is a header, a payload and a chain value::
+
+    header   = canonical CBOR {seq, at, type, subject, actor, payload_digest}
+    chain_0  = BLAKE3(LOG_TAG   || log id)
+    chain_n  = BLAKE3(CHAIN_TAG || chain_{n-1} || header)
+
+so that changing, removing or reordering any event breaks every chain value after it. ``seq`` counts from 1 without a
+gap, in commit order; ``at`` (microseconds UTC) never runs backwards. docs/reference/events.md fixes these bytes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from blake3 import blake3
+
+from artifactstore.domain.canonical import decode, encode
+from artifactstore.errors import EventLogCorruptError, ManifestInvalidError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from artifactstore.catalog.database import Connection
+    from artifactstore.domain.events import Event
+    from artifactstore.domain.instant import Instant
+
+LOG_TAG = b"artifactstore event log v1\x00"
+CHAIN_TAG = b"artifactstore event v1\x00"
+
+
+class EventRecord(NamedTuple):
+    """An event as the log holds it."""
+
+    seq: int
+    at: int
+    type: str
+    subject: str
+    actor: str
+    header: bytes
+    chain: bytes
+    payload: bytes
+
+
+_COLUMNS = "seq, at, type, subject, actor, header, chain, payload"
+
+
+def create(connection: Connection, log_id: bytes, created_at: Instant) -> None:
+    """Give a new database its log. Harmless where there is one."""
+    if not list(connection.execute("SELECT 1 FROM event_log")):
+        connection.execute("INSERT INTO event_log (log_id, created_at) VALUES (?, ?)", (log_id, created_at))
+
+
+def log_id(connection: Connection) -> bytes:
+    """The log's random identity."""
+    ((found,),) = connection.execute("SELECT log_id FROM event_log")
+    return bytes(found)
+
+
+def append(connection: Connection, events: Sequence[Event], *, actor: str, at: Instant) -> None:
+    """Append events. The caller holds the append lock."""
+    seq, latest_at, chain = _tip(connection)
+    at_least = max(at, latest_at)
+    rows = []
+    for event in events:
+        seq += 1
+        payload = event.payload()
+        header = encode_header(seq, at_least, event.type, event.subject, actor, payload=payload)
+        chain = next_chain(chain, header)
+        rows.append(EventRecord(seq, at_least, event.type, event.subject, actor, header, chain, payload))
+    connection.executemany(f"INSERT INTO event ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def latest_seq(connection: Connection) -> int:
+    """The sequence number of the newest event, 0 for an empty log."""
+    return next((row[0] for row in connection.execute("SELECT seq FROM event ORDER BY seq DESC LIMIT 1")), 0)
+
+
+def read(
+    connection: Connection, *, after: int = 0, limit: int | None = None, subject: str | None = None
+) -> Iterator[EventRecord]:
+    """Events with a higher sequence number than ``after``, in order; all of them, or those of one subject."""
+    condition, parameters = ("seq > ?", (after,)) if subject is None else ("subject = ? AND seq > ?", (subject, after))
+    bound = "" if limit is None else f" LIMIT {int(limit)}"
+    rows = connection.execute(f"SELECT {_COLUMNS} FROM event WHERE {condition} ORDER BY seq{bound}", parameters)
+    return map(EventRecord._make, rows)
+
+
+def checked(connection: Connection) -> Iterator[EventRecord]:
+    """Every event in order, each checked before it is given. Raises ``EventLogCorruptError`` at the first bad one."""
+    chain, previous_at = first_chain(log_id(connection)), 0
+    for expected_seq, record in enumerate(read(connection), start=1):
+        _check(record, expected_seq, previous_at, chain)
+        chain, previous_at = record.chain, record.at
+        yield record
+
+
+def encode_header(seq: int, at: int, type_name: str, subject: str, actor: str, *, payload: bytes) -> bytes:
+    """The chained bytes of an event."""
+    digest = blake3(payload).digest()
+    fields = {
+        "seq": seq,
+        "at": at,
+        "type": type_name,
+        "subject": subject,
+        "actor": actor,
+        "payload_digest": digest,
+    }
+    return encode(fields)
+
+
+def first_chain(identity: bytes) -> bytes:
+    """``chain_0`` of a log."""
+    return blake3(LOG_TAG + identity).digest()
+
+
+def next_chain(previous: bytes, header: bytes) -> bytes:
+    """``chain_n`` from ``chain_{n-1}``."""
+    return blake3(CHAIN_TAG + previous + header).digest()
+
+
+def _tip(connection: Connection) -> tuple[int, int, bytes]:
+    for seq, at, chain in connection.execute("SELECT seq, at, chain FROM event ORDER BY seq DESC LIMIT 1"):
+        return seq, at, bytes(chain)
+    return 0, 0, first_chain(log_id(connection))
+
+
+def _check(record: EventRecord, expected_seq: int, previous_at: int, previous_chain: bytes) -> None:
+    where = f"event {expected_seq}"
+    if record.seq != expected_seq:
+        raise EventLogCorruptError(f"{where} is missing; the next one is {record.seq}")
+    if record.chain != next_chain(previous_chain, record.header):
+        raise EventLogCorruptError(f"{where}: the chain does not hold here")
+    try:
+        decode(record.header)
+    except ManifestInvalidError as error:
+        raise EventLogCorruptError(f"{where}: the header is not canonical CBOR") from error
+    if record.header != encode_header(*record[:5], payload=record.payload):
+        raise EventLogCorruptError(f"{where}: the payload or a column is not what the header says")
+    if record.at < previous_at:
+        raise EventLogCorruptError(f"{where}: its time is before that of the event before it")

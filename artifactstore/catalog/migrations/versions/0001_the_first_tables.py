@@ -1,0 +1,212 @@
+"""The first tables. There is no way back from here: before this revision there was no store."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Create everything."""
+    op.create_table(
+        "blob",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("address_prefix", sa.BigInteger(), nullable=False),
+        sa.Column("address_ordinal", sa.SmallInteger(), nullable=False),
+        sa.Column("blake3", sa.LargeBinary(), nullable=False),
+        sa.Column("sha256", sa.LargeBinary(), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("crc32", sa.BigInteger(), nullable=False),
+        sa.Column("chunks", sa.LargeBinary(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("blob_address", "blob", ["address_prefix", "address_ordinal"], unique=True)
+    op.create_index(
+        "blob_large",
+        "blob",
+        ["size_bytes"],
+        unique=False,
+        sqlite_where=sa.text("size_bytes >= 1048576"),
+        postgresql_where=sa.text("size_bytes >= 1048576"),
+    )
+    op.create_table(
+        "event",
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("header", sa.LargeBinary(), nullable=False),
+        sa.Column("chain", sa.LargeBinary(), nullable=False),
+        sa.Column("payload", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("seq"),
+    )
+    op.create_index("event_by_subject", "event", ["subject", "seq"], unique=False)
+    op.create_index("event_by_type", "event", ["type", "seq"], unique=False)
+    op.create_table(
+        "event_log",
+        sa.Column("log_id", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("log_id"),
+    )
+    op.create_table(
+        "lease",
+        sa.Column("lease_id", sa.Text(), nullable=False),
+        sa.Column("purpose", sa.Text(), nullable=False),
+        sa.Column("owner", sa.Text(), nullable=False),
+        sa.Column("opened_at", sa.BigInteger(), nullable=False),
+        sa.Column("heartbeat_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("lease_id"),
+    )
+    op.create_table(
+        "metadata_schema",
+        sa.Column("slug", sa.Text(), nullable=False),
+        sa.Column("json_schema", sa.Text(), nullable=False),
+        sa.Column("registered_at", sa.BigInteger(), nullable=False),
+        sa.Column("registered_by", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("slug"),
+    )
+    op.create_table(
+        "stored_object",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("backend", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("blake3", sa.LargeBinary(), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("stored_object_key", "stored_object", ["blake3", "kind", "backend"], unique=True)
+    op.create_index(
+        "stored_object_lost",
+        "stored_object",
+        ["id"],
+        unique=False,
+        sqlite_where=sa.text("status <> 'live'"),
+        postgresql_where=sa.text("status <> 'live'"),
+    )
+    op.create_table(
+        "blob_location",
+        sa.Column("blob_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("object_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("start", sa.BigInteger(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["blob_id"],
+            ["blob.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["object_id"],
+            ["stored_object.id"],
+        ),
+        sa.PrimaryKeyConstraint("blob_id", "object_id"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("blob_location_by_object", "blob_location", ["object_id", "start"], unique=False)
+    op.create_index(
+        "blob_location_lost",
+        "blob_location",
+        ["object_id"],
+        unique=False,
+        sqlite_where=sa.text("status <> 'live'"),
+        postgresql_where=sa.text("status <> 'live'"),
+    )
+    op.create_table(
+        "package",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("package_id", sa.Text(), nullable=False),
+        sa.Column("producer", sa.Text(), nullable=False),
+        sa.Column("external_id", sa.Text(), nullable=True),
+        sa.Column("subject", sa.Text(), nullable=True),
+        sa.Column("schema_slug", sa.Text(), nullable=True),
+        sa.Column("metadata_json", sa.Text(), nullable=True),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("supersedes", sa.Text(), nullable=True),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("opened_at", sa.BigInteger(), nullable=False),
+        sa.Column("opened_by", sa.Text(), nullable=False),
+        sa.Column("finalized_at", sa.BigInteger(), nullable=True),
+        sa.Column("manifest_digest", sa.LargeBinary(), nullable=True),
+        sa.Column("file_count", sa.BigInteger(), nullable=False),
+        sa.Column("total_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("stored_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("retention_class", sa.Text(), nullable=True),
+        sa.Column("duration_days", sa.BigInteger(), nullable=True),
+        sa.Column("expires_at", sa.BigInteger(), nullable=True),
+        sa.Column("expired_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["schema_slug"],
+            ["metadata_schema.slug"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("package_id"),
+    )
+    op.create_index("package_by_producer", "package", ["producer", "id"], unique=False)
+    op.create_index("package_by_subject", "package", ["subject", "id"], unique=False)
+    op.create_index(
+        "package_content",
+        "package",
+        ["producer", "manifest_digest", "revision"],
+        unique=True,
+        sqlite_where=sa.text("external_id IS NULL AND status <> 'open'"),
+        postgresql_where=sa.text("external_id IS NULL AND status <> 'open'"),
+    )
+    op.create_index(
+        "package_due",
+        "package",
+        ["expires_at"],
+        unique=False,
+        sqlite_where=sa.text("status = 'finalized' AND expires_at IS NOT NULL"),
+        postgresql_where=sa.text("status = 'finalized' AND expires_at IS NOT NULL"),
+    )
+    op.create_index(
+        "package_revision",
+        "package",
+        ["producer", "external_id", "revision"],
+        unique=True,
+        sqlite_where=sa.text("external_id IS NOT NULL AND status <> 'open'"),
+        postgresql_where=sa.text("external_id IS NOT NULL AND status <> 'open'"),
+    )
+    op.create_table(
+        "hold",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("hold_id", sa.Text(), nullable=False),
+        sa.Column("package", sa.BigInteger(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("placed_at", sa.BigInteger(), nullable=False),
+        sa.Column("placed_by", sa.Text(), nullable=False),
+        sa.Column("released_at", sa.BigInteger(), nullable=True),
+        sa.Column("released_by", sa.Text(), nullable=True),
+        sa.Column("release_reason", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["package"],
+            ["package.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("hold_id"),
+    )
+    op.create_index(op.f("ix_hold_package"), "hold", ["package"], unique=False)
+    op.create_table(
+        "package_file",
+        sa.Column("package", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("file_index", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("path", sa.Text(), nullable=False),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("media_type", sa.Text(), nullable=False),
+        sa.Column("blob_id", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["blob_id"],
+            ["blob.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["package"],
+            ["package.id"],
+        ),
+        sa.PrimaryKeyConstraint("package", "file_index"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("package_file_by_blob", "package_file", ["blob_id"], unique=False)
+    op.create_index("package_file_path", "package_file", ["package", "path"], unique=True)

@@ -1,0 +1,214 @@
+"""How the tables follow from the log: one function for each type of event, used live and by replay.
+
+A projection reads and writes only projected tables, and only from the event and its actor: no clock, no storage.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from artifactstore.catalog import blobs
+from artifactstore.domain import events
+from artifactstore.domain.digest import BlobMeasure
+from artifactstore.domain.package import PackageStatus, check_transition
+from artifactstore.errors import EventLogCorruptError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from artifactstore.catalog.database import Connection
+    from artifactstore.domain.canonical import JsonValue
+
+E = TypeVar("E", bound=events.Event)
+
+_PROJECTIONS: dict[type[events.Event], Callable[[Connection, Any, str], None]] = {}
+
+
+def project(connection: Connection, event: events.Event, actor: str) -> None:
+    """Bring the tables to where this event has happened."""
+    _PROJECTIONS[type(event)](connection, event, actor)
+
+
+def canonical_json(value: JsonValue) -> str:
+    """JSON as the tables hold it: sorted keys, no spaces."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def _projects(
+    kind: type[E],
+) -> Callable[[Callable[[Connection, E, str], None]], Callable[[Connection, E, str], None]]:
+    def register(function: Callable[[Connection, E, str], None]) -> Callable[[Connection, E, str], None]:
+        _PROJECTIONS[kind] = function
+        return function
+
+    return register
+
+
+@_projects(events.MetadataSchemaRegistered)
+def _metadata_schema_registered(connection: Connection, event: events.MetadataSchemaRegistered, actor: str) -> None:
+    connection.execute(
+        "INSERT INTO metadata_schema (slug, json_schema, registered_at, registered_by) VALUES (?, ?, ?, ?)",
+        (event.slug, canonical_json(event.json_schema), event.registered_at, actor),
+    )
+
+
+@_projects(events.PackageOpened)
+def _package_opened(connection: Connection, event: events.PackageOpened, actor: str) -> None:
+    metadata = None if event.metadata is None else canonical_json(event.metadata)
+    connection.execute(
+        "INSERT INTO package (package_id, producer, external_id, subject, schema_slug, metadata_json, revision,"
+        " supersedes, status, opened_at, opened_by, file_count, total_bytes, stored_bytes)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0)",
+        (
+            event.package_id, event.producer, event.external_id, event.subject_ref, event.schema, metadata,
+            event.revision, event.supersedes, PackageStatus.OPEN, event.opened_at, actor,
+        ),
+    )  # fmt: skip
+
+
+@_projects(events.FilesAdded)
+def _files_added(connection: Connection, event: events.FilesAdded, actor: str) -> None:  # noqa: ARG001
+    package, _ = _package(connection, event.package_id)
+    files = event.files
+    measures = {
+        files[offset].blake3: BlobMeasure(*files[offset].descriptor, crc32, chunks)
+        for offset, crc32, chunks in event.blobs
+    }
+    ids = blobs.resolve(connection, [file.blake3 for file in files], measures)
+    objects = [_live_object(connection, reference) for reference in event.objects]
+    placements = [(ids[files[offset].blake3], objects[index], start) for offset, index, start in event.placements]
+    _place(connection, placements)
+    connection.executemany(
+        "INSERT INTO package_file (package, file_index, path, role, media_type, blob_id) VALUES (?, ?, ?, ?, ?, ?)",
+        [
+            (package, index, path, role, media_type, ids[blake3])
+            for index, (path, role, media_type, _, blake3, _) in enumerate(files, start=event.first_index)
+        ],
+    )
+
+
+@_projects(events.RetentionApplied)
+def _retention_applied(connection: Connection, event: events.RetentionApplied, actor: str) -> None:  # noqa: ARG001
+    connection.execute(
+        "UPDATE package SET retention_class = ?, duration_days = ?, expires_at = ? WHERE package_id = ?",
+        (event.retention_class, event.duration_days, event.expires_at, event.package_id),
+    )
+
+
+@_projects(events.PackageFinalized)
+def _package_finalized(connection: Connection, event: events.PackageFinalized, actor: str) -> None:  # noqa: ARG001
+    _live_object(connection, event.manifest)
+    _move(connection, event.package_id, PackageStatus.FINALIZED)
+    connection.execute(
+        "UPDATE package SET manifest_digest = ?, file_count = ?, total_bytes = ?, stored_bytes = ?, finalized_at = ?"
+        " WHERE package_id = ?",
+        (
+            event.manifest.blake3, event.file_count, event.total_bytes, event.stored_bytes, event.finalized_at,
+            event.package_id,
+        ),
+    )  # fmt: skip
+
+
+@_projects(events.PackageExpired)
+def _package_expired(connection: Connection, event: events.PackageExpired, actor: str) -> None:  # noqa: ARG001
+    _move(connection, event.package_id, PackageStatus.EXPIRED)
+    connection.execute("UPDATE package SET expired_at = ? WHERE package_id = ?", (event.expired_at, event.package_id))
+
+
+@_projects(events.RetentionExtended)
+def _retention_extended(connection: Connection, event: events.RetentionExtended, actor: str) -> None:  # noqa: ARG001
+    connection.execute("UPDATE package SET expires_at = ? WHERE package_id = ?", (event.expires_at, event.package_id))
+
+
+@_projects(events.HoldPlaced)
+def _hold_placed(connection: Connection, event: events.HoldPlaced, actor: str) -> None:
+    package, _ = _package(connection, event.package_id)
+    connection.execute(
+        "INSERT INTO hold (hold_id, package, reason, placed_at, placed_by) VALUES (?, ?, ?, ?, ?)",
+        (event.hold_id, package, event.reason, event.placed_at, actor),
+    )
+
+
+@_projects(events.HoldReleased)
+def _hold_released(connection: Connection, event: events.HoldReleased, actor: str) -> None:
+    connection.execute(
+        "UPDATE hold SET released_at = ?, released_by = ?, release_reason = ? WHERE hold_id = ?",
+        (event.released_at, actor, event.reason, event.hold_id),
+    )
+
+
+@_projects(events.BlobDamaged)
+def _blob_damaged(connection: Connection, event: events.BlobDamaged, actor: str) -> None:  # noqa: ARG001
+    ids = blobs.resolve(connection, event.blobs, {})
+    row_id = _object_id(connection, event.object)
+    connection.executemany(
+        "UPDATE blob_location SET status = 'damaged' WHERE blob_id = ? AND object_id = ?",
+        [(blob_id, row_id) for blob_id in ids.values()],
+    )
+
+
+@_projects(events.BlobRestored)
+def _blob_restored(connection: Connection, event: events.BlobRestored, actor: str) -> None:  # noqa: ARG001
+    ids = blobs.resolve(connection, [blake3 for blake3, _ in event.blobs], {})
+    row_id = _live_object(connection, event.object)
+    _place(connection, [(ids[blake3], row_id, start) for blake3, start in event.blobs])
+
+
+@_projects(events.ObjectDamaged)
+def _object_damaged(connection: Connection, event: events.ObjectDamaged, actor: str) -> None:  # noqa: ARG001
+    _set_object_status(connection, event.object, "damaged")
+
+
+@_projects(events.ObjectRestored)
+def _object_restored(connection: Connection, event: events.ObjectRestored, actor: str) -> None:  # noqa: ARG001
+    _live_object(connection, event.object)
+
+
+@_projects(events.ObjectCondemned)
+def _object_condemned(connection: Connection, event: events.ObjectCondemned, actor: str) -> None:  # noqa: ARG001
+    _set_object_status(connection, event.object, "condemned")
+
+
+def _package(connection: Connection, package_id: str) -> tuple[int, PackageStatus]:
+    for row_id, status in connection.execute("SELECT id, status FROM package WHERE package_id = ?", (package_id,)):
+        return row_id, PackageStatus(status)
+    raise EventLogCorruptError(f"an event names package {package_id}, which was never opened")
+
+
+def _move(connection: Connection, package_id: str, target: PackageStatus) -> None:
+    _, current = _package(connection, package_id)
+    check_transition(package_id, current, target)
+    connection.execute("UPDATE package SET status = ? WHERE package_id = ?", (target, package_id))
+
+
+def _live_object(connection: Connection, reference: events.ObjectRef) -> int:
+    """The object's row, made if it is new, live in any case: its bytes have just been stored or seen."""
+    rows = connection.execute(
+        "INSERT INTO stored_object (backend, kind, blake3, size_bytes, status) VALUES (?, ?, ?, ?, 'live')"
+        " ON CONFLICT (blake3, kind, backend) DO UPDATE SET status = 'live' RETURNING id",
+        reference,
+    )
+    ((row_id,),) = list(rows)
+    return int(row_id)
+
+
+def _object_id(connection: Connection, reference: events.ObjectRef) -> int:
+    for (row_id,) in connection.execute(
+        "SELECT id FROM stored_object WHERE backend = ? AND kind = ? AND blake3 = ?", reference[:3]
+    ):
+        return int(row_id)
+    raise EventLogCorruptError(f"an event names the {reference.kind} {reference.blake3.hex()}, which was never stored")
+
+
+def _set_object_status(connection: Connection, reference: events.ObjectRef, status: str) -> None:
+    connection.execute("UPDATE stored_object SET status = ? WHERE id = ?", (status, _object_id(connection, reference)))
+
+
+def _place(connection: Connection, placements: list[tuple[int, int, int]]) -> None:
+    placements.sort()
+    connection.executemany(
+        "INSERT INTO blob_location (blob_id, object_id, start, status) VALUES (?, ?, ?, 'live')"
+        " ON CONFLICT (blob_id, object_id) DO UPDATE SET start = excluded.start, status = 'live'",
+        placements,
+    )

@@ -1,0 +1,231 @@
+"""What the catalog can be asked, over one connection. Every list is keyset and every lookup uses an index."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from artifactstore.catalog import blobs, event_log
+from artifactstore.catalog.records import (
+    FileRecord,
+    HoldRecord,
+    ObjectRecord,
+    PackageRecord,
+    PlacedBlob,
+    SchemaRecord,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from artifactstore.catalog.database import Connection, SqlValue
+
+_PACKAGE = (
+    "id, package_id, producer, external_id, subject, schema_slug, metadata_json, revision, supersedes, status,"
+    " opened_at, opened_by, finalized_at, manifest_digest, file_count, total_bytes, stored_bytes,"
+    " retention_class, duration_days, expires_at, expired_at"
+)
+_FILE = (
+    "SELECT package_file.file_index, package_file.path, package_file.role, package_file.media_type,"
+    " blob.size_bytes, blob.blake3, blob.sha256, blob.id"
+    " FROM package_file JOIN blob ON blob.id = package_file.blob_id"
+)
+_OBJECT = "SELECT id, backend, kind, blake3, size_bytes, status FROM stored_object"
+_FILTERS = {"producer": "producer", "external_id": "external_id", "subject": "subject", "status": "status"}
+LARGE_BLOB_BYTES = 1024 * 1024
+"""From this size on, blobs are indexed by size."""
+
+
+class Queries:
+    """Read access; ``Transaction`` adds writing."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    # packages and their files
+
+    def package(self, package_id: str) -> PackageRecord | None:
+        """A package by its public id."""
+        return self._one_package("package_id = ?", (package_id,))
+
+    def revisions(self, producer: str, external_id: str) -> list[PackageRecord]:
+        """Every package that is not open under this key, newest revision first."""
+        return self._packages(
+            "producer = ? AND external_id = ? AND external_id IS NOT NULL AND status <> 'open' ORDER BY revision DESC",
+            (producer, external_id),
+        )
+
+    def packages_of_content(self, producer: str, manifest_digest: bytes) -> list[PackageRecord]:
+        """Every package without an external id that is not open and has this manifest, newest revision first."""
+        return self._packages(
+            "producer = ? AND manifest_digest = ? AND external_id IS NULL AND status <> 'open' ORDER BY revision DESC",
+            (producer, manifest_digest),
+        )
+
+    def packages(self, *, after: int, limit: int, **filters: str | None) -> list[PackageRecord]:
+        """A page of packages in the order they were opened, after a row id; filters by equality."""
+        chosen = {_FILTERS[name]: value for name, value in filters.items() if value is not None}
+        conditions = " AND ".join(["id > ?", *(f"{column} = ?" for column in chosen)])
+        return self._packages(f"{conditions} ORDER BY id LIMIT ?", (after, *chosen.values(), limit))
+
+    def due(self, now: int, *, limit: int) -> list[PackageRecord]:
+        """Finalized packages whose retention has ended and that no hold protects, longest overdue first."""
+        return self._packages(
+            "status = 'finalized' AND expires_at IS NOT NULL AND expires_at <= ? AND NOT EXISTS"
+            " (SELECT 1 FROM hold WHERE hold.package = package.id AND hold.released_at IS NULL)"
+            " ORDER BY expires_at LIMIT ?",
+            (now, limit),
+        )
+
+    def files(self, package: int, *, after_index: int = -1, limit: int | None = None) -> Iterator[FileRecord]:
+        """A package's files in path order, streamed."""
+        bound = "" if limit is None else f" LIMIT {int(limit)}"
+        rows = self.connection.execute(
+            f"{_FILE} WHERE package_file.package = ? AND package_file.file_index > ?"
+            f" ORDER BY package_file.file_index{bound}",
+            (package, after_index),
+        )
+        return map(FileRecord._make, rows)
+
+    def file(self, package: int, path: str) -> FileRecord | None:
+        """One file by its path."""
+        rows = self.connection.execute(
+            f"{_FILE} WHERE package_file.package = ? AND package_file.path = ?", (package, path)
+        )
+        return next(map(FileRecord._make, rows), None)
+
+    def users_of_blob(self, blob_id: int, *, limit: int) -> list[tuple[str, str]]:
+        """(package id, path) of files that have this blob."""
+        rows = self.connection.execute(
+            "SELECT package.package_id, package_file.path FROM package_file"
+            " JOIN package ON package.id = package_file.package WHERE package_file.blob_id = ?"
+            " ORDER BY package_file.package, package_file.file_index LIMIT ?",
+            (blob_id, limit),
+        )
+        return [(package_id, path) for package_id, path in rows]
+
+    def packages_of_manifest(self, manifest_digest: bytes) -> list[str]:
+        """The packages that a manifest identifies: one, but for revisions and producers that repeat it."""
+        rows = self.connection.execute(
+            "SELECT package_id FROM package WHERE manifest_digest = ? ORDER BY id", (manifest_digest,)
+        )
+        return [package_id for (package_id,) in rows]
+
+    # holds and schemas
+
+    def holds(self, package: int) -> list[HoldRecord]:
+        """A package's holds, released ones included, oldest first."""
+        rows = self.connection.execute(
+            "SELECT hold_id, reason, placed_at, placed_by, released_at, released_by, release_reason"
+            " FROM hold WHERE package = ? ORDER BY id",
+            (package,),
+        )
+        return list(map(HoldRecord._make, rows))
+
+    def schema(self, slug: str) -> SchemaRecord | None:
+        """A registered schema."""
+        rows = self.connection.execute(
+            "SELECT slug, json_schema, registered_at, registered_by FROM metadata_schema WHERE slug = ?",
+            (slug,),
+        )
+        return next(map(SchemaRecord._make, rows), None)
+
+    def schemas(self) -> list[SchemaRecord]:
+        """Every registered schema, by slug."""
+        rows = self.connection.execute(
+            "SELECT slug, json_schema, registered_at, registered_by FROM metadata_schema ORDER BY slug"
+        )
+        return list(map(SchemaRecord._make, rows))
+
+    # blobs and objects
+
+    def blob_presence(self, addresses: Sequence[bytes]) -> dict[bytes, bool]:
+        """For each of these blobs that is known: whether it can be read from a live location."""
+        return blobs.presence(self.connection, addresses)
+
+    def may_have_blob_of_size(self, size_bytes: int) -> bool:
+        """Whether some large blob has exactly this size: then it is worth hashing a file before storing it."""
+        if size_bytes < LARGE_BLOB_BYTES:
+            return False
+        rows = self.connection.execute(
+            f"SELECT 1 FROM blob WHERE size_bytes >= {LARGE_BLOB_BYTES} AND size_bytes = ? LIMIT 1",
+            (size_bytes,),
+        )
+        return bool(list(rows))
+
+    def package_is_whole(self, package: PackageRecord) -> bool:
+        """Whether its manifest and every one of its blobs can be read from a live location."""
+        ((absent,),) = self.connection.execute(
+            "SELECT count(*) FROM package_file WHERE package = ? AND NOT EXISTS"
+            " (SELECT 1 FROM blob_location JOIN stored_object ON stored_object.id = blob_location.object_id"
+            "  WHERE blob_location.blob_id = package_file.blob_id"
+            "  AND blob_location.status = 'live' AND stored_object.status <> 'condemned')",
+            (package.row_id,),
+        )
+        manifests = self.objects_of_digest("manifest", package.manifest_digest or b"")
+        return absent == 0 and any(found.status == "live" for found in manifests)
+
+    def has_losses(self) -> bool:
+        """Whether anything stored is damaged or condemned: if not, every package is whole."""
+        rows = self.connection.execute(
+            "SELECT 1 WHERE EXISTS (SELECT 1 FROM blob_location WHERE status <> 'live')"
+            " OR EXISTS (SELECT 1 FROM stored_object WHERE status <> 'live')"
+        )
+        return bool(list(rows))
+
+    def locations(self, blob_id: int) -> list[tuple[ObjectRecord, int]]:
+        """(object, start) of a blob's live locations, in objects that are not condemned."""
+        rows = self.connection.execute(
+            "SELECT stored_object.id, stored_object.backend, stored_object.kind, stored_object.blake3,"
+            " stored_object.size_bytes, stored_object.status, blob_location.start"
+            " FROM blob_location JOIN stored_object ON stored_object.id = blob_location.object_id"
+            " WHERE blob_location.blob_id = ? AND blob_location.status = 'live'"
+            " AND stored_object.status <> 'condemned'",
+            (blob_id,),
+        )
+        return [(ObjectRecord._make(row[:6]), row[6]) for row in rows]
+
+    def objects_of_digest(self, kind: str, digest: bytes) -> list[ObjectRecord]:
+        """The objects of one key, one for each backend that has it."""
+        rows = self.connection.execute(f"{_OBJECT} WHERE blake3 = ? AND kind = ? ORDER BY backend", (digest, kind))
+        return list(map(ObjectRecord._make, rows))
+
+    def objects(self, *, after: int, limit: int) -> list[ObjectRecord]:
+        """A page of all objects, after a row id."""
+        rows = self.connection.execute(f"{_OBJECT} WHERE id > ? ORDER BY id LIMIT ?", (after, limit))
+        return list(map(ObjectRecord._make, rows))
+
+    def object_has_losses(self, row_id: int) -> bool:
+        """Whether an object, or a blob in it, is damaged."""
+        rows = self.connection.execute(
+            "SELECT 1 FROM stored_object WHERE id = ? AND (status = 'damaged' OR EXISTS"
+            " (SELECT 1 FROM blob_location WHERE object_id = stored_object.id AND status = 'damaged'))",
+            (row_id,),
+        )
+        return bool(list(rows))
+
+    def blobs_in_object(self, row_id: int) -> Iterator[PlacedBlob]:
+        """What lies in an object, by position."""
+        rows = self.connection.execute(
+            "SELECT blob_location.start, blob.size_bytes, blob.blake3, blob.sha256, blob_location.status"
+            " FROM blob_location JOIN blob ON blob.id = blob_location.blob_id"
+            " WHERE blob_location.object_id = ? ORDER BY blob_location.start",
+            (row_id,),
+        )
+        return map(PlacedBlob._make, rows)
+
+    # the event log
+
+    def latest_seq(self) -> int:
+        """The newest event's sequence number."""
+        return event_log.latest_seq(self.connection)
+
+    def events(self, *, after: int, limit: int, subject: str | None = None) -> list[event_log.EventRecord]:
+        """A page of events."""
+        return list(event_log.read(self.connection, after=after, limit=limit, subject=subject))
+
+    def _one_package(self, condition: str, parameters: Sequence[SqlValue]) -> PackageRecord | None:
+        return next(iter(self._packages(condition, parameters)), None)
+
+    def _packages(self, condition: str, parameters: Sequence[SqlValue]) -> list[PackageRecord]:
+        rows = self.connection.execute(f"SELECT {_PACKAGE} FROM package WHERE {condition}", parameters)
+        return list(map(PackageRecord._make, rows))

@@ -1,0 +1,150 @@
+"""SQLite, by the driver of the standard library.
+
+WAL with ``synchronous=FULL``, so an acknowledged commit survives a power cut; writers begin with ``BEGIN IMMEDIATE``,
+because a read transaction that turns into a write fails at once whatever the time-out; foreign keys on. An in-memory
+database is one connection behind a lock.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from artifactstore.errors import (
+    ArtifactStoreError,
+    CatalogCorruptError,
+    CatalogFullError,
+    CatalogUnavailableError,
+    ConcurrentUpdateError,
+    StorageError,
+)
+from artifactstore.failpoints import failpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from artifactstore.catalog.database import Connection, Row, SqlValue
+
+BUSY_TIMEOUT_S = 30
+_CACHE_KIB = 32 * 1024
+_CHECKPOINT_PAGES = 4_000
+_ERRORS: dict[int, type[ArtifactStoreError]] = {
+    sqlite3.SQLITE_BUSY: CatalogUnavailableError,
+    sqlite3.SQLITE_LOCKED: CatalogUnavailableError,
+    sqlite3.SQLITE_FULL: CatalogFullError,
+    sqlite3.SQLITE_CORRUPT: CatalogCorruptError,
+    sqlite3.SQLITE_NOTADB: CatalogCorruptError,
+    sqlite3.SQLITE_CONSTRAINT: ConcurrentUpdateError,
+}
+
+
+class SqliteDatabase:
+    """A database file, or one in memory where ``path`` is None."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._idle: list[sqlite3.Connection] = []
+        self._turn = threading.RLock()
+        """Guards the list of idle connections; for a database in memory, the one connection itself."""
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """``BEGIN IMMEDIATE`` … ``COMMIT``, or ``ROLLBACK`` on any error."""
+        with self._connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield SqliteConnection(connection)
+                failpoint("catalog.before-commit")
+                connection.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):  # some errors have rolled back already
+                    connection.execute("ROLLBACK")
+                raise
+            failpoint("catalog.after-commit")
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """``BEGIN`` … ``ROLLBACK``: a snapshot."""
+        with self._connection() as connection:
+            connection.execute("BEGIN")
+            try:
+                yield SqliteConnection(connection)
+            finally:
+                connection.execute("ROLLBACK")
+
+    @contextmanager
+    def driver_connection(self) -> Iterator[sqlite3.Connection]:
+        """A bare connection, for migrations."""
+        with self._connection() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close every idle connection; the last one folds the WAL into the file."""
+        with self._turn:
+            while self._idle:
+                self._idle.pop().close()
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        if self._path is None:
+            with self._turn, _catalog_errors():
+                if not self._idle:
+                    self._idle.append(self._connect())
+                yield self._idle[0]
+            return
+        with _catalog_errors():
+            with self._turn:
+                connection = self._idle.pop() if self._idle else self._connect()
+            try:
+                yield connection
+            finally:
+                with self._turn:
+                    self._idle.append(connection)
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path or ":memory:", timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        return connection
+
+
+class SqliteConnection:
+    """The driver's connection as the catalog's ``Connection``."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def execute(self, sql: str, parameters: Sequence[SqlValue] = ()) -> Iterator[Row]:
+        """See ``Connection``."""
+        return self._connection.execute(sql, parameters)
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[SqlValue]]) -> None:
+        """See ``Connection``."""
+        self._connection.executemany(sql, rows)
+
+    def reserve_ids(self, table: str, count: int) -> int:  # noqa: ARG002 - one writer at a time: all are free
+        """See ``Connection``."""
+        ((highest,),) = self._connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}")
+        return int(highest) + 1
+
+    def lock_append(self) -> None:
+        """``BEGIN IMMEDIATE`` holds the only write lock there is."""
+
+
+@contextmanager
+def _catalog_errors() -> Iterator[None]:
+    """The driver's errors as ours."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code; the rest says which system call
+        kind = _ERRORS.get(code, StorageError)
+        raise kind(f"the database failed: {error}") from error

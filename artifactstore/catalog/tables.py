@@ -1,0 +1,235 @@
+"""The tables, as SQLModel classes: the one definition of the schema, from which migrations are made.
+
+*Projected* tables follow from the event log: only ``projections`` writes them, and replay must reproduce them (compared
+by natural keys; the surrogate integers ``id`` may differ). *Operational* tables are never authoritative for content.
+The log itself is neither: it is the record.
+
+The program reads and writes through SQL text (``queries``, ``projections``, ``event_log``): see docs/adr/0004.
+Instants are integer microseconds UTC, digests 32 raw bytes, JSON is canonical text.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, SmallInteger, Text, text
+from sqlmodel import Field, SQLModel
+
+_ID = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER PRIMARY KEY is SQLite's own row number
+
+
+def _id() -> Column[int]:
+    return Column(_ID, primary_key=True, autoincrement=True)
+
+
+def _reference(target: str) -> Column[int]:
+    return Column(BigInteger, ForeignKey(target), nullable=False)
+
+
+def _key(target: str) -> Column[int]:
+    return Column(BigInteger, ForeignKey(target), primary_key=True, autoincrement=False)
+
+
+def _required(kind: type[Text | BigInteger | LargeBinary | SmallInteger]) -> Column[object]:
+    return Column(kind, nullable=False)
+
+
+# --- projected -------------------------------------------------------------------------------------------------------
+
+
+class MetadataSchema(SQLModel, table=True):
+    """A registered JSON Schema; immutable."""
+
+    __tablename__ = "metadata_schema"
+
+    slug: str = Field(sa_column=Column(Text, primary_key=True))
+    json_schema: str = Field(sa_column=_required(Text))
+    registered_at: int = Field(sa_column=_required(BigInteger))
+    registered_by: str = Field(sa_column=_required(Text))
+
+
+class Package(SQLModel, table=True):
+    """One package, from open to tombstone."""
+
+    __tablename__ = "package"
+    __table_args__ = (
+        Index(
+            "package_revision", "producer", "external_id", "revision", unique=True,
+            sqlite_where=text("external_id IS NOT NULL AND status <> 'open'"),
+            postgresql_where=text("external_id IS NOT NULL AND status <> 'open'"),
+        ),
+        Index(
+            "package_content", "producer", "manifest_digest", "revision", unique=True,
+            sqlite_where=text("external_id IS NULL AND status <> 'open'"),
+            postgresql_where=text("external_id IS NULL AND status <> 'open'"),
+        ),
+        Index("package_by_producer", "producer", "id"),
+        Index("package_by_subject", "subject", "id"),
+        Index(
+            "package_due", "expires_at",
+            sqlite_where=text("status = 'finalized' AND expires_at IS NOT NULL"),
+            postgresql_where=text("status = 'finalized' AND expires_at IS NOT NULL"),
+        ),
+    )  # fmt: skip
+
+    id: int | None = Field(default=None, sa_column=_id())
+    package_id: str = Field(sa_column=Column(Text, nullable=False, unique=True))
+    producer: str = Field(sa_column=_required(Text))
+    external_id: str | None = Field(default=None, sa_column=Column(Text))
+    subject: str | None = Field(default=None, sa_column=Column(Text))
+    schema_slug: str | None = Field(default=None, sa_column=Column(Text, ForeignKey("metadata_schema.slug")))
+    metadata_json: str | None = Field(default=None, sa_column=Column(Text))
+    revision: int = Field(sa_column=_required(BigInteger))
+    supersedes: str | None = Field(default=None, sa_column=Column(Text))
+    status: str = Field(sa_column=_required(Text))
+    opened_at: int = Field(sa_column=_required(BigInteger))
+    opened_by: str = Field(sa_column=_required(Text))
+    finalized_at: int | None = Field(default=None, sa_column=Column(BigInteger))
+    manifest_digest: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
+    file_count: int = Field(sa_column=_required(BigInteger))
+    total_bytes: int = Field(sa_column=_required(BigInteger))
+    stored_bytes: int = Field(sa_column=_required(BigInteger))
+    retention_class: str | None = Field(default=None, sa_column=Column(Text))
+    duration_days: int | None = Field(default=None, sa_column=Column(BigInteger))
+    expires_at: int | None = Field(default=None, sa_column=Column(BigInteger))
+    expired_at: int | None = Field(default=None, sa_column=Column(BigInteger))
+
+
+class Blob(SQLModel, table=True):
+    """One blob.
+
+    Found by the first eight bytes of its address as an integer, which keeps the index a third the size;
+    ``address_ordinal`` tells blobs apart that share those eight bytes.
+    """
+
+    __tablename__ = "blob"
+    __table_args__ = (
+        Index("blob_address", "address_prefix", "address_ordinal", unique=True),
+        Index(
+            "blob_large", "size_bytes",
+            sqlite_where=text("size_bytes >= 1048576"), postgresql_where=text("size_bytes >= 1048576"),
+        ),
+    )  # fmt: skip
+
+    id: int | None = Field(default=None, sa_column=_id())
+    address_prefix: int = Field(sa_column=_required(BigInteger))
+    address_ordinal: int = Field(sa_column=_required(SmallInteger))
+    blake3: bytes = Field(sa_column=_required(LargeBinary))
+    sha256: bytes = Field(sa_column=_required(LargeBinary))
+    size_bytes: int = Field(sa_column=_required(BigInteger))
+    crc32: int = Field(sa_column=_required(BigInteger))
+    chunks: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
+
+
+class StoredObject(SQLModel, table=True):
+    """An object in a backend: a large blob, a pack or a manifest. Status live, damaged or condemned."""
+
+    __tablename__ = "stored_object"
+    __table_args__ = (
+        Index("stored_object_key", "blake3", "kind", "backend", unique=True),
+        Index(
+            "stored_object_lost", "id",
+            sqlite_where=text("status <> 'live'"), postgresql_where=text("status <> 'live'"),
+        ),
+    )  # fmt: skip
+
+    id: int | None = Field(default=None, sa_column=_id())
+    backend: str = Field(sa_column=_required(Text))
+    kind: str = Field(sa_column=_required(Text))
+    blake3: bytes = Field(sa_column=_required(LargeBinary))
+    size_bytes: int = Field(sa_column=_required(BigInteger))
+    status: str = Field(sa_column=_required(Text))
+
+
+class BlobLocation(SQLModel, table=True):
+    """Where a blob's bytes are: within which object, from which byte. Status live or damaged."""
+
+    __tablename__ = "blob_location"
+    __table_args__ = (
+        Index("blob_location_by_object", "object_id", "start"),
+        Index(
+            "blob_location_lost", "object_id",
+            sqlite_where=text("status <> 'live'"), postgresql_where=text("status <> 'live'"),
+        ),
+        {"sqlite_with_rowid": False},
+    )  # fmt: skip
+
+    blob_id: int = Field(sa_column=_key("blob.id"))
+    object_id: int = Field(sa_column=_key("stored_object.id"))
+    start: int = Field(sa_column=_required(BigInteger))
+    status: str = Field(sa_column=_required(Text))
+
+
+class PackageFile(SQLModel, table=True):
+    """One file of a package; ``file_index`` counts in path order and is the second half of its public id."""
+
+    __tablename__ = "package_file"
+    __table_args__ = (
+        Index("package_file_path", "package", "path", unique=True),
+        Index("package_file_by_blob", "blob_id"),
+        {"sqlite_with_rowid": False},
+    )
+
+    package: int = Field(sa_column=_key("package.id"))
+    file_index: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    path: str = Field(sa_column=_required(Text))
+    role: str = Field(sa_column=_required(Text))
+    media_type: str = Field(sa_column=_required(Text))
+    blob_id: int = Field(sa_column=_reference("blob.id"))
+
+
+class Hold(SQLModel, table=True):
+    """A hold on a package; in force until it is released."""
+
+    __tablename__ = "hold"
+
+    id: int | None = Field(default=None, sa_column=_id())
+    hold_id: str = Field(sa_column=Column(Text, nullable=False, unique=True))
+    package: int = Field(sa_column=Column(BigInteger, ForeignKey("package.id"), nullable=False, index=True))
+    reason: str = Field(sa_column=_required(Text))
+    placed_at: int = Field(sa_column=_required(BigInteger))
+    placed_by: str = Field(sa_column=_required(Text))
+    released_at: int | None = Field(default=None, sa_column=Column(BigInteger))
+    released_by: str | None = Field(default=None, sa_column=Column(Text))
+    release_reason: str | None = Field(default=None, sa_column=Column(Text))
+
+
+# --- the record ------------------------------------------------------------------------------------------------------
+
+
+class EventLog(SQLModel, table=True):
+    """The log's random identity, from which its chain starts. One row."""
+
+    __tablename__ = "event_log"
+
+    log_id: bytes = Field(sa_column=Column(LargeBinary, primary_key=True))
+    created_at: int = Field(sa_column=_required(BigInteger))
+
+
+class EventRow(SQLModel, table=True):
+    """One event. ``header`` is the chained record; type, subject, actor and at repeat it for queries."""
+
+    __tablename__ = "event"
+    __table_args__ = (Index("event_by_subject", "subject", "seq"), Index("event_by_type", "type", "seq"))
+
+    seq: int = Field(sa_column=Column(_ID, primary_key=True, autoincrement=False))
+    at: int = Field(sa_column=_required(BigInteger))
+    type: str = Field(sa_column=_required(Text))
+    subject: str = Field(sa_column=_required(Text))
+    actor: str = Field(sa_column=_required(Text))
+    header: bytes = Field(sa_column=_required(LargeBinary))
+    chain: bytes = Field(sa_column=_required(LargeBinary))
+    payload: bytes = Field(sa_column=_required(LargeBinary))
+
+
+# --- operational -----------------------------------------------------------------------------------------------------
+
+
+class Lease(SQLModel, table=True):
+    """A live ingest's or duty's claim. One without a recent heartbeat belongs to a process that is gone."""
+
+    __tablename__ = "lease"
+
+    lease_id: str = Field(sa_column=Column(Text, primary_key=True))
+    purpose: str = Field(sa_column=_required(Text))
+    owner: str = Field(sa_column=_required(Text))
+    opened_at: int = Field(sa_column=_required(BigInteger))
+    heartbeat_at: int = Field(sa_column=_required(BigInteger))

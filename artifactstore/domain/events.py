@@ -1,0 +1,304 @@
+"""What can happen: every change of content as a frozen value, and how it is written into the log.
+
+An event's payload is canonical CBOR and carries all that replay needs, locations included, so replay never reads
+storage. docs/reference/events.md describes each type; a type's meaning never changes, a new meaning is a new version.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+
+from artifactstore.domain.canonical import decode, encode
+from artifactstore.domain.manifest import FileEntry, encode_files, file_from_document
+from artifactstore.errors import EventLogCorruptError
+
+if TYPE_CHECKING:
+    from artifactstore.domain.canonical import JsonValue
+
+MAX_FILES_PER_EVENT = 10_000
+
+
+class ObjectRef(NamedTuple):
+    """An object as an event names it: where, what kind, which bytes."""
+
+    backend: str
+    kind: str
+    blake3: bytes
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """The base. Fields are the payload's members; one that is None is left out."""
+
+    type: ClassVar[str]
+
+    @property
+    def subject(self) -> str:
+        """What it happened to: a package id, a schema slug, an object's digest."""
+        raise NotImplementedError
+
+    def payload(self) -> bytes:
+        """The canonical bytes."""
+        return encode(self._members())
+
+    @classmethod
+    def from_payload(cls, payload: bytes) -> Self:
+        """The inverse of ``payload``. Raises ``EventLogCorruptError`` for members this type does not have."""
+        try:
+            return cls(**{key: _frozen(value) for key, value in decode(payload).items()})
+        except TypeError as error:
+            raise EventLogCorruptError(f"the payload is not one of {cls.type}: {error}") from error
+
+    def _members(self) -> dict[str, Any]:
+        fields = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
+        return {name: value for name, value in fields if value is not None}
+
+
+def _frozen(value: object) -> object:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetadataSchemaRegistered(Event):
+    """A JSON Schema was registered under a slug, for good."""
+
+    type = "v1.metadata_schema.registered"
+    slug: str
+    json_schema: dict[str, JsonValue]
+    registered_at: int
+
+    @property
+    def subject(self) -> str:
+        """The slug."""
+        return self.slug
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PackageEvent(Event):
+    package_id: str
+
+    @property
+    def subject(self) -> str:
+        """The package id."""
+        return self.package_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageOpened(_PackageEvent):
+    """A package was begun: everything about it but its files."""
+
+    type = "v1.package.opened"
+    producer: str
+    revision: int
+    opened_at: int
+    external_id: str | None = None
+    subject_ref: str | None = None
+    schema: str | None = None
+    metadata: dict[str, JsonValue] | None = None
+    supersedes: str | None = None
+
+    @classmethod
+    def from_payload(cls, payload: bytes) -> Self:
+        """As in the base, but metadata stays JSON: its lists are lists."""
+        return cls(**decode(payload))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilesAdded(_PackageEvent):
+    """Up to 10,000 files in path order, and what became known of their blobs.
+
+    ``blobs``: (offset within ``files``, CRC-32, chunk digests) of each blob the catalog did not know.
+    ``placements``: (offset within ``files``, index into ``objects``, start) of each location that is new.
+    ``objects``: the objects those locations are in.
+    """
+
+    type = "v1.package.files_added"
+    first_index: int
+    files: tuple[FileEntry, ...]
+    objects: tuple[ObjectRef, ...]
+    blobs: tuple[tuple[int, int, bytes], ...]
+    placements: tuple[tuple[int, int, int], ...]
+
+    def payload(self) -> bytes:
+        """The base's encoding, with the file entries written as the manifest writes them."""
+        members = {
+            "blobs": encode(self.blobs),
+            "files": encode_files(self.files),
+            "objects": encode([list(reference) for reference in self.objects]),
+            "package_id": encode(self.package_id),
+            "placements": encode(self.placements),
+            "first_index": encode(self.first_index),
+        }
+        return b"".join((b"\xa6", *(part for key, value in members.items() for part in (encode(key), value))))
+
+    @classmethod
+    def from_payload(cls, payload: bytes) -> Self:
+        """The inverse of ``payload``."""
+        members = decode(payload)
+        return cls(
+            package_id=members["package_id"],
+            first_index=members["first_index"],
+            files=tuple(file_from_document(file) for file in members["files"]),
+            objects=tuple(ObjectRef(*reference) for reference in members["objects"]),
+            blobs=tuple((offset, crc32, chunks) for offset, crc32, chunks in members["blobs"]),
+            placements=tuple((offset, index, start) for offset, index, start in members["placements"]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionApplied(_PackageEvent):
+    """A retention class was resolved to an expiry; without ``expires_at`` the package never expires."""
+
+    type = "v1.package.retention_applied"
+    retention_class: str
+    duration_days: int | None = None
+    expires_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageFinalized(_PackageEvent):
+    """The package was closed and its manifest fixed."""
+
+    type = "v1.package.finalized"
+    manifest: ObjectRef
+    file_count: int
+    total_bytes: int
+    stored_bytes: int
+    finalized_at: int
+
+    @classmethod
+    def from_payload(cls, payload: bytes) -> Self:
+        """As in the base, with the manifest as a reference."""
+        members = decode(payload)
+        return cls(**{**members, "manifest": ObjectRef(*members["manifest"])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageExpired(_PackageEvent):
+    """The package's retention has ended and no hold was in force; its bytes may be collected."""
+
+    type = "v1.package.expired"
+    expired_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionExtended(_PackageEvent):
+    """The expiry was moved to a later instant."""
+
+    type = "v1.retention.extended"
+    expires_at: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldPlaced(_PackageEvent):
+    """Someone said "not yet", whatever the class says."""
+
+    type = "v1.hold.placed"
+    hold_id: str
+    reason: str
+    placed_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldReleased(_PackageEvent):
+    """A hold ended."""
+
+    type = "v1.hold.released"
+    hold_id: str
+    reason: str
+    released_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ObjectEvent(Event):
+    object: ObjectRef
+
+    @property
+    def subject(self) -> str:
+        """The object's digest."""
+        return f"blake3:{self.object.blake3.hex()}"
+
+    @classmethod
+    def from_payload(cls, payload: bytes) -> Self:
+        """As in the base, with the object as a reference."""
+        members: dict[str, Any] = {key: _frozen(value) for key, value in decode(payload).items()}
+        members["object"] = ObjectRef(*members["object"])
+        return cls(**members)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlobDamaged(_ObjectEvent):
+    """Verification found that these blobs (BLAKE3, 32 bytes each) cannot be read back from this object."""
+
+    type = "v1.blob.damaged"
+    blobs: tuple[bytes, ...]
+    finding: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlobRestored(_ObjectEvent):
+    """These blobs were stored again in this object, or were found good in it again: (BLAKE3, start) each."""
+
+    type = "v1.blob.restored"
+    blobs: tuple[tuple[bytes, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectDamaged(_ObjectEvent):
+    """Verification found an object missing, or with other bytes than its digest says."""
+
+    type = "v1.object.damaged"
+    finding: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectRestored(_ObjectEvent):
+    """A damaged object was stored again, or was found good again."""
+
+    type = "v1.object.restored"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectCondemned(_ObjectEvent):
+    """Nothing refers to the object; it counts as absent from now on and will be deleted."""
+
+    type = "v1.object.condemned"
+
+
+EVENT_TYPES: dict[str, type[Event]] = {
+    kind.type: kind
+    for kind in (
+        MetadataSchemaRegistered,
+        PackageOpened,
+        FilesAdded,
+        RetentionApplied,
+        PackageFinalized,
+        PackageExpired,
+        RetentionExtended,
+        HoldPlaced,
+        HoldReleased,
+        BlobDamaged,
+        BlobRestored,
+        ObjectDamaged,
+        ObjectRestored,
+        ObjectCondemned,
+    )
+}
+"""Every type by its name in the log."""
+
+TAKES_AWAY = (BlobDamaged.type, ObjectDamaged.type, ObjectCondemned.type)
+"""The types after which an object or blob that was present may count as absent."""
+
+
+def event_from(type_name: str, payload: bytes) -> Event:
+    """The event of a row of the log. Raises ``EventLogCorruptError`` for a type unknown here."""
+    if type_name not in EVENT_TYPES:
+        raise EventLogCorruptError(
+            f"the log holds an event of unknown type {type_name!r}",
+            hint="It was written by a newer artifactstore; use that version.",
+        )
+    return EVENT_TYPES[type_name].from_payload(payload)

@@ -1,0 +1,36 @@
+"""Instants: integer microseconds since 1970-01-01T00:00:00Z, in tables, events and arithmetic; RFC 3339 for people."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import NewType
+
+from artifactstore.errors import UsageError
+
+Instant = NewType("Instant", int)
+
+MICROSECONDS_PER_DAY = 86_400_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def system_clock() -> Instant:
+    """The host's clock, now."""
+    return Instant(time.time_ns() // 1000)
+
+
+def instant_text(instant: int) -> str:
+    """RFC 3339 in UTC, with microseconds: ``2026-11-20T10:18:00.000000Z``."""
+    moment = _EPOCH + timedelta(microseconds=instant)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def parse_instant(text: str) -> Instant:
+    """Read RFC 3339. A time without an offset is refused, because it could mean any of 26 hours."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"not a time: {text[:60]!r}", hint="Write it like 2027-01-31T00:00:00Z.") from error
+    if moment.tzinfo is None:
+        raise UsageError(f"{text} has no offset from UTC", hint=f"Write {text}Z if UTC is meant.")
+    return Instant((moment - _EPOCH) // timedelta(microseconds=1))

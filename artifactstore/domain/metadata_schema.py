@@ -1,0 +1,100 @@
+"""Metadata schemas: JSON Schema 2020-12, self-contained and bounded, with every violation reported at once.
+
+Validation is done by jsonschema-rs with a regular-expression engine of linear time, because a schema comes from a
+stranger and a hostile ``pattern`` must not hang the registry. No reference leaves the schema: a remote ``$ref`` would
+let its author make the registry fetch addresses.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+from artifactstore.domain.canonical import JsonValue, canonical_object, depth_of, encode
+from artifactstore.domain.package import check_slug
+from artifactstore.errors import MetadataInvalidError, Problem, SchemaInvalidError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import jsonschema_rs
+
+MAX_SCHEMA_BYTES = 256 * 1024
+MAX_SCHEMA_DEPTH = 32
+MAX_VIOLATIONS = 200
+"""Violations reported for one document; more would not help its author."""
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_REFERENCES = frozenset({"$ref", "$dynamicRef", "$recursiveRef"})
+
+
+def check_schema(slug: str, schema: JsonValue) -> dict[str, JsonValue]:
+    """The schema in canonical form. Raises ``SchemaInvalidError`` unless it is self-contained, bounded and valid."""
+    check_slug(slug, what="the schema slug")
+    if not isinstance(schema, dict):
+        raise SchemaInvalidError(f"schema {slug} is not a JSON object")
+    try:
+        checked = canonical_object(schema, what=f"schema {slug}")
+    except MetadataInvalidError as error:
+        raise SchemaInvalidError(error.message, problems=error.problems) from error
+    _check_bounds(slug, checked)
+    problems = tuple(_outside_references(checked, ""))
+    if problems:
+        raise SchemaInvalidError(f"schema {slug} refers to something outside itself", problems=problems)
+    _compile(slug, checked)
+    return checked
+
+
+def check_metadata(slug: str, schema: dict[str, JsonValue], metadata: dict[str, JsonValue]) -> None:
+    """Raises ``MetadataInvalidError`` with every violation, each under the JSON pointer of the offending value."""
+    violations = (_violation(error) for error in _compile(slug, schema).iter_errors(metadata))
+    problems = tuple(problem for problem, _ in zip(violations, range(MAX_VIOLATIONS), strict=False))
+    if problems:
+        raise MetadataInvalidError(f"metadata violates schema {slug} in {len(problems)} place(s)", problems=problems)
+
+
+def _check_bounds(slug: str, schema: dict[str, JsonValue]) -> None:
+    size_bytes = len(encode(schema))
+    if size_bytes > MAX_SCHEMA_BYTES:
+        raise SchemaInvalidError(f"schema {slug} has {size_bytes} bytes, more than {MAX_SCHEMA_BYTES}")
+    if (depth := depth_of(schema)) > MAX_SCHEMA_DEPTH:
+        raise SchemaInvalidError(f"schema {slug} is nested {depth} levels deep, more than {MAX_SCHEMA_DEPTH}")
+    if schema.get("$schema", DIALECT) != DIALECT:
+        raise SchemaInvalidError(f"schema {slug} is written in {schema['$schema']!r}", hint=f"Write it in {DIALECT}.")
+
+
+def _outside_references(value: JsonValue, pointer: str) -> Iterator[Problem]:
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _outside_references(item, f"{pointer}/{index}")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if key in _REFERENCES and isinstance(item, str) and not item.startswith("#"):
+                yield Problem(
+                    f"{pointer}/{key}",
+                    f"refers to {item[:120]!r}; only references within the schema are read",
+                )
+            yield from _outside_references(item, f"{pointer}/{key}")
+
+
+def _compile(slug: str, schema: dict[str, JsonValue]) -> jsonschema_rs.Draft202012Validator:
+    import jsonschema_rs
+
+    try:
+        return jsonschema_rs.Draft202012Validator(
+            schema,
+            retriever=_refuse_retrieval,
+            pattern_options=jsonschema_rs.RegexOptions(),
+            validate_formats=True,
+        )
+    except jsonschema_rs.ValidationError as error:
+        raise SchemaInvalidError(f"schema {slug} is not a valid JSON Schema", problems=(_violation(error),)) from error
+    except (jsonschema_rs.ReferencingError, ValueError) as error:
+        raise SchemaInvalidError(f"schema {slug} is not a valid JSON Schema: {error!s:.500}") from error
+
+
+def _violation(error: jsonschema_rs.ValidationError) -> Problem:
+    pointer = "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in error.instance_path)
+    return Problem(pointer, error.message[:500])
+
+
+def _refuse_retrieval(uri: str) -> NoReturn:
+    raise ValueError(f"{uri} is not fetched")

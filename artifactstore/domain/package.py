@@ -1,0 +1,171 @@
+"""Packages: what a producer hands in, what it gets back, and the states in between.
+
+States and legal transitions::
+
+    open ──► finalized ──► expired ──► deleted
+      └────────────────────►┘
+
+An open package that is abandoned expires without ever having been finalized. Nothing leads back.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import unicodedata
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from artifactstore.errors import LimitExceededError, PackageInvalidError, PackageStateError, Problem
+
+if TYPE_CHECKING:
+    from artifactstore.domain.canonical import JsonValue
+    from artifactstore.domain.retention import RetentionClass
+
+MAX_TEXT_CHARACTERS = 512
+DEFAULT_ROLE = "content"
+_SLUG = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
+
+
+class PackageStatus(StrEnum):
+    """Where a package is in its life."""
+
+    OPEN = "open"
+    FINALIZED = "finalized"
+    EXPIRED = "expired"
+    DELETED = "deleted"
+
+
+TRANSITIONS = {
+    PackageStatus.OPEN: frozenset({PackageStatus.FINALIZED, PackageStatus.EXPIRED}),
+    PackageStatus.FINALIZED: frozenset({PackageStatus.EXPIRED}),
+    PackageStatus.EXPIRED: frozenset({PackageStatus.DELETED}),
+    PackageStatus.DELETED: frozenset[PackageStatus](),
+}
+
+
+def check_transition(package_id: str, current: PackageStatus, target: PackageStatus) -> None:
+    """Raises ``PackageStateError`` unless ``current`` may become ``target``."""
+    if target not in TRANSITIONS[current]:
+        raise PackageStateError(f"package {package_id} is {current} and cannot become {target}")
+
+
+class OpenedFile(Protocol):
+    """A file that is open for its one pass."""
+
+    size_bytes: int
+
+    def read(self, size: int, /) -> bytes:
+        """At most ``size`` bytes; empty at the end."""
+
+    def finish(self) -> None:
+        """Raises ``FileChangedError`` unless the file is still what it was when it was opened."""
+
+    def close(self) -> None:
+        """Release it."""
+
+
+class FileSource(Protocol):
+    """Where a draft's file gets its bytes. It may be opened more than once and must give the same bytes each time."""
+
+    def open(self) -> OpenedFile:
+        """Raises ``FileUnreadableError`` or ``LinkInvalidError`` naming the file."""
+
+
+class BytesSource:
+    """A file's bytes that are in memory already."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def open(self) -> OpenedFile:
+        """Always succeeds."""
+        return _OpenedBytes(self._data)
+
+
+class _OpenedBytes(io.BytesIO):
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.size_bytes = len(data)
+
+    def finish(self) -> None:
+        """Memory does not change."""
+
+
+class FileDraft(NamedTuple):
+    """One file a producer hands in."""
+
+    path: str
+    source: FileSource
+    role: str
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class PackageDraft:
+    """A package a producer hands in. Files in any order; ``metadata`` must satisfy ``schema`` if there is one."""
+
+    producer: str
+    files: tuple[FileDraft, ...]
+    retention_class: RetentionClass
+    external_id: str | None = None
+    subject: str | None = None
+    schema: str | None = None
+    metadata: dict[str, JsonValue] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PackageReceipt:
+    """What a producer gets back, and all that others need to keep: the id and the digest."""
+
+    package_id: str
+    manifest_digest: str
+    file_count: int
+    total_bytes: int
+    stored_bytes: int
+    """Bytes this call added to storage; 0 for a package that was there already."""
+    reused_existing: bool
+    revision: int
+
+
+def check_draft(draft: PackageDraft, *, max_files: int) -> None:
+    """The rules for everything but paths and metadata. Raises ``PackageInvalidError`` or ``LimitExceededError``."""
+    if len(draft.files) > max_files:
+        raise LimitExceededError(
+            f"{len(draft.files)} files are more than {max_files}",
+            hint="Raise ARTIFACTSTORE_MAX_FILES, or split the package.",
+        )
+    problems = [Problem("producer", _slug_problem(draft.producer)), *_text_problems(draft)]
+    problems += [Problem(f"role of {file.path}", _slug_problem(file.role)) for file in _first_of_each_role(draft)]
+    if draft.schema is not None and draft.metadata is None:
+        problems.append(Problem("metadata", f"is missing, and schema {draft.schema} asks for it"))
+    if found := tuple(problem for problem in problems if problem.what):
+        raise PackageInvalidError("the package cannot be recorded as described", problems=found)
+
+
+def check_slug(text: str, *, what: str) -> None:
+    """Raises ``PackageInvalidError`` unless ``text`` is a slug: at most 64 of a-z, 0-9, ``.``, ``_``, ``-``."""
+    if problem := _slug_problem(text):
+        raise PackageInvalidError(f"{what} {text[:80]!r} {problem}")
+
+
+def _slug_problem(text: str) -> str:
+    return "" if _SLUG.fullmatch(text) else "must be 1 to 64 of a-z 0-9 . _ - and start and end with a letter or digit"
+
+
+def _text_problems(draft: PackageDraft) -> list[Problem]:
+    texts = {"external_id": draft.external_id, "subject": draft.subject}
+    return [Problem(name, _text_problem(text)) for name, text in texts.items() if text is not None]
+
+
+def _text_problem(text: str) -> str:
+    if not 0 < len(text) <= MAX_TEXT_CHARACTERS:
+        return f"must have 1 to {MAX_TEXT_CHARACTERS} characters"
+    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in text):
+        return "must not contain control characters or unpaired surrogates"
+    return "" if unicodedata.is_normalized("NFC", text) else "must be in Unicode normalisation form C"
+
+
+def _first_of_each_role(draft: PackageDraft) -> list[FileDraft]:
+    return list({file.role: file for file in reversed(draft.files)}.values())

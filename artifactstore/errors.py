@@ -1,0 +1,383 @@
+"""Every error this package raises on purpose, as one tree.
+
+::
+
+    ArtifactStoreError                    code, message, hint, problems
+    ├── InvalidRequestError               the caller can mend it
+    │   ├── DigestInvalidError            DIGEST_INVALID
+    │   ├── DigestMismatchError           DIGEST_MISMATCH       bytes sent are not the bytes announced
+    │   ├── PathInvalidError              PATH_INVALID
+    │   ├── FileUnreadableError           FILE_UNREADABLE       not a regular file, no permission, gone
+    │   ├── FileChangedError              FILE_CHANGED          changed while it was read
+    │   ├── LinkInvalidError              LINK_INVALID          leaves the directory, loops or dangles
+    │   ├── LimitExceededError            LIMIT_EXCEEDED
+    │   ├── PackageInvalidError           PACKAGE_INVALID       producer, external id, role, ...
+    │   ├── MetadataInvalidError          METADATA_INVALID      violates its schema, or is not canonical
+    │   ├── SchemaInvalidError            SCHEMA_INVALID
+    │   ├── ManifestInvalidError          MANIFEST_INVALID
+    │   ├── RangeInvalidError             RANGE_INVALID
+    │   ├── RetentionInvalidError         RETENTION_INVALID
+    │   ├── RunDirectoryError             RUN_DIRECTORY_INVALID a pilot's: missing or contradictory run files
+    │   └── UsageError                    USAGE
+    ├── NotFoundError
+    │   ├── PackageUnknownError           PACKAGE_UNKNOWN
+    │   ├── FileUnknownError              FILE_UNKNOWN
+    │   ├── MetadataSchemaUnknownError    SCHEMA_UNKNOWN
+    │   └── HoldUnknownError              HOLD_UNKNOWN
+    ├── ConflictError
+    │   ├── RunChangedError               RUN_CHANGED
+    │   ├── PackageExpiredError           PACKAGE_EXPIRED
+    │   ├── PackageDeletedError           PACKAGE_DELETED
+    │   ├── PackageStateError             PACKAGE_STATE
+    │   ├── SchemaConflictError           SCHEMA_CONFLICT
+    │   └── DestinationExistsError        DESTINATION_EXISTS
+    ├── StorageError                      STORAGE_FAILED        a backend or the database failed us
+    │   ├── ObjectNotFoundError           OBJECT_NOT_FOUND
+    │   ├── StorageUnavailableError       STORAGE_UNAVAILABLE   may be retried
+    │   ├── StorageDeniedError            STORAGE_DENIED
+    │   ├── StorageFullError              STORAGE_FULL
+    │   ├── CatalogUnavailableError       CATALOG_UNAVAILABLE   may be retried
+    │   ├── CatalogFullError              CATALOG_FULL
+    │   └── ConcurrentUpdateError         CONCURRENT_UPDATE     another writer was first; may be retried
+    ├── CorruptionError                   never retried
+    │   ├── BlobCorruptError              BLOB_CORRUPT
+    │   ├── BlobMissingError              BLOB_MISSING
+    │   ├── ManifestCorruptError          MANIFEST_CORRUPT
+    │   ├── CatalogCorruptError           CATALOG_CORRUPT
+    │   ├── EventLogCorruptError          EVENT_LOG_CORRUPT
+    │   └── ReplayMismatchError           REPLAY_MISMATCH
+    └── ConfigurationError                CONFIGURATION_INVALID
+        └── DatabaseVersionError          DATABASE_VERSION      newer than this software, or not at head
+
+This module knows neither HTTP nor exit codes: each door has one table from these classes to its own answers.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+
+class Problem(NamedTuple):
+    """One of several things wrong: where (a path or JSON pointer) and what."""
+
+    where: str
+    what: str
+
+
+class ArtifactStoreError(Exception):
+    """The base: a stable upper-case ``code``, a sentence for people, and a hint where one helps.
+
+    ``problems`` lists every offender when one request has several.
+    """
+
+    code: ClassVar[str] = "ARTIFACTSTORE_ERROR"
+    retryable: ClassVar[bool] = False
+    default_hint: ClassVar[str] = ""
+
+    def __init__(self, message: str, *, hint: str | None = None, problems: tuple[Problem, ...] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = self.default_hint if hint is None else hint
+        self.problems = problems
+
+
+class InvalidRequestError(ArtifactStoreError):
+    """The caller can mend it."""
+
+    code = "INVALID_REQUEST"
+
+
+class DigestInvalidError(InvalidRequestError):
+    """Text that is not a digest."""
+
+    code = "DIGEST_INVALID"
+    default_hint = "A digest is written blake3:<64 hex digits> or sha256:<64 hex digits>."
+
+
+class DigestMismatchError(InvalidRequestError):
+    """Bytes sent are not the bytes announced."""
+
+    code = "DIGEST_MISMATCH"
+    default_hint = "Send the bytes again; if it repeats, the announced digest or size is wrong."
+
+
+class PathInvalidError(InvalidRequestError):
+    """One or more logical paths break the rules of ``domain.paths``."""
+
+    code = "PATH_INVALID"
+    default_hint = "Rename the files named above; docs/reference/manifest.md lists the rules for paths."
+
+
+class FileUnreadableError(InvalidRequestError):
+    """A file that cannot be read as a regular file."""
+
+    code = "FILE_UNREADABLE"
+    default_hint = "Only readable regular files can be stored: mend its permissions, or leave it out."
+
+
+class FileChangedError(InvalidRequestError):
+    """A file that changed, grew or vanished while it was read."""
+
+    code = "FILE_CHANGED"
+    default_hint = "Wait until the run has finished writing, then run the command again."
+
+
+class LinkInvalidError(InvalidRequestError):
+    """A symbolic link that leaves its directory, loops, or points at nothing."""
+
+    code = "LINK_INVALID"
+    default_hint = "Replace the link by the file itself, or remove it."
+
+
+class LimitExceededError(InvalidRequestError):
+    """More, larger or deeper than the settings allow."""
+
+    code = "LIMIT_EXCEEDED"
+
+
+class PackageInvalidError(InvalidRequestError):
+    """A producer, external id, subject or role that breaks its rule."""
+
+    code = "PACKAGE_INVALID"
+
+
+class MetadataInvalidError(InvalidRequestError):
+    """Package metadata that violates its schema, or cannot be written canonically."""
+
+    code = "METADATA_INVALID"
+    default_hint = "Each problem starts with the JSON pointer of the value to change."
+
+
+class SchemaInvalidError(InvalidRequestError):
+    """A JSON Schema that cannot be registered."""
+
+    code = "SCHEMA_INVALID"
+
+
+class ManifestInvalidError(InvalidRequestError):
+    """Bytes that are not a manifest in the canonical profile."""
+
+    code = "MANIFEST_INVALID"
+
+
+class RangeInvalidError(InvalidRequestError):
+    """A byte range outside the object."""
+
+    code = "RANGE_INVALID"
+
+
+class RetentionInvalidError(InvalidRequestError):
+    """An unknown retention class, or an extension that is not later."""
+
+    code = "RETENTION_INVALID"
+
+
+class RunDirectoryError(InvalidRequestError):
+    """A run directory with missing or contradictory files."""
+
+    code = "RUN_DIRECTORY_INVALID"
+
+
+class UsageError(InvalidRequestError):
+    """A call that makes no sense as it stands."""
+
+    code = "USAGE"
+
+
+class NotFoundError(ArtifactStoreError):
+    """What was asked for is not here."""
+
+    code = "NOT_FOUND"
+
+
+class PackageUnknownError(NotFoundError):
+    """No package has this id."""
+
+    code = "PACKAGE_UNKNOWN"
+    default_hint = "`artifactstore list` shows the packages of this store."
+
+
+class FileUnknownError(NotFoundError):
+    """The package has no file of this path."""
+
+    code = "FILE_UNKNOWN"
+    default_hint = "`artifactstore show ID` lists a package's files."
+
+
+class MetadataSchemaUnknownError(NotFoundError):
+    """No metadata schema is registered under this slug."""
+
+    code = "SCHEMA_UNKNOWN"
+    default_hint = "`artifactstore schema register SLUG FILE` registers one; `schema list` shows what is there."
+
+
+class HoldUnknownError(NotFoundError):
+    """The package has no such active hold."""
+
+    code = "HOLD_UNKNOWN"
+    default_hint = "`artifactstore retention show ID` lists a package's holds."
+
+
+class ConflictError(ArtifactStoreError):
+    """The request contradicts what is already recorded."""
+
+    code = "CONFLICT"
+
+
+class RunChangedError(ConflictError):
+    """The same external id is recorded with other content."""
+
+    code = "RUN_CHANGED"
+    default_hint = "A package is immutable. Use another external id, or --revision to record this as its next revision."
+
+
+class PackageExpiredError(ConflictError):
+    """The package has passed its retention and is marked for removal."""
+
+    code = "PACKAGE_EXPIRED"
+    default_hint = "Use --revision to record the same content as a new revision."
+
+
+class PackageDeletedError(ConflictError):
+    """The package was deleted; only its tombstone is left."""
+
+    code = "PACKAGE_DELETED"
+    default_hint = "Use --revision to record the same content as a new revision."
+
+
+class PackageStateError(ConflictError):
+    """The package's state does not allow this."""
+
+    code = "PACKAGE_STATE"
+
+
+class SchemaConflictError(ConflictError):
+    """Another schema is registered under this slug."""
+
+    code = "SCHEMA_CONFLICT"
+    default_hint = "A registered schema is immutable: register the new one under a new slug, such as name.v2."
+
+
+class DestinationExistsError(ConflictError):
+    """`get` never overwrites."""
+
+    code = "DESTINATION_EXISTS"
+    default_hint = "Choose a destination that does not exist yet."
+
+
+class StorageError(ArtifactStoreError):
+    """A backend or the database failed; the cause is chained."""
+
+    code = "STORAGE_FAILED"
+
+
+class ObjectNotFoundError(StorageError):
+    """The backend has no such object. If the catalog says it should, that is a ``CorruptionError``."""
+
+    code = "OBJECT_NOT_FOUND"
+
+
+class StorageUnavailableError(StorageError):
+    """The backend did not answer in time; the same call may succeed later."""
+
+    code = "STORAGE_UNAVAILABLE"
+    retryable = True
+    default_hint = "Nothing was recorded; run the same command again."
+
+
+class StorageDeniedError(StorageError):
+    """The backend refused access."""
+
+    code = "STORAGE_DENIED"
+    default_hint = "Mend the permissions of the storage location, then run the same command again."
+
+
+class StorageFullError(StorageError):
+    """The backend has no room left."""
+
+    code = "STORAGE_FULL"
+    default_hint = "Nothing was recorded. Make room, then run the same command again."
+
+
+class CatalogUnavailableError(StorageError):
+    """The database is busy or did not answer; the same call may succeed later."""
+
+    code = "CATALOG_UNAVAILABLE"
+    retryable = True
+    default_hint = "Nothing was recorded; run the same command again."
+
+
+class CatalogFullError(StorageError):
+    """The database has no room left."""
+
+    code = "CATALOG_FULL"
+    default_hint = "Nothing was recorded. Make room, then run the same command again."
+
+
+class ConcurrentUpdateError(StorageError):
+    """Another writer recorded first what this transaction relied on being otherwise; trying again resolves it."""
+
+    code = "CONCURRENT_UPDATE"
+    retryable = True
+    default_hint = "Nothing was recorded; run the same command again."
+
+
+class CorruptionError(ArtifactStoreError):
+    """What is stored is not what was stored. Never retried, never passed over."""
+
+    code = "CORRUPTION"
+
+
+class BlobCorruptError(CorruptionError):
+    """Stored bytes no longer match their digest."""
+
+    code = "BLOB_CORRUPT"
+    default_hint = "Run `artifactstore verify --all`; ingesting the original files again heals the blob."
+
+
+class BlobMissingError(CorruptionError):
+    """The catalog names bytes that no backend has."""
+
+    code = "BLOB_MISSING"
+    default_hint = "Run `artifactstore verify --all`; ingesting the original files again heals the blob."
+
+
+class ManifestCorruptError(CorruptionError):
+    """A stored manifest is missing, altered, or disagrees with the catalog."""
+
+    code = "MANIFEST_CORRUPT"
+    default_hint = "Run `artifactstore verify --all`; ingesting the original files again heals the manifest."
+
+
+class CatalogCorruptError(CorruptionError):
+    """The database itself is damaged, or is not a database."""
+
+    code = "CATALOG_CORRUPT"
+    default_hint = "Restore the database from a backup."
+
+
+class EventLogCorruptError(CorruptionError):
+    """The event log's sequence, chain or payload digests do not hold."""
+
+    code = "EVENT_LOG_CORRUPT"
+    default_hint = "Restore the database from a backup; the log was altered outside artifactstore."
+
+
+class ReplayMismatchError(CorruptionError):
+    """Replaying the event log does not reproduce the tables."""
+
+    code = "REPLAY_MISMATCH"
+    default_hint = "Rows were changed outside artifactstore; restore the database from a backup."
+
+
+class ConfigurationError(ArtifactStoreError):
+    """A setting that is missing, malformed or contradictory."""
+
+    code = "CONFIGURATION_INVALID"
+    default_hint = "docs/reference/settings.md lists every setting."
+
+
+class DatabaseVersionError(ConfigurationError):
+    """The database's schema is newer than this software, or has not been upgraded."""
+
+    code = "DATABASE_VERSION"

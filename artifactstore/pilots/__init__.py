@@ -1,0 +1,1 @@
+"""Producers whose runs this distribution can read: plug-ins like anyone's."""

@@ -1,0 +1,281 @@
+"""Ingest: a draft becomes one immutable package, or is answered with the package it already is.
+
+Bytes first, record last. ``store`` makes the bytes durable under a lease; one transaction records the events. Two
+processes that ingest one run at once both store, one records, the other answers that package.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from artifactstore.domain.canonical import canonical_object
+from artifactstore.domain.digest import Digest
+from artifactstore.domain.events import (
+    MAX_FILES_PER_EVENT,
+    BlobRestored,
+    Event,
+    FilesAdded,
+    ObjectRestored,
+    PackageFinalized,
+    PackageOpened,
+    RetentionApplied,
+)
+from artifactstore.domain.manifest import manifest_differences, manifest_digest
+from artifactstore.domain.package import PackageReceipt, PackageStatus, check_draft
+from artifactstore.domain.paths import check_paths
+from artifactstore.domain.retention import expiry
+from artifactstore.errors import (
+    ConcurrentUpdateError,
+    PackageDeletedError,
+    PackageExpiredError,
+    Problem,
+    RunChangedError,
+)
+from artifactstore.failpoints import failpoint
+from artifactstore.registry.lease import Lease
+from artifactstore.registry.metadata_schemas import check_against_schema
+from artifactstore.registry.progress import SILENT
+from artifactstore.registry.reading import describe
+from artifactstore.registry.storing import Stored, store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from artifactstore.catalog.catalog import Transaction
+    from artifactstore.catalog.queries import Queries
+    from artifactstore.catalog.records import PackageRecord
+    from artifactstore.domain.manifest import FileEntry, Manifest
+    from artifactstore.domain.package import PackageDraft
+    from artifactstore.registry.progress import Progress
+    from artifactstore.registry.registry import Registry
+
+_ATTEMPTS = 3
+_NAMED_DIFFERENCES = 20
+
+
+def ingest(
+    registry: Registry, draft: PackageDraft, *, as_revision: bool = False, progress: Progress = SILENT
+) -> PackageReceipt:
+    """Record a draft as one package. The same content under the same external id is answered with the same package.
+
+    ``as_revision`` records changed content under a known external id as its next revision; without it that is
+    ``RunChangedError``. Raises ``InvalidRequestError`` or ``StorageError``, with nothing recorded.
+    """
+    draft = checked_draft(registry, draft)
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            return _ingest(registry, draft, as_revision, progress)
+        except ConcurrentUpdateError:
+            if attempt == _ATTEMPTS:
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def check(registry: Registry, draft: PackageDraft, *, progress: Progress = SILENT) -> Manifest:
+    """Everything ingest would check, and the manifest it would record; nothing is stored."""
+    return describe(checked_draft(registry, draft), progress)
+
+
+def checked_draft(registry: Registry, draft: PackageDraft) -> PackageDraft:
+    """The draft with its files in path order and its metadata canonical. Raises for every rule it breaks."""
+    check_draft(draft, max_files=registry.max_files)
+    files = tuple(sorted(draft.files, key=lambda file: file.path))
+    check_paths([file.path for file in files])
+    metadata = None if draft.metadata is None else canonical_object(draft.metadata)
+    if metadata is not None:
+        check_against_schema(registry, draft.schema, metadata)
+    return replace(draft, files=files, metadata=metadata)
+
+
+def _ingest(registry: Registry, draft: PackageDraft, as_revision: bool, progress: Progress) -> PackageReceipt:
+    if existing := _find_existing(registry, draft, as_revision, progress):
+        return _receipt(existing, stored_bytes=0)
+    with Lease(registry, "ingest") as lease:
+        stored = store(registry, draft, lease, progress)
+        failpoint("record.before-transaction")
+        with registry.transaction() as tx:
+            receipt = record(tx, registry, draft, stored, as_revision=as_revision)
+            lease.end_in(tx)
+    failpoint("record.before-answer")
+    return receipt
+
+
+def _find_existing(
+    registry: Registry,
+    draft: PackageDraft,
+    as_revision: bool,
+    progress: Progress,
+) -> PackageRecord | None:
+    """A whole package that is this draft, found by hashing alone; None if something is to be stored or recorded."""
+    with registry.catalog.snapshot() as queries:
+        known = queries.revisions(draft.producer, draft.external_id) if draft.external_id else []
+    if not known:
+        return None
+    manifest = describe(draft, progress)
+    with registry.catalog.snapshot() as queries:
+        found = _decide(queries, known, manifest, as_revision=as_revision)
+        return found if not isinstance(found, _NextRevision) and _is_whole(queries, found) else None
+
+
+def record(
+    tx: Transaction, registry: Registry, draft: PackageDraft, stored: Stored, *, as_revision: bool
+) -> PackageReceipt:
+    """Write a stored draft's events in a transaction the caller owns; or only what it heals of a package it equals."""
+    digest = stored.manifest_object.blake3
+    if draft.external_id:
+        known = tx.revisions(draft.producer, draft.external_id)
+    else:
+        known = tx.packages_of_content(draft.producer, digest)
+    found = _decide(tx, known, stored.manifest, as_revision=as_revision)
+    tx.rely_on_presence_since(stored.relies_since)
+    if not isinstance(found, _NextRevision):
+        if not _is_whole(tx, found):
+            tx.record(*_restoration(stored))
+        return _receipt(found, stored_bytes=stored.stored_bytes)
+    package_id = registry.new_id()
+    tx.record(*_package_events(registry, draft, stored, package_id, found))
+    return PackageReceipt(
+        package_id=package_id,
+        manifest_digest=str(Digest.blake3(digest)),
+        file_count=len(stored.manifest.files),
+        total_bytes=_total_bytes(stored.manifest.files),
+        stored_bytes=stored.stored_bytes,
+        reused_existing=False,
+        revision=found.number,
+    )
+
+
+# deciding what a draft is
+
+
+@dataclass(frozen=True, slots=True)
+class _NextRevision:
+    number: int
+    supersedes: str | None
+
+
+def _decide(
+    queries: Queries, known: Sequence[PackageRecord], manifest: Manifest, *, as_revision: bool
+) -> PackageRecord | _NextRevision:
+    """The package this content already is, or the revision it is to become; ``known`` has the newest first."""
+    digest = manifest_digest(manifest.encode())
+    same = [package for package in known if package.manifest_digest == digest]
+    if finalized := [package for package in same if package.status == PackageStatus.FINALIZED]:
+        return finalized[0]
+    if not known:
+        return _NextRevision(1, None)
+    if as_revision:
+        return _NextRevision(known[0].revision + 1, known[0].package_id)
+    if same:
+        raise _gone(same[0])
+    raise _changed(queries, known[0], manifest)
+
+
+def _gone(package: PackageRecord) -> PackageExpiredError | PackageDeletedError:
+    kind = PackageExpiredError if package.status == PackageStatus.EXPIRED else PackageDeletedError
+    return kind(f"this content is package {package.package_id}, which is {package.status}")
+
+
+def _changed(queries: Queries, package: PackageRecord, manifest: Manifest) -> RunChangedError:
+    before = [file.entry for file in queries.files(package.row_id)]
+    differences = manifest_differences(before, manifest.files)
+    named = tuple(Problem(path, what) for path, what in differences[:_NAMED_DIFFERENCES])
+    more = f" ({len(differences) - len(named)} more)" if len(differences) > len(named) else ""
+    files = f"{len(differences)} file(s) differ{more}" if differences else "its description differs"
+    return RunChangedError(
+        f"{package.external_id} is recorded as package {package.package_id} with other content: {files}",
+        problems=named or (Problem("metadata", "changed"),),
+    )
+
+
+def _is_whole(queries: Queries, package: PackageRecord) -> bool:
+    return not queries.has_losses() or queries.package_is_whole(package)
+
+
+# events
+
+
+def _package_events(
+    registry: Registry, draft: PackageDraft, stored: Stored, package_id: str, revision: _NextRevision
+) -> Iterator[Event]:
+    now = registry.clock()
+    files = stored.manifest.files
+    yield PackageOpened(
+        package_id=package_id,
+        producer=draft.producer,
+        revision=revision.number,
+        opened_at=now,
+        external_id=draft.external_id,
+        subject_ref=draft.subject,
+        schema=draft.schema,
+        metadata=draft.metadata,
+        supersedes=revision.supersedes,
+    )
+    yield from _files_added(package_id, stored)
+    duration_days = registry.retention.duration_days(draft.retention_class)
+    yield RetentionApplied(
+        package_id=package_id,
+        retention_class=draft.retention_class,
+        duration_days=duration_days,
+        expires_at=expiry(now, duration_days),
+    )
+    yield PackageFinalized(
+        package_id=package_id,
+        manifest=stored.manifest_object,
+        file_count=len(files),
+        total_bytes=_total_bytes(files),
+        stored_bytes=stored.stored_bytes,
+        finalized_at=now,
+    )
+
+
+def _files_added(package_id: str, stored: Stored) -> Iterator[FilesAdded]:
+    """The files in slices; each blob's facts stand with its first file."""
+    files = stored.manifest.files
+    told: set[bytes] = set()
+    for first_index in range(0, len(files), MAX_FILES_PER_EVENT):
+        files_here = files[first_index : first_index + MAX_FILES_PER_EVENT]
+        blobs, placements, objects = [], [], dict[int, int]()
+        for offset, (_, _, _, _, address, _) in enumerate(files_here):
+            if address in told:
+                continue
+            told.add(address)
+            if new := stored.new_blobs.get(address):
+                blobs.append((offset, new.crc32, new.chunks))
+            if place := stored.placements.get(address):
+                index = objects.setdefault(place.object_index, len(objects))
+                placements.append((offset, index, place.start))
+        yield FilesAdded(
+            package_id=package_id,
+            first_index=first_index,
+            files=files_here,
+            objects=tuple(stored.objects[index] for index in objects),
+            blobs=tuple(blobs),
+            placements=tuple(placements),
+        )
+
+
+def _restoration(stored: Stored) -> Iterator[Event]:
+    """What a repeated ingest healed: every blob it stored had no live location."""
+    for index, reference in enumerate(stored.objects):
+        places = [(address, place.start) for address, place in stored.placements.items() if place.object_index == index]
+        yield BlobRestored(object=reference, blobs=tuple(places))
+    if stored.manifest_written:
+        yield ObjectRestored(object=stored.manifest_object)
+
+
+def _total_bytes(files: Sequence[FileEntry]) -> int:
+    return sum(file.size_bytes for file in files)
+
+
+def _receipt(package: PackageRecord, *, stored_bytes: int) -> PackageReceipt:
+    return PackageReceipt(
+        package_id=package.package_id,
+        manifest_digest=str(Digest.blake3(package.manifest_digest or b"")),
+        file_count=package.file_count,
+        total_bytes=package.total_bytes,
+        stored_bytes=stored_bytes,
+        reused_existing=True,
+        revision=package.revision,
+    )

@@ -1,0 +1,64 @@
+"""The one pass over a draft's files: reading, hashing, and nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from artifactstore.domain.hashing import BUFFER_BYTES, BlobHasher, measure
+from artifactstore.domain.manifest import FileEntry, Manifest
+
+if TYPE_CHECKING:
+    from artifactstore.domain.digest import BlobMeasure
+    from artifactstore.domain.package import FileDraft, OpenedFile, PackageDraft
+    from artifactstore.registry.progress import Progress
+
+
+def describe(draft: PackageDraft, progress: Progress, *, in_memory_below: int = BUFFER_BYTES) -> Manifest:
+    """Hash every file of a draft whose files stand in path order; nothing is stored."""
+    progress.begin("hashing", None)
+    entries = []
+    for file in draft.files:
+        opened = file.source.open()
+        try:
+            small = opened.size_bytes < in_memory_below
+            blob = measure(read_whole(opened)) if small else measure_stream(opened)
+        finally:
+            opened.close()
+        progress.advance(blob.size_bytes)
+        entries.append(entry_of(file, blob))
+    return manifest_of(draft, entries)
+
+
+def read_whole(opened: OpenedFile) -> bytes:
+    """A small file's bytes. Raises ``FileChangedError`` if they are not all there is."""
+    data = opened.read(opened.size_bytes + 1)
+    while len(data) < opened.size_bytes and (more := opened.read(opened.size_bytes + 1 - len(data))):
+        data += more
+    opened.finish()
+    return data
+
+
+def measure_stream(opened: OpenedFile) -> BlobMeasure:
+    """A large file's measure."""
+    with BlobHasher() as hasher:
+        while data := opened.read(BUFFER_BYTES):
+            hasher.update(data)
+        opened.finish()
+        return hasher.finish()
+
+
+def entry_of(file: FileDraft, blob: BlobMeasure) -> FileEntry:
+    """What the manifest says of a file."""
+    return FileEntry(file.path, file.role, file.media_type, blob.size_bytes, blob.blake3, blob.sha256)
+
+
+def manifest_of(draft: PackageDraft, entries: list[FileEntry]) -> Manifest:
+    """The manifest of a draft whose files have been read."""
+    return Manifest(
+        producer=draft.producer,
+        files=tuple(entries),
+        external_id=draft.external_id,
+        subject=draft.subject,
+        schema=draft.schema,
+        metadata=draft.metadata,
+    )

@@ -1,0 +1,239 @@
+"""Moving a draft's bytes into storage: small blobs into packs, large ones as objects, then the manifest.
+
+Nothing is recorded here. What is left behind if it stops is unreferenced objects and a lease that runs out; the next
+attempt finds the objects present. Memory does not grow with bytes: at most one batch of small files and a few buffers
+of a large one are held at a time.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from artifactstore.domain.events import ObjectRef
+from artifactstore.domain.hashing import BUFFER_BYTES, BlobHasher, measure
+from artifactstore.domain.manifest import manifest_digest
+from artifactstore.failpoints import failpoint
+from artifactstore.registry.reading import entry_of, manifest_of, measure_stream, read_whole
+from artifactstore.storage.pack import PackWriter
+from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectKind, PutOutcome
+
+if TYPE_CHECKING:
+    from artifactstore.domain.digest import BlobMeasure
+    from artifactstore.domain.manifest import FileEntry, Manifest
+    from artifactstore.domain.package import FileDraft, OpenedFile, PackageDraft
+    from artifactstore.registry.lease import Lease
+    from artifactstore.registry.progress import Progress
+    from artifactstore.registry.registry import Registry
+    from artifactstore.storage.port import Stage
+
+_BATCH_BYTES = 8 * 1024 * 1024
+_BATCH_FILES = 1_000
+
+
+class Placement(NamedTuple):
+    """Where a blob was stored: index into ``Stored.objects``, and its first byte there."""
+
+    object_index: int
+    start: int
+
+
+@dataclass(slots=True)
+class Stored:
+    """A draft whose bytes are all durable, ready to be recorded."""
+
+    manifest: Manifest
+    manifest_object: ObjectRef
+    manifest_written: bool
+    objects: list[ObjectRef]
+    placements: dict[bytes, Placement]
+    """Blobs stored by this pass, by address; the others were present."""
+    new_blobs: dict[bytes, BlobMeasure]
+    """Blobs the catalog did not know when they were looked up."""
+    stored_bytes: int
+    relies_since: int
+    """The log's end before the first look-up: what was present then is relied upon."""
+
+
+def store(registry: Registry, draft: PackageDraft, lease: Lease, progress: Progress) -> Stored:
+    """Store what is not present yet of a draft whose files stand in path order."""
+    with registry.catalog.snapshot() as queries:
+        storing = _Storing(registry, lease, progress, relies_since=queries.latest_seq())
+    progress.begin("storing", None)
+    try:
+        for file in draft.files:
+            storing.add(file)
+        storing.finish_blobs()
+    finally:
+        storing.discard()
+    return storing.finish(manifest_of(draft, storing.entries))
+
+
+@dataclass(slots=True)
+class _Storing:
+    """One pass. ``add`` every file, ``finish_blobs``, ``finish``; ``discard`` in any case."""
+
+    registry: Registry
+    lease: Lease
+    progress: Progress
+    relies_since: int
+    entries: list[FileEntry] = field(default_factory=list)
+    _objects: list[ObjectRef] = field(default_factory=list)
+    _placements: dict[bytes, Placement] = field(default_factory=dict)
+    _new_blobs: dict[bytes, BlobMeasure] = field(default_factory=dict)
+    _seen: set[bytes] = field(default_factory=set)
+    _batch: list[tuple[BlobMeasure, bytes]] = field(default_factory=list)
+    _batch_bytes: int = 0
+    _pack: PackWriter | None = None
+    _packed: dict[bytes, int] = field(default_factory=dict)
+    _stored_bytes: int = 0
+
+    def add(self, file: FileDraft) -> None:
+        opened = file.source.open()
+        try:
+            small = opened.size_bytes < self.registry.pack_threshold_bytes
+            blob = self._add_small(opened) if small else self._add_large(file, opened)
+        finally:
+            opened.close()
+        self.entries.append(entry_of(file, blob))
+        self.progress.advance(blob.size_bytes)
+
+    def finish_blobs(self) -> None:
+        """Store what is still held back."""
+        self._flush_batch()
+        self._finish_pack()
+
+    def finish(self, manifest: Manifest) -> Stored:
+        """Store the manifest unless it is present."""
+        encoded = manifest.encode()
+        reference = self._reference(ObjectInfo(ObjectKey(ObjectKind.MANIFEST, manifest_digest(encoded)), len(encoded)))
+        written = not self._is_present(reference)
+        if written:
+            failpoint("store.before-manifest")
+            self.lease.ensure_open()
+            key = self._make_way(ObjectKey(ObjectKind.MANIFEST, reference.blake3))
+            self.registry.store.put(key, io.BytesIO(encoded), len(encoded))
+            failpoint("store.after-manifest")
+        return Stored(
+            manifest=manifest,
+            manifest_object=reference,
+            manifest_written=written,
+            objects=self._objects,
+            placements=self._placements,
+            new_blobs=self._new_blobs,
+            stored_bytes=self._stored_bytes,
+            relies_since=self.relies_since,
+        )
+
+    def discard(self) -> None:
+        """Drop a pack that was not published."""
+        if self._pack is not None:
+            self._pack.discard()
+
+    # small files: hashed in memory, looked up by the batch, new ones packed
+
+    def _add_small(self, opened: OpenedFile) -> BlobMeasure:
+        data = read_whole(opened)
+        blob = measure(data)
+        if blob.blake3 not in self._seen:
+            self._seen.add(blob.blake3)
+            self._batch.append((blob, data))
+            self._batch_bytes += len(data)
+            if self._batch_bytes >= _BATCH_BYTES or len(self._batch) >= _BATCH_FILES:
+                self._flush_batch()
+        return blob
+
+    def _flush_batch(self) -> None:
+        presence = self._presence([blob for blob, _ in self._batch])
+        for blob, data in self._batch:
+            if not presence.get(blob.blake3, False):
+                self._pack_blob(blob, data)
+        self._batch.clear()
+        self._batch_bytes = 0
+
+    def _pack_blob(self, blob: BlobMeasure, data: bytes) -> None:
+        if self._pack is None:
+            self.lease.ensure_open()
+            self._pack = PackWriter(self.registry.store)
+        self._packed[blob.blake3] = self._pack.add(blob, data)
+        if self._pack.is_full:
+            self._finish_pack()
+
+    def _finish_pack(self) -> None:
+        if self._pack is None:
+            return
+        info = self._pack.finish()
+        self._make_way(info.key)
+        index = self._stored(info, self._pack.publish(info))
+        self._placements.update((address, Placement(index, start)) for address, start in self._packed.items())
+        self._packed.clear()
+        self._pack = None
+
+    # large files: hashed while they are staged, unless one of the same size makes it likely that they are present
+
+    def _add_large(self, file: FileDraft, opened: OpenedFile) -> BlobMeasure:
+        with self.registry.catalog.snapshot() as queries:
+            probably_present = queries.may_have_blob_of_size(opened.size_bytes)
+        if not probably_present:
+            return self._stage_large(opened)
+        blob = measure_stream(opened)
+        if blob.blake3 in self._seen or self._presence([blob]).get(blob.blake3, False):
+            return blob
+        again = file.source.open()
+        try:
+            return self._stage_large(again)
+        finally:
+            again.close()
+
+    def _stage_large(self, opened: OpenedFile) -> BlobMeasure:
+        self.lease.ensure_open()
+        with BlobHasher() as hasher, self.registry.store.stage(hasher) as stage:
+            blob = _pass_through(opened, hasher, stage)
+            if blob.blake3 not in self._seen and not self._presence([blob]).get(blob.blake3, False):
+                key = self._make_way(ObjectKey(ObjectKind.BLOB, blob.blake3))
+                index = self._stored(ObjectInfo(key, blob.size_bytes), stage.commit(key, blob.size_bytes))
+                self._placements[blob.blake3] = Placement(index, 0)
+        self._seen.add(blob.blake3)
+        return blob
+
+    # what both share
+
+    def _presence(self, measures: list[BlobMeasure]) -> dict[bytes, bool]:
+        """Which of these blobs are known, and whether they can be read; remembers those that are not known."""
+        with self.registry.catalog.snapshot() as queries:
+            presence = queries.blob_presence([blob.blake3 for blob in measures])
+        self._new_blobs.update((blob.blake3, blob) for blob in measures if blob.blake3 not in presence)
+        return presence
+
+    def _stored(self, info: ObjectInfo, outcome: PutOutcome) -> int:
+        self._objects.append(self._reference(info))
+        if outcome is PutOutcome.CREATED:
+            self._stored_bytes += info.size_bytes
+        failpoint("store.after-object")
+        return len(self._objects) - 1
+
+    def _reference(self, info: ObjectInfo) -> ObjectRef:
+        return ObjectRef(self.registry.default_backend, info.key.kind, info.key.digest, info.size_bytes)
+
+    def _is_present(self, reference: ObjectRef) -> bool:
+        with self.registry.catalog.snapshot() as queries:
+            found = queries.objects_of_digest(reference.kind, reference.blake3)
+        return any(record.status == "live" for record in found)
+
+    def _make_way(self, key: ObjectKey) -> ObjectKey:
+        """If the object of this key is known to be damaged, set it aside, so that the put creates it afresh."""
+        with self.registry.catalog.snapshot() as queries:
+            known = queries.objects_of_digest(key.kind, key.digest)
+            here = [record for record in known if record.backend == self.registry.default_backend]
+            damaged = any(queries.object_has_losses(record.row_id) for record in here)
+        if damaged:
+            self.registry.store.quarantine(key)
+        return key
+
+
+def _pass_through(opened: OpenedFile, hasher: BlobHasher, stage: Stage) -> BlobMeasure:
+    while data := opened.read(BUFFER_BYTES):
+        stage.write(data)
+    opened.finish()
+    return hasher.finish()

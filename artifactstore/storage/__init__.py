@@ -1,0 +1,1 @@
+"""Where bytes rest: the port every backend implements, the layout of keys, packs, and the adapters."""
