@@ -11,6 +11,7 @@ import os
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, cast
 from urllib.parse import unquote
 
@@ -25,6 +26,7 @@ from artifactstore.registry.registry import DEFAULT_BACKEND, Registry
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from artifactstore.plugins.contract import Plugin
     from artifactstore.storage.port import ObjectStore
 
 BUILT_IN_BACKENDS = {
@@ -78,6 +80,23 @@ def open_database(url: str) -> SqliteDatabase:
             if not is_at_head(database):
                 upgrade(database, now=system_clock())
     return database
+
+
+def built_in_plugins() -> list[Plugin]:
+    """The pilots of this distribution."""
+    return [cast("Plugin", _load("artifactstore.plugins", name, BUILT_IN_PLUGINS)) for name in BUILT_IN_PLUGINS]
+
+
+@contextmanager
+def scratch_database() -> Iterator[SqliteDatabase]:
+    """An empty database at head, on disk for as long as the context is open."""
+    with TemporaryDirectory(prefix="artifactstore-") as folder:
+        database = SqliteDatabase(Path(folder) / "scratch.db")
+        upgrade(database, now=system_clock())
+        try:
+            yield database
+        finally:
+            database.close()
 
 
 def _load(group: str, name: str, built_in: dict[str, str]) -> object:

@@ -31,6 +31,7 @@
     │   ├── PackageStateError             PACKAGE_STATE
     │   ├── SchemaConflictError           SCHEMA_CONFLICT
     │   └── DestinationExistsError        DESTINATION_EXISTS
+    ├── AccessError                       FORBIDDEN
     ├── StorageError                      STORAGE_FAILED        a backend or the database failed us
     │   ├── ObjectNotFoundError           OBJECT_NOT_FOUND
     │   ├── StorageUnavailableError       STORAGE_UNAVAILABLE   may be retried
@@ -216,6 +217,12 @@ class HoldUnknownError(NotFoundError):
 
     code = "HOLD_UNKNOWN"
     default_hint = "`artifactstore retention show ID` lists a package's holds."
+
+
+class AccessError(ArtifactStoreError):
+    """The caller may not do this."""
+
+    code = "FORBIDDEN"
 
 
 class ConflictError(ArtifactStoreError):

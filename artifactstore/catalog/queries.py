@@ -8,11 +8,13 @@ from artifactstore.catalog import blobs, event_log
 from artifactstore.catalog.records import (
     FileRecord,
     HoldRecord,
+    LocatedFile,
     ObjectRecord,
     PackageRecord,
     PlacedBlob,
     SchemaRecord,
 )
+from artifactstore.domain.manifest import FileEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -93,22 +95,49 @@ class Queries:
         )
         return next(map(FileRecord._make, rows), None)
 
-    def users_of_blob(self, blob_id: int, *, limit: int) -> list[tuple[str, str]]:
+    def located_files(self, package: int, *, after_index: int, limit: int) -> list[LocatedFile]:
+        """A page of files in path order with their blobs' live locations."""
+        return self._located(
+            "package_file.package = ? AND package_file.file_index > ? AND package_file.file_index <= ?",
+            (package, after_index, after_index + limit),
+        )
+
+    def located_file(self, package: int, path: str) -> LocatedFile | None:
+        """One file by its path, with its blob's live locations."""
+        condition = "package_file.package = ? AND package_file.path = ?"
+        return next(iter(self._located(condition, (package, path))), None)
+
+    def entries(self, package: int) -> Iterator[FileEntry]:
+        """A package's files as its manifest says them, in path order."""
+        rows = self.connection.execute(
+            "SELECT path, role, media_type, size_bytes, blake3, sha256"
+            " FROM package_file JOIN blob ON blob.id = package_file.blob_id WHERE package = ? ORDER BY file_index",
+            (package,),
+        )
+        return map(FileEntry._make, rows)
+
+    def users_of_blob(self, address: bytes, *, limit: int) -> list[tuple[str, str]]:
         """(package id, path) of files that have this blob."""
         rows = self.connection.execute(
-            "SELECT package.package_id, package_file.path FROM package_file"
-            " JOIN package ON package.id = package_file.package WHERE package_file.blob_id = ?"
+            "SELECT package.package_id, package_file.path FROM blob"
+            " JOIN package_file ON package_file.blob_id = blob.id"
+            " JOIN package ON package.id = package_file.package"
+            " WHERE blob.address_prefix = ? AND blob.blake3 = ?"
             " ORDER BY package_file.package, package_file.file_index LIMIT ?",
-            (blob_id, limit),
+            (blobs.address_prefix(address), address, limit),
         )
         return [(package_id, path) for package_id, path in rows]
 
-    def packages_of_manifest(self, manifest_digest: bytes) -> list[str]:
-        """The packages that a manifest identifies: one, but for revisions and producers that repeat it."""
+    def files_without_location(self, package: int) -> list[tuple[str, bytes]]:
+        """(path, blob address) of files whose blob is recorded nowhere."""
         rows = self.connection.execute(
-            "SELECT package_id FROM package WHERE manifest_digest = ? ORDER BY id", (manifest_digest,)
+            "SELECT package_file.path, blob.blake3 FROM package_file JOIN blob ON blob.id = package_file.blob_id"
+            " WHERE package_file.package = ?"
+            " AND NOT EXISTS (SELECT 1 FROM blob_location WHERE blob_location.blob_id = package_file.blob_id)"
+            " ORDER BY package_file.file_index",
+            (package,),
         )
-        return [package_id for (package_id,) in rows]
+        return [(path, address) for path, address in rows]
 
     # holds and schemas
 
@@ -172,18 +201,6 @@ class Queries:
         )
         return bool(list(rows))
 
-    def locations(self, blob_id: int) -> list[tuple[ObjectRecord, int]]:
-        """(object, start) of a blob's live locations, in objects that are not condemned."""
-        rows = self.connection.execute(
-            "SELECT stored_object.id, stored_object.backend, stored_object.kind, stored_object.blake3,"
-            " stored_object.size_bytes, stored_object.status, blob_location.start"
-            " FROM blob_location JOIN stored_object ON stored_object.id = blob_location.object_id"
-            " WHERE blob_location.blob_id = ? AND blob_location.status = 'live'"
-            " AND stored_object.status <> 'condemned'",
-            (blob_id,),
-        )
-        return [(ObjectRecord._make(row[:6]), row[6]) for row in rows]
-
     def objects_of_digest(self, kind: str, digest: bytes) -> list[ObjectRecord]:
         """The objects of one key, one for each backend that has it."""
         rows = self.connection.execute(f"{_OBJECT} WHERE blake3 = ? AND kind = ? ORDER BY backend", (digest, kind))
@@ -213,15 +230,69 @@ class Queries:
         )
         return map(PlacedBlob._make, rows)
 
+    def blobs_of_package_in_object(self, package: int, row_id: int) -> Iterator[PlacedBlob]:
+        """What one package has in an object, each blob once, in no particular order."""
+        rows = self.connection.execute(
+            "SELECT DISTINCT blob_location.start, blob.size_bytes, blob.blake3, blob.sha256, blob_location.status"
+            " FROM package_file JOIN blob ON blob.id = package_file.blob_id"
+            " JOIN blob_location ON blob_location.blob_id = blob.id AND blob_location.object_id = ?"
+            " WHERE package_file.package = ?",
+            (row_id, package),
+        )
+        return map(PlacedBlob._make, rows)
+
+    def objects_of_package(self, package: int) -> list[ObjectRecord]:
+        """Every object in which a blob of this package lies, its manifest not included."""
+        rows = self.connection.execute(
+            f"{_OBJECT} WHERE id IN (SELECT blob_location.object_id FROM package_file"
+            " JOIN blob_location ON blob_location.blob_id = package_file.blob_id WHERE package_file.package = ?)"
+            " ORDER BY id",
+            (package,),
+        )
+        return list(map(ObjectRecord._make, rows))
+
+    def stored_bytes(self) -> int:
+        """The size of all objects together."""
+        ((total,),) = self.connection.execute("SELECT coalesce(sum(size_bytes), 0) FROM stored_object")
+        return int(total)
+
     # the event log
 
     def latest_seq(self) -> int:
         """The newest event's sequence number."""
         return event_log.latest_seq(self.connection)
 
+    def log_id(self) -> bytes:
+        """The log's random identity."""
+        return event_log.log_id(self.connection)
+
+    def latest_chain(self) -> bytes:
+        """The newest event's chain value; that of the empty log if there is none."""
+        return event_log.latest_chain(self.connection)
+
     def events(self, *, after: int, limit: int, subject: str | None = None) -> list[event_log.EventRecord]:
         """A page of events."""
         return list(event_log.read(self.connection, after=after, limit=limit, subject=subject))
+
+    def _located(self, condition: str, parameters: Sequence[SqlValue]) -> list[LocatedFile]:
+        rows = self.connection.execute(
+            "SELECT package_file.file_index, package_file.path, package_file.role, package_file.media_type,"
+            " blob.size_bytes, blob.blake3, blob.sha256, blob.id,"
+            " stored_object.backend, stored_object.kind, stored_object.blake3, blob_location.start"
+            " FROM package_file JOIN blob ON blob.id = package_file.blob_id"
+            " LEFT JOIN blob_location ON blob_location.blob_id = blob.id AND blob_location.status = 'live'"
+            " LEFT JOIN stored_object ON stored_object.id = blob_location.object_id"
+            f" AND stored_object.status <> 'condemned' WHERE {condition} ORDER BY package_file.file_index",
+            parameters,
+        )
+        found: list[LocatedFile] = []
+        for row in rows:
+            here = (row[8:],) if row[8] is not None else ()
+            if found and found[-1].file_index == row[0]:
+                found[-1] = found[-1]._replace(locations=found[-1].locations + here)
+            else:
+                found.append(LocatedFile._make((*row[:8], here)))
+        return found
 
     def _one_package(self, condition: str, parameters: Sequence[SqlValue]) -> PackageRecord | None:
         return next(iter(self._packages(condition, parameters)), None)

@@ -51,6 +51,21 @@ class FileRecord(NamedTuple):
         return FileEntry(*self[1:7])
 
 
+class LocatedFile(NamedTuple):
+    """A file of a package with its blob and where the blob's bytes are."""
+
+    file_index: int
+    path: str
+    role: str
+    media_type: str
+    size_bytes: int
+    blake3: bytes
+    sha256: bytes
+    blob_id: int
+    locations: tuple[tuple[str, str, bytes, int], ...]
+    """(backend, kind of object, its digest, start) of each live location."""
+
+
 class HoldRecord(NamedTuple):
     """A row of ``hold``."""
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from artifactstore.domain.hashing import ObjectHasher
     from artifactstore.storage.port import ObjectKind
 
+_READ_BUFFER_BYTES = 256 * 1024
 _STAGING = "staging"
 _QUARANTINE = "quarantine"
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS})
@@ -83,9 +84,9 @@ class LocalStore(ObjectStore):
         """The file, never through a symbolic link, bounded to the range."""
         with _storage_errors(f"there is no object {key}"):
             descriptor = os.open(self._root / key.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
+        with os.fdopen(descriptor, "rb", buffering=_READ_BUFFER_BYTES) as file:
             start, length = checked_range(key, os.fstat(descriptor).st_size, start, length)
-            os.lseek(descriptor, start, os.SEEK_SET)
+            file.seek(start)
             yield _BoundedReader(file, length, key)  # type: ignore[misc]
 
     def list(self, kind: ObjectKind) -> Iterator[ObjectInfo]:

@@ -1,0 +1,5 @@
+"""``python -m artifactstore``."""
+
+from artifactstore.cli.main import main
+
+main()

@@ -1,0 +1,60 @@
+"""The tree of commands. What a command imports to work, it imports itself: ``--help`` is something people wait for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from artifactstore import __version__
+from artifactstore.cli.commands import events, packages, retention, schemas, storage
+
+if TYPE_CHECKING:
+    from artifactstore.cli.door import Door
+
+HELP = """A store for what runs leave behind.
+
+A directory becomes one immutable package: every file with two digests, a manifest
+whose digest identifies the content, a retention decision, and an event log.
+
+Answers are JSON on standard output; words go to standard error. Exit codes:
+0 done, 1 you can mend it, 2 the system failed or damage was found, 3 partly done.
+
+--debug, --quiet and --no-progress may stand anywhere on the line.
+"""
+
+
+def build_app(door: Door) -> typer.Typer:
+    """The whole command line, with what the built-in pilots contribute."""
+    app = typer.Typer(
+        name="artifactstore", help=HELP, no_args_is_help=True, rich_markup_mode=None, add_completion=False
+    )
+    app.callback()(_root)
+    _add_pilots(app, door)
+    for command in (packages.push, packages.show, packages.manifest, packages.get, packages.verify):
+        app.command()(command)
+    app.command("list")(packages.list_)
+    app.command()(events.events)
+    app.command()(events.replay)
+    app.add_typer(schemas.app, name="schema", help="Metadata schemas: what a package's metadata must satisfy.")
+    app.add_typer(retention.app, name="retention", help="How long packages stay.")
+    app.add_typer(storage.app, name="storage", help="Stored objects.")
+    return app
+
+
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def _add_pilots(app: typer.Typer, door: Door) -> None:
+    from artifactstore.bootstrap import built_in_plugins
+
+    for plugin in built_in_plugins():
+        if plugin.add_commands is not None:
+            group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+            plugin.add_commands(group, door)
+            app.add_typer(group, name=plugin.name, help=plugin.summary)

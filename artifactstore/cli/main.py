@@ -1,0 +1,71 @@
+"""The console script: options that hold everywhere, and one way out for every error."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import click
+
+from artifactstore.cli.door import Door
+from artifactstore.cli.exit_codes import CALLER_CAN_MEND_IT, INTERRUPTED, SYSTEM_FAILED, exit_code_of
+from artifactstore.errors import ArtifactStoreError, UsageError
+
+
+def main() -> NoReturn:
+    """Run the command line and exit."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line; its exit code."""
+    door, arguments = _door_from(arguments)
+    try:
+        return _run(door, arguments)
+    except ArtifactStoreError as error:
+        door.report(error)
+        code = exit_code_of(error)
+    except click.ClickException as error:
+        door.report(UsageError(error.format_message(), hint=_usage_hint(error)))
+        code = CALLER_CAN_MEND_IT
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read the answer has gone; there is nobody to tell
+        return SYSTEM_FAILED
+    except Exception as error:  # noqa: BLE001 - the last door: a person gets a sentence, not a trace
+        door.report(_UnexpectedError(f"{type(error).__name__}: {error}"))
+        code = SYSTEM_FAILED
+    if door.debug:
+        import traceback
+
+        traceback.print_exc()
+    return code
+
+
+class _UnexpectedError(ArtifactStoreError):
+    code = "INTERNAL"
+    default_hint = "This is a defect of artifactstore; --debug shows where."
+
+
+def _run(door: Door, arguments: list[str]) -> int:
+    import typer.main
+
+    from artifactstore.cli.app import build_app
+
+    command = typer.main.get_command(build_app(door))
+    result = command.main(arguments, prog_name="artifactstore", standalone_mode=False, obj=door)
+    return result if isinstance(result, int) else 0
+
+
+def _door_from(arguments: list[str]) -> tuple[Door, list[str]]:
+    """Take the options that may stand anywhere before ``--``."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    here, rest = arguments[:end], arguments[end:]
+    door = Door(debug="--debug" in here, quiet="--quiet" in here, show_progress="--no-progress" not in here)
+    return door, [argument for argument in here if argument not in {"--debug", "--quiet", "--no-progress"}] + rest
+
+
+def _usage_hint(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    return f"`{context.command_path} --help` shows how." if context else "`artifactstore --help` shows how."

@@ -1,0 +1,53 @@
+"""The event log as seen from outside, and replay: showing that the tables follow from it."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+from artifactstore.catalog.replay import differences, replay
+from artifactstore.errors import Problem, ReplayMismatchError
+
+if TYPE_CHECKING:
+    from artifactstore.catalog.database import Database, Row
+    from artifactstore.catalog.event_log import EventRecord
+    from artifactstore.registry.registry import Registry
+
+_NAMED_DIFFERENCES = 10
+
+
+class ReplayReport(NamedTuple):
+    """What a replay went through."""
+
+    events: int
+    log_id: bytes
+    chain: bytes
+    """The last event's chain value: the state of the whole log in 32 bytes."""
+
+
+def list_events(registry: Registry, *, after: int = 0, limit: int, subject: str | None = None) -> list[EventRecord]:
+    """A page of events after a sequence number, in order."""
+    with registry.catalog.snapshot() as queries:
+        return queries.events(after=after, limit=limit, subject=subject)
+
+
+def check_replay(registry: Registry, scratch: Database) -> ReplayReport:
+    """Check the log's chain, replay it into ``scratch`` (at head and empty), and compare the tables.
+
+    Raises ``EventLogCorruptError`` or ``ReplayMismatchError`` naming the first rows that differ.
+    """
+    with registry.catalog.snapshot() as queries, scratch.write() as target:
+        events = replay(queries.connection, target)
+        found = list(islice(differences(queries.connection, target), _NAMED_DIFFERENCES))
+        if found:
+            problems = tuple(Problem(each.table, f"{_row(each.recorded)} != {_row(each.replayed)}") for each in found)
+            raise ReplayMismatchError(
+                "the tables are not what the event log says (table: recorded != replayed)", problems=problems
+            )
+        return ReplayReport(events, queries.log_id(), queries.latest_chain())
+
+
+def _row(row: Row | None) -> str:
+    if row is None:
+        return "no row"
+    return "(" + ", ".join(value.hex()[:16] if isinstance(value, bytes) else str(value)[:60] for value in row) + ")"

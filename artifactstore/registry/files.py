@@ -1,0 +1,298 @@
+"""Handing files back: every byte checked against its digest before it counts, never outside the destination.
+
+A directory is written under a temporary name beside its destination and renamed when all of it is there; a single file
+likewise. Nothing is overwritten and no link is followed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO
+
+from blake3 import blake3
+
+from artifactstore.domain.digest import Digest
+from artifactstore.domain.hashing import BUFFER_BYTES
+from artifactstore.errors import (
+    BlobCorruptError,
+    BlobMissingError,
+    DestinationExistsError,
+    FileUnknownError,
+    FileUnreadableError,
+    ObjectNotFoundError,
+    RangeInvalidError,
+    StorageDeniedError,
+    StorageError,
+    StorageFullError,
+)
+from artifactstore.registry.packages import require_content
+from artifactstore.registry.progress import SILENT
+from artifactstore.storage.port import ObjectKey, ObjectKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from artifactstore.catalog.records import LocatedFile
+    from artifactstore.registry.progress import Progress
+    from artifactstore.registry.registry import Registry
+
+_IN_MEMORY_BYTES = 8 * 1024 * 1024
+_PAGE = 1_000
+_NEAR_BYTES = 64 * 1024
+"""Blobs of one object that lie closer than this are read as one range."""
+
+
+def list_files(registry: Registry, package_id: str) -> Iterator[LocatedFile]:
+    """Every file in path order with where its bytes are, a page at a time."""
+    with registry.catalog.snapshot() as queries:
+        package = require_content(queries, package_id)
+    after = -1
+    while True:
+        with registry.catalog.snapshot() as queries:
+            page = queries.located_files(package.row_id, after_index=after, limit=_PAGE)
+        yield from page
+        if len(page) < _PAGE:
+            return
+        after = page[-1].file_index
+
+
+def get_package(registry: Registry, package_id: str, destination: Path, *, progress: Progress = SILENT) -> int:
+    """Write every file below ``destination``, which must not exist or be an empty directory; returns their number."""
+    with registry.catalog.snapshot() as queries:
+        package = require_content(queries, package_id)
+    progress.begin("fetching", package.total_bytes)
+    with _appearing_directory(destination) as folder:
+        tree = _NewTree(folder)
+        count = 0
+        for file, data in _contents(registry, list_files(registry, package_id)):
+            with tree.create(file.path) as write:
+                data(write)
+            progress.advance(file.size_bytes)
+            count += 1
+    return count
+
+
+def get_file(registry: Registry, package_id: str, path: str, destination: Path) -> int:
+    """Write one file to ``destination``, which must not exist; returns its size in bytes."""
+    file = find_file(registry, package_id, path)
+    with _appearing_file(destination) as write:
+        _deliver(registry, file, write)
+    return file.size_bytes
+
+
+def send_file(registry: Registry, package_id: str, path: str, sink: BinaryIO) -> int:
+    """Write one file to a stream that cannot take bytes back: a large one is checked before its first byte is sent."""
+    file = find_file(registry, package_id, path)
+    if file.size_bytes > _IN_MEMORY_BYTES:
+        _deliver(registry, file, len)
+    _deliver(registry, file, sink.write)
+    return file.size_bytes
+
+
+def find_file(registry: Registry, package_id: str, path: str) -> LocatedFile:
+    """One file by its logical path. Raises ``FileUnknownError``."""
+    with registry.catalog.snapshot() as queries:
+        found = queries.located_file(require_content(queries, package_id).row_id, path)
+    if found is None:
+        raise FileUnknownError(f"package {package_id} has no file {path[:200]!r}")
+    return found
+
+
+# from objects
+
+
+def _contents(
+    registry: Registry, files: Iterator[LocatedFile]
+) -> Iterator[tuple[LocatedFile, Callable[[Callable[[bytes], object]], None]]]:
+    """Each file with a function that delivers its checked bytes; must be called before the next file is taken.
+
+    Small blobs that follow one another in an object are read as one stream.
+    """
+    reader = _SequentialReader(registry)
+    try:
+        for file in files:
+            if file.size_bytes <= _IN_MEMORY_BYTES and (data := reader.read(file)) is not None:
+                yield file, lambda write, data=data: write(data)  # type: ignore[misc]
+            else:
+                yield file, lambda write, file=file: _deliver(registry, file, write)  # type: ignore[misc]
+    finally:
+        reader.close()
+
+
+def _deliver(registry: Registry, file: LocatedFile, write: Callable[[bytes], object]) -> None:
+    """A file's bytes from the first location that has them, checked. A small one is checked before it is written."""
+    if not file.locations:
+        raise BlobMissingError(f"{file.path!r}: no live copy of blob {Digest.blake3(file.blake3)} is left")
+    if file.size_bytes > _IN_MEMORY_BYTES:
+        return _stream(registry, file, write)
+    found: bytes = b""
+    for backend, kind, digest, start in file.locations:
+        try:
+            data = registry.backend(backend).read(ObjectKey(ObjectKind(kind), digest), start, file.size_bytes)
+        except (ObjectNotFoundError, RangeInvalidError):
+            continue
+        if (found := blake3(data).digest()) == file.blake3:
+            write(data)
+            return None
+    raise _lost(file, found)
+
+
+def _stream(registry: Registry, file: LocatedFile, write: Callable[[bytes], object]) -> None:
+    for backend, kind, digest, start in file.locations:
+        hasher = blake3()
+        try:
+            with registry.backend(backend).open(ObjectKey(ObjectKind(kind), digest), start, file.size_bytes) as stream:
+                while data := stream.read(BUFFER_BYTES):
+                    hasher.update(data)
+                    write(data)
+        except (ObjectNotFoundError, RangeInvalidError):
+            continue
+        if hasher.digest() != file.blake3:
+            raise _lost(file, hasher.digest())
+        return
+    raise _lost(file, b"")
+
+
+def _lost(file: LocatedFile, found: bytes) -> BlobCorruptError | BlobMissingError:
+    expected = Digest.blake3(file.blake3)
+    if found:
+        return BlobCorruptError(f"{file.path!r}: stored bytes are {Digest.blake3(found)}, not {expected}")
+    return BlobMissingError(f"{file.path!r}: no backend has blob {expected}")
+
+
+class _SequentialReader:
+    """Reads small blobs that follow one another in one object from one open stream."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._object: tuple[str, str, bytes] | None = None
+        self._position = 0
+        self._stream: BinaryIO | None = None
+        self._closing: Callable[[], object] = lambda: None
+
+    def read(self, file: LocatedFile) -> bytes | None:
+        """A blob's checked bytes; None if they are to be looked for elsewhere."""
+        if not file.locations:
+            return None
+        backend, kind, digest, start = file.locations[0]
+        try:
+            stream = self._stream_at((backend, kind, digest), start)
+            data = stream.read(file.size_bytes)
+        except (StorageError, RangeInvalidError):
+            self.close()
+            return None
+        self._position += len(data)
+        return data if blake3(data).digest() == file.blake3 else None
+
+    def _stream_at(self, place: tuple[str, str, bytes], start: int) -> BinaryIO:
+        gap = start - self._position
+        if self._stream is None or place != self._object or not 0 <= gap <= _NEAR_BYTES:
+            self.close()
+            backend, kind, digest = place
+            context = self._registry.backend(backend).open(ObjectKey(ObjectKind(kind), digest), start)
+            self._stream = context.__enter__()
+            self._closing = partial(context.__exit__, None, None, None)
+            self._object, self._position = place, start
+        elif gap:
+            self._position += len(self._stream.read(gap))
+        return self._stream
+
+    def close(self) -> None:
+        """Leave the open object, if any."""
+        self._stream = None
+        self._closing()
+        self._closing = lambda: None
+
+
+# into the file system
+
+
+class _NewTree:
+    """Creates files, and the directories above them, in a directory that nobody else knows."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._made: set[str] = {""}
+
+    @contextmanager
+    def create(self, path: str) -> Iterator[Callable[[bytes], object]]:
+        folder = path.rpartition("/")[0]
+        if folder not in self._made:
+            (self._root / folder).mkdir(parents=True, exist_ok=True)
+            self._made.add(folder)
+        with _new_file(f"{self._root}/{path}") as write:
+            yield write
+
+
+@contextmanager
+def _appearing_directory(destination: Path) -> Iterator[Path]:
+    """A new directory that takes its place when the context is left without an error, and vanishes otherwise."""
+    _check_room_for(destination, or_empty_directory=True)
+    with _destination_errors(destination):
+        folder = destination.absolute().parent / f".{destination.name}.partial-{secrets.token_hex(8)}"
+        folder.mkdir()
+        try:
+            yield folder
+            folder.rename(destination.absolute())
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def _appearing_file(destination: Path) -> Iterator[Callable[[bytes], object]]:
+    """A new file that takes its place when the context is left without an error, and vanishes otherwise."""
+    _check_room_for(destination, or_empty_directory=False)
+    with _destination_errors(destination):
+        temporary = destination.absolute().parent / f".{destination.name}.partial-{secrets.token_hex(8)}"
+        try:
+            with _new_file(str(temporary)) as write:
+                yield write
+            os.link(temporary, destination.absolute(), follow_symlinks=False)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _new_file(path: str) -> Iterator[Callable[[bytes], object]]:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    try:
+        yield lambda data: _write_all(descriptor, data)
+    finally:
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    written = os.write(descriptor, data)
+    while written < len(data):
+        written += os.write(descriptor, memoryview(data)[written:])
+
+
+def _check_room_for(destination: Path, *, or_empty_directory: bool) -> None:
+    if or_empty_directory and destination.is_dir() and not destination.is_symlink() and not any(destination.iterdir()):
+        return
+    if os.path.lexists(destination):
+        raise DestinationExistsError(f"{destination} exists already")
+    if not destination.absolute().parent.is_dir():
+        raise FileUnreadableError(
+            f"{destination.absolute().parent} is not a directory",
+            hint="Create the directory above the destination first.",
+        )
+
+
+@contextmanager
+def _destination_errors(destination: Path) -> Iterator[None]:
+    """The operating system's errors at the destination as ours."""
+    try:
+        yield
+    except FileExistsError as error:
+        raise DestinationExistsError(f"{error.filename2 or error.filename} exists already") from error
+    except OSError as error:
+        kind = StorageFullError if error.errno in {errno.ENOSPC, errno.EDQUOT} else StorageDeniedError
+        raise kind(f"{destination} cannot be written: {error.strerror}", hint="Choose another destination.") from error

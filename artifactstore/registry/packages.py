@@ -1,0 +1,71 @@
+"""Looking at packages: one, many, and their manifests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from artifactstore.domain.digest import Digest
+from artifactstore.domain.manifest import manifest_digest
+from artifactstore.domain.package import PackageStatus
+from artifactstore.errors import (
+    ManifestCorruptError,
+    ObjectNotFoundError,
+    PackageDeletedError,
+    PackageStateError,
+    PackageUnknownError,
+)
+from artifactstore.storage.port import ObjectKey, ObjectKind
+
+if TYPE_CHECKING:
+    from artifactstore.catalog.queries import Queries
+    from artifactstore.catalog.records import HoldRecord, PackageRecord
+    from artifactstore.registry.registry import Registry
+
+
+def require_package(queries: Queries, package_id: str) -> PackageRecord:
+    """Raises ``PackageUnknownError``."""
+    found = queries.package(package_id)
+    if found is None:
+        raise PackageUnknownError(f"there is no package {package_id[:80]!r}")
+    return found
+
+
+def require_content(queries: Queries, package_id: str) -> PackageRecord:
+    """A package that has content. Raises ``PackageStateError`` if open, ``PackageDeletedError`` if deleted."""
+    package = require_package(queries, package_id)
+    if package.status == PackageStatus.DELETED:
+        raise PackageDeletedError(f"package {package_id} was deleted; only its record is left", hint="")
+    if package.manifest_digest is None:
+        raise PackageStateError(f"package {package_id} is {package.status} and has no manifest yet")
+    return package
+
+
+def find_package(registry: Registry, package_id: str) -> tuple[PackageRecord, list[HoldRecord]]:
+    """A package and its holds. Raises ``PackageUnknownError``."""
+    with registry.catalog.snapshot() as queries:
+        package = require_package(queries, package_id)
+        return package, queries.holds(package.row_id)
+
+
+def list_packages(
+    registry: Registry, *, after: str | None = None, limit: int, **filters: str | None
+) -> list[PackageRecord]:
+    """A page in the order of opening, after a package id. Filters: producer, external_id, subject, status."""
+    with registry.catalog.snapshot() as queries:
+        start = 0 if after is None else require_package(queries, after).row_id
+        return queries.packages(after=start, limit=limit, **filters)
+
+
+def read_manifest(registry: Registry, package_id: str) -> bytes:
+    """The exact bytes that were stored, checked. Raises ``ManifestCorruptError`` if no backend has them."""
+    with registry.catalog.snapshot() as queries:
+        digest = require_content(queries, package_id).manifest_digest or b""
+        places = queries.objects_of_digest(ObjectKind.MANIFEST, digest)
+    for place in places:
+        try:
+            encoded = registry.backend(place.backend).read(ObjectKey(ObjectKind.MANIFEST, digest))
+        except ObjectNotFoundError:
+            continue
+        if manifest_digest(encoded) == digest:
+            return encoded
+    raise ManifestCorruptError(f"no backend has the manifest {Digest.blake3(digest)} of package {package_id}")

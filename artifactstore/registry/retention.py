@@ -1,0 +1,87 @@
+"""Retention: extend, hold, release, sweep. Sweep only marks; bytes are removed by collection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from artifactstore.domain.events import HoldPlaced, HoldReleased, PackageExpired, RetentionExtended
+from artifactstore.domain.instant import Instant
+from artifactstore.domain.package import PackageStatus
+from artifactstore.domain.retention import check_extension
+from artifactstore.errors import HoldUnknownError, PackageStateError, RetentionInvalidError
+from artifactstore.registry.packages import require_package
+
+if TYPE_CHECKING:
+    from artifactstore.catalog.records import PackageRecord
+    from artifactstore.registry.registry import Registry
+
+_SWEEP_PAGE = 500
+_MAX_REASON_CHARACTERS = 2_000
+
+
+def extend_retention(registry: Registry, package_id: str, expires_at: Instant, *, reason: str) -> None:
+    """Move a finalized package's expiry to a later instant. Raises ``RetentionInvalidError``, ``PackageStateError``."""
+    _check_reason(reason)
+    with registry.transaction() as tx:
+        package = require_package(tx, package_id)
+        _require_status(package, PackageStatus.FINALIZED)
+        check_extension(None if package.expires_at is None else Instant(package.expires_at), expires_at)
+        tx.record(RetentionExtended(package_id=package_id, expires_at=expires_at, reason=reason))
+
+
+def place_hold(registry: Registry, package_id: str, *, reason: str) -> str:
+    """Keep a package from sweep and collection until the hold is released; returns the hold's id."""
+    _check_reason(reason)
+    hold_id = registry.new_id()
+    with registry.transaction() as tx:
+        package = require_package(tx, package_id)
+        _require_status(package, PackageStatus.FINALIZED, PackageStatus.EXPIRED)
+        tx.record(HoldPlaced(package_id=package_id, hold_id=hold_id, reason=reason, placed_at=registry.clock()))
+    return hold_id
+
+
+def release_hold(registry: Registry, package_id: str, hold_id: str, *, reason: str) -> None:
+    """End a hold. Raises ``HoldUnknownError`` unless the package has it and it is in force."""
+    _check_reason(reason)
+    with registry.transaction() as tx:
+        package = require_package(tx, package_id)
+        in_force = {hold.hold_id for hold in tx.holds(package.row_id) if hold.released_at is None}
+        if hold_id not in in_force:
+            raise HoldUnknownError(f"package {package_id} has no hold {hold_id[:80]!r} in force")
+        tx.record(HoldReleased(package_id=package_id, hold_id=hold_id, reason=reason, released_at=registry.clock()))
+
+
+def due_packages(registry: Registry, *, limit: int = _SWEEP_PAGE) -> list[PackageRecord]:
+    """What a sweep would mark now, longest overdue first."""
+    with registry.catalog.snapshot() as queries:
+        return queries.due(registry.clock(), limit=limit)
+
+
+def sweep(registry: Registry) -> list[str]:
+    """Mark every package whose retention has ended and that no hold protects as expired; returns their ids.
+
+    A page is one transaction: a sweep that is interrupted has marked whole pages and goes on next time.
+    """
+    swept: list[str] = []
+    while True:
+        now = registry.clock()
+        with registry.transaction() as tx:
+            page = [package.package_id for package in tx.due(now, limit=_SWEEP_PAGE)]
+            tx.record(*(PackageExpired(package_id=package_id, expired_at=now) for package_id in page))
+        swept += page
+        if len(page) < _SWEEP_PAGE:
+            return swept
+
+
+def _require_status(package: PackageRecord, *allowed: PackageStatus) -> None:
+    if package.status not in allowed:
+        raise PackageStateError(
+            f"package {package.package_id} is {package.status}, not {' or '.join(allowed)}", hint=""
+        )
+
+
+def _check_reason(reason: str) -> None:
+    if not reason.strip() or len(reason) > _MAX_REASON_CHARACTERS:
+        raise RetentionInvalidError(
+            f"a reason must have 1 to {_MAX_REASON_CHARACTERS} characters", hint="Say why: auditors will read it."
+        )
