@@ -9,12 +9,12 @@ from __future__ import annotations
 import fcntl
 import os
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, cast
 from urllib.parse import unquote
 
+from artifactstore.built_in import BACKENDS, load_entry_point
 from artifactstore.catalog.catalog import Catalog
 from artifactstore.catalog.sqlite import SqliteDatabase
 from artifactstore.catalog.upgrade import is_at_head, upgrade
@@ -24,18 +24,9 @@ from artifactstore.errors import ConfigurationError, StorageDeniedError, Storage
 from artifactstore.registry.registry import DEFAULT_BACKEND, Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from artifactstore.plugins.contract import Plugin
     from artifactstore.storage.port import ObjectStore
-
-BUILT_IN_BACKENDS = {
-    "file": "artifactstore.storage.local:LocalStore.from_url",
-    "memory": "artifactstore.storage.memory:MemoryStore.from_url",
-}
-"""The entry points of this distribution's own backends: reading installed metadata costs more than an ingest."""
-BUILT_IN_PLUGINS = {"guide-board": "artifactstore.pilots.guide_board:PLUGIN"}
-"""The same for plug-ins."""
 
 _SQLITE = "sqlite://"
 
@@ -56,8 +47,8 @@ def open_registry(settings: Settings | None = None, *, actor: str | None = None)
 
 def open_store(url: str) -> ObjectStore:
     """A backend by its URL. Raises ``ConfigurationError`` for a scheme that nobody provides."""
-    scheme = url.partition("://")[0]
-    return cast("ObjectStore", _load("artifactstore.backends", scheme, BUILT_IN_BACKENDS)(url))  # type: ignore[operator]
+    from_url = cast("Callable[[str], ObjectStore]", load_entry_point(BACKENDS, url.partition("://")[0]))
+    return from_url(url)
 
 
 def open_database(url: str) -> SqliteDatabase:
@@ -82,11 +73,6 @@ def open_database(url: str) -> SqliteDatabase:
     return database
 
 
-def built_in_plugins() -> list[Plugin]:
-    """The pilots of this distribution."""
-    return [cast("Plugin", _load("artifactstore.plugins", name, BUILT_IN_PLUGINS)) for name in BUILT_IN_PLUGINS]
-
-
 @contextmanager
 def scratch_database() -> Iterator[SqliteDatabase]:
     """An empty database at head, on disk for as long as the context is open."""
@@ -97,21 +83,6 @@ def scratch_database() -> Iterator[SqliteDatabase]:
             yield database
         finally:
             database.close()
-
-
-def _load(group: str, name: str, built_in: dict[str, str]) -> object:
-    """An entry point's object: one of our own, or a third party's."""
-    if name in built_in:
-        module, _, attributes = built_in[name].partition(":")
-        found: object = import_module(module)
-        for attribute in attributes.split("."):
-            found = getattr(found, attribute)
-        return found
-    from importlib.metadata import entry_points
-
-    for entry_point in entry_points(group=group, name=name):
-        return entry_point.load()
-    raise ConfigurationError(f"nothing installed provides {name!r} in {group}", hint=f"Known: {', '.join(built_in)}.")
 
 
 def _make_private_directory(folder: Path) -> None:

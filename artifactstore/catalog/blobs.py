@@ -68,11 +68,7 @@ def _add(
         ordinals[prefix] = ordinal + 1
         ids[measure.blake3] = row_id
         rows.append((row_id, prefix, ordinal, *measure[:4], measure.chunks or None))
-    connection.executemany(
-        "INSERT INTO blob (id, address_prefix, address_ordinal, blake3, sha256, size_bytes, crc32, chunks)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        rows,
-    )
+    connection.insert("blob (id, address_prefix, address_ordinal, blake3, sha256, size_bytes, crc32, chunks)", rows)
 
 
 def _by_prefix(connection: Connection, sql: str, addresses: Sequence[bytes]) -> Iterator[Row]:

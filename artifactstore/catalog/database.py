@@ -25,6 +25,9 @@ class Connection(Protocol):
     def executemany(self, sql: str, rows: Iterable[Sequence[SqlValue]]) -> None:
         """Run one statement for each row."""
 
+    def insert(self, into: str, rows: Sequence[Sequence[SqlValue]], on_conflict: str = "") -> None:
+        """Insert rows by the thousand. ``into`` is ``table (column, ...)``; ``on_conflict`` what follows the values."""
+
     def reserve_ids(self, table: str, count: int) -> int:
         """The first of ``count`` consecutive unused ids of ``table``, this transaction's to use."""
 

@@ -71,19 +71,27 @@ def _package_opened(connection: Connection, event: events.PackageOpened, actor: 
 def _files_added(connection: Connection, event: events.FilesAdded, actor: str) -> None:  # noqa: ARG001
     package, _ = _package(connection, event.package_id)
     files = event.files
+    chunks = dict(event.chunks)
     measures = {
-        files[offset].blake3: BlobMeasure(*files[offset].descriptor, crc32, chunks)
-        for offset, crc32, chunks in event.blobs
+        file.blake3: BlobMeasure(*file.descriptor, crc32, chunks.get(offset, b""))
+        for offset, (file, crc32) in enumerate(zip(files, event.crc32s, strict=True))
+        if crc32 is not None
     }
     ids = blobs.resolve(connection, [file.blake3 for file in files], measures)
     objects = [_live_object(connection, reference) for reference in event.objects]
-    placements = [(ids[files[offset].blake3], objects[index], start) for offset, index, start in event.placements]
-    _place(connection, placements)
-    connection.executemany(
-        "INSERT INTO package_file (package, file_index, path, role, media_type, blob_id) VALUES (?, ?, ?, ?, ?, ?)",
+    _place(
+        connection,
         [
-            (package, index, path, role, media_type, ids[blake3])
-            for index, (path, role, media_type, _, blake3, _) in enumerate(files, start=event.first_index)
+            (ids[file.blake3], objects[index], start)
+            for file, index, start in zip(files, event.object_indexes, event.starts, strict=True)
+            if index is not None
+        ],
+    )
+    connection.insert(
+        "package_file (package, file_index, path, role, media_type, blob_id)",
+        [
+            (package, file_index, path, role, media_type, ids[blake3])
+            for file_index, (path, role, media_type, _, blake3, _) in enumerate(files, start=event.first_index)
         ],
     )
 
@@ -205,10 +213,10 @@ def _set_object_status(connection: Connection, reference: events.ObjectRef, stat
     connection.execute("UPDATE stored_object SET status = ? WHERE id = ?", (status, _object_id(connection, reference)))
 
 
-def _place(connection: Connection, placements: list[tuple[int, int, int]]) -> None:
+def _place(connection: Connection, placements: list[tuple[int, int, int | None]]) -> None:
     placements.sort()
-    connection.executemany(
-        "INSERT INTO blob_location (blob_id, object_id, start, status) VALUES (?, ?, ?, 'live')"
-        " ON CONFLICT (blob_id, object_id) DO UPDATE SET start = excluded.start, status = 'live'",
-        placements,
+    connection.insert(
+        "blob_location (blob_id, object_id, start, status)",
+        [(blob_id, object_id, start, "live") for blob_id, object_id, start in placements],
+        "ON CONFLICT (blob_id, object_id) DO UPDATE SET start = excluded.start, status = 'live'",
     )

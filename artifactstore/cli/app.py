@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from artifactstore import __version__
+from artifactstore.built_in import ENTRY_POINTS, PLUGINS, load_entry_point
 from artifactstore.cli.commands import events, packages, retention, schemas, storage
 
 if TYPE_CHECKING:
     from artifactstore.cli.door import Door
+    from artifactstore.plugins import Plugin
 
 HELP = """A store for what runs leave behind.
 
@@ -51,9 +53,8 @@ def _root(
 
 
 def _add_pilots(app: typer.Typer, door: Door) -> None:
-    from artifactstore.bootstrap import built_in_plugins
-
-    for plugin in built_in_plugins():
+    for name in ENTRY_POINTS[PLUGINS]:
+        plugin = cast("Plugin", load_entry_point(PLUGINS, name))
         if plugin.add_commands is not None:
             group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
             plugin.add_commands(group, door)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import NoReturn
 
-import click
+import typer
 
 from artifactstore.cli.door import Door
 from artifactstore.cli.exit_codes import CALLER_CAN_MEND_IT, INTERRUPTED, SYSTEM_FAILED, exit_code_of
@@ -25,10 +25,10 @@ def run(arguments: list[str]) -> int:
     except ArtifactStoreError as error:
         door.report(error)
         code = exit_code_of(error)
-    except click.ClickException as error:
-        door.report(UsageError(error.format_message(), hint=_usage_hint(error)))
+    except typer.TyperException as error:
+        door.report(_usage_error(error))
         code = CALLER_CAN_MEND_IT
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()  # whoever read the answer has gone; there is nobody to tell
@@ -66,6 +66,7 @@ def _door_from(arguments: list[str]) -> tuple[Door, list[str]]:
     return door, [argument for argument in here if argument not in {"--debug", "--quiet", "--no-progress"}] + rest
 
 
-def _usage_hint(error: click.ClickException) -> str:
+def _usage_error(error: typer.TyperException) -> UsageError:
+    message: str = getattr(error, "format_message", error.__str__)()
     context = getattr(error, "ctx", None)
-    return f"`{context.command_path} --help` shows how." if context else "`artifactstore --help` shows how."
+    return UsageError(message, hint=f"`{context.command_path if context else 'artifactstore'} --help` shows how.")

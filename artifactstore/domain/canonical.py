@@ -25,7 +25,7 @@ from artifactstore.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
 
@@ -95,10 +95,15 @@ def _canonical_map(value: Mapping[object, object], pointer: str, depth: int, pro
         if not isinstance(key, str):
             problems.append(Problem(pointer, f"has the key {key!r}, which is not text"))
             continue
-        below = f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"
+        below = f"{pointer}/{escaped(key)}"
         _check_text(key, below, problems)
         result[key] = _canonical(item, below, depth + 1, problems)
     return result
+
+
+def escaped(step: str) -> str:
+    """A key as a step of a JSON pointer (RFC 6901)."""
+    return step.replace("~", "~0").replace("/", "~1")
 
 
 def _canonical_number(value: float, pointer: str, problems: list[Problem]) -> JsonValue:
@@ -130,7 +135,7 @@ def parse_json(data: bytes, *, what: str, error: type[ArtifactStoreError] = Meta
     if len(data) > MAX_DOCUMENT_BYTES:
         raise LimitExceededError(f"{what} is {len(data)} bytes long, more than {MAX_DOCUMENT_BYTES}")
     try:
-        value = json.loads(data.decode(), object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+        value = load_json(data)
     except UnicodeDecodeError as cause:
         raise error(f"{what} is not UTF-8: {cause.reason} at byte {cause.start}") from cause
     except RecursionError as cause:
@@ -142,11 +147,19 @@ def parse_json(data: bytes, *, what: str, error: type[ArtifactStoreError] = Meta
     return cast("JsonValue", value)
 
 
+def load_json(data: bytes, *, parse_int: Callable[[str], int | float] = int) -> Any:
+    """``json.loads`` without its liberties: duplicate keys and NaN are a ``ValueError`` too."""
+    return json.loads(
+        data.decode(), object_pairs_hook=_unique_keys, parse_constant=_refuse_constant, parse_int=parse_int
+    )
+
+
 def depth_of(value: JsonValue) -> int:
     """How many lists and maps stand inside each other at the deepest place."""
     deepest, level = 0, [value]
-    while level := [child for parent in level for child in _children(parent)]:
+    while containers := [item for item in level if isinstance(item, (dict, list))]:
         deepest += 1
+        level = [child for parent in containers for child in _children(parent)]
     return deepest
 
 

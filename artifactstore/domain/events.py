@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from artifactstore.domain.canonical import decode, encode
 from artifactstore.domain.manifest import FileEntry, encode_files, file_from_document
-from artifactstore.errors import EventLogCorruptError
+from artifactstore.errors import EventLogCorruptError, ManifestInvalidError
 
 if TYPE_CHECKING:
     from artifactstore.domain.canonical import JsonValue
@@ -46,11 +46,8 @@ class Event:
 
     @classmethod
     def from_payload(cls, payload: bytes) -> Self:
-        """The inverse of ``payload``. Raises ``EventLogCorruptError`` for members this type does not have."""
-        try:
-            return cls(**{key: _frozen(value) for key, value in decode(payload).items()})
-        except TypeError as error:
-            raise EventLogCorruptError(f"the payload is not one of {cls.type}: {error}") from error
+        """The inverse of ``payload``, for a payload of this type; ``event_from`` takes any."""
+        return cls(**{key: _frozen(value) for key, value in decode(payload).items()})
 
     def _members(self) -> dict[str, Any]:
         fields = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
@@ -110,29 +107,33 @@ class PackageOpened(_PackageEvent):
 class FilesAdded(_PackageEvent):
     """Up to 10,000 files in path order, and what became known of their blobs.
 
-    ``blobs``: (offset within ``files``, CRC-32, chunk digests) of each blob the catalog did not know.
-    ``placements``: (offset within ``files``, index into ``objects``, start) of each location that is new.
-    ``objects``: the objects those locations are in.
+    ``crc32s``, ``object_indexes`` and ``starts`` have one value for each file: the CRC-32 of a blob that the catalog did
+    not know, the index into ``objects`` and the first byte of a location that is new; else None, as for the second of
+    two files with one blob. ``chunks`` has (offset within ``files``, chunk digests) of new blobs of several chunks.
     """
 
     type = "v1.package.files_added"
     first_index: int
     files: tuple[FileEntry, ...]
     objects: tuple[ObjectRef, ...]
-    blobs: tuple[tuple[int, int, bytes], ...]
-    placements: tuple[tuple[int, int, int], ...]
+    crc32s: tuple[int | None, ...]
+    object_indexes: tuple[int | None, ...]
+    starts: tuple[int | None, ...]
+    chunks: tuple[tuple[int, bytes], ...]
 
     def payload(self) -> bytes:
         """The base's encoding, with the file entries written as the manifest writes them."""
         members = {
-            "blobs": encode(self.blobs),
             "files": encode_files(self.files),
+            "chunks": encode(self.chunks),
+            "crc32s": encode(self.crc32s),
+            "starts": encode(self.starts),
             "objects": encode([list(reference) for reference in self.objects]),
             "package_id": encode(self.package_id),
-            "placements": encode(self.placements),
             "first_index": encode(self.first_index),
+            "object_indexes": encode(self.object_indexes),
         }
-        return b"".join((b"\xa6", *(part for key, value in members.items() for part in (encode(key), value))))
+        return b"".join((b"\xa8", *(part for key, value in members.items() for part in (encode(key), value))))
 
     @classmethod
     def from_payload(cls, payload: bytes) -> Self:
@@ -143,8 +144,10 @@ class FilesAdded(_PackageEvent):
             first_index=members["first_index"],
             files=tuple(file_from_document(file) for file in members["files"]),
             objects=tuple(ObjectRef(*reference) for reference in members["objects"]),
-            blobs=tuple((offset, crc32, chunks) for offset, crc32, chunks in members["blobs"]),
-            placements=tuple((offset, index, start) for offset, index, start in members["placements"]),
+            crc32s=tuple(members["crc32s"]),
+            object_indexes=tuple(members["object_indexes"]),
+            starts=tuple(members["starts"]),
+            chunks=tuple((offset, digests) for offset, digests in members["chunks"]),
         )
 
 
@@ -295,10 +298,13 @@ TAKES_AWAY = (BlobDamaged.type, ObjectDamaged.type, ObjectCondemned.type)
 
 
 def event_from(type_name: str, payload: bytes) -> Event:
-    """The event of a row of the log. Raises ``EventLogCorruptError`` for a type unknown here."""
+    """The event of a row of the log. Raises ``EventLogCorruptError`` for a type unknown here, or another's payload."""
     if type_name not in EVENT_TYPES:
         raise EventLogCorruptError(
             f"the log holds an event of unknown type {type_name!r}",
             hint="It was written by a newer artifactstore; use that version.",
         )
-    return EVENT_TYPES[type_name].from_payload(payload)
+    try:
+        return EVENT_TYPES[type_name].from_payload(payload)
+    except (AttributeError, KeyError, TypeError, ValueError, ManifestInvalidError) as error:
+        raise EventLogCorruptError(f"the payload is not one of {type_name}: {error}") from error

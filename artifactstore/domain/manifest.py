@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blake3 import blake3
 
-from artifactstore.domain.canonical import JsonValue, canonical, decode, encode
+from artifactstore.domain.canonical import MAX_SAFE_INTEGER, JsonValue, canonical, decode, encode, load_json
 from artifactstore.domain.digest import BlobDescriptor, Digest
-from artifactstore.domain.paths import check_paths
-from artifactstore.errors import ArtifactStoreError, ManifestInvalidError
+from artifactstore.domain.paths import MAX_PATH_BYTES, check_paths
+from artifactstore.errors import ArtifactStoreError, DigestInvalidError, ManifestInvalidError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -91,10 +91,18 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: bytes) -> Manifest:
-        """The inverse of ``to_json``."""
-        import json
+        """The inverse of ``to_json``, whatever the white space. Raises ``ManifestInvalidError``."""
+        import rfc8785
 
-        return cls._from_document(json.loads(text), _file_from_json)
+        try:
+            document = load_json(text, parse_int=_number_from_json)
+            manifest = cls._from_document(document, _file_from_json)
+            is_same = rfc8785.dumps(document) == manifest.to_json()
+        except (ValueError, RecursionError) as error:
+            raise ManifestInvalidError(f"not a manifest's JSON view: {error}") from error
+        if not is_same:
+            raise ManifestInvalidError("the manifest has members that version 1 does not have")
+        return manifest
 
     def _optional_fields(self) -> dict[str, Any]:
         fields = {
@@ -132,18 +140,20 @@ def manifest_digest(encoded: bytes) -> bytes:
 
 def encode_files(files: Iterable[FileEntry]) -> bytes:
     """A CBOR array of file entries, each a map in canonical key order."""
-    rows = [
-        b"".join((
-            b"\xa6\x64path", _text(path),
-            b"\x64role", _text(role),
+    roles: dict[str, bytes] = {}
+    media_types: dict[str, bytes] = {}
+    rows = []
+    for path, role, media_type, size_bytes, address, sha256 in files:
+        encoded_path = path.encode()
+        rows.append(b"".join((
+            b"\xa6\x64path", _TEXT_HEADS[len(encoded_path)], encoded_path,
+            b"\x64role", roles.get(role) or roles.setdefault(role, _text(role)),
             b"\x64size", _head(0x00, size_bytes),
             b"\x66blake3\x58\x20", address,
             b"\x66sha256\x58\x20", sha256,
-            b"\x6amedia_type", _text(media_type),
-        ))
-        for path, role, media_type, size_bytes, address, sha256 in files
-    ]  # fmt: skip
-    return b"".join((_head(0x80, len(rows)), *rows))
+            b"\x6amedia_type", media_types.get(media_type) or media_types.setdefault(media_type, _text(media_type)),
+        )))  # fmt: skip
+    return _head(0x80, len(rows)) + b"".join(rows)
 
 
 def file_from_document(document: dict[str, Any]) -> FileEntry:
@@ -176,8 +186,17 @@ def _file_from_cbor(document: dict[str, Any]) -> FileEntry:
 
 
 def _file_from_json(document: dict[str, Any]) -> FileEntry:
-    digests = {name: Digest.parse(document[name]).raw for name in ("blake3", "sha256")}
+    try:
+        digests = {name: Digest.parse(document[name]).raw for name in ("blake3", "sha256")}
+    except DigestInvalidError as error:
+        raise ManifestInvalidError(f"a file entry has {error.message}") from error
     return _file_from_cbor({**document, **digests})
+
+
+def _number_from_json(digits: str) -> int | float:
+    """JCS writes large floats as integers; a manifest has no integer of that size."""
+    number = int(digits)
+    return number if abs(number) <= MAX_SAFE_INTEGER else float(digits)
 
 
 def _check_rules(manifest: Manifest) -> None:
@@ -188,15 +207,22 @@ def _check_rules(manifest: Manifest) -> None:
     digests = (digest for file in manifest.files for digest in (file.blake3, file.sha256))
     if any(len(digest) != 32 for digest in digests):  # noqa: PLR2004
         raise ManifestInvalidError("a digest does not have 32 bytes")
-    if any(file.size_bytes < 0 for file in manifest.files):
-        raise ManifestInvalidError("a size is negative")
+    if any(not 0 <= file.size_bytes <= MAX_SAFE_INTEGER for file in manifest.files):
+        raise ManifestInvalidError("a size is negative or beyond 2^53 - 1")
     try:
         check_paths(paths)
-        metadata_is_canonical = manifest.metadata is None or canonical(manifest.metadata) == manifest.metadata
+        canonical(_texts(manifest), what="the manifest")
+        metadata_is_canonical = encode(canonical(manifest.metadata)) == encode(manifest.metadata)
     except ArtifactStoreError as error:
         raise ManifestInvalidError(f"not a manifest: {error.message}", problems=error.problems) from error
     if not metadata_is_canonical:
         raise ManifestInvalidError("the metadata is not canonical")
+
+
+def _texts(manifest: Manifest) -> list[JsonValue]:
+    roles = {file.role for file in manifest.files}
+    media_types = {file.media_type for file in manifest.files}
+    return [manifest.producer, manifest.external_id, manifest.subject, manifest.schema, *sorted(roles | media_types)]
 
 
 def _expect(value: object, kind: type[Any]) -> Any:
@@ -230,3 +256,6 @@ def _head(major: int, argument: int) -> bytes:
         return bytes((major | 25,)) + argument.to_bytes(2, "big")
     width = 4 if argument < 0x1_0000_0000 else 8  # noqa: PLR2004
     return bytes((major | (26 if width == 4 else 27),)) + argument.to_bytes(width, "big")  # noqa: PLR2004
+
+
+_TEXT_HEADS = tuple(_head(0x60, length) for length in range(MAX_PATH_BYTES + 1))

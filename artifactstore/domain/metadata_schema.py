@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
-from artifactstore.domain.canonical import JsonValue, canonical_object, depth_of, encode
+from artifactstore.domain.canonical import JsonValue, canonical_object, depth_of, encode, escaped
 from artifactstore.domain.package import check_slug
 from artifactstore.errors import MetadataInvalidError, Problem, SchemaInvalidError
 
@@ -67,12 +67,13 @@ def _outside_references(value: JsonValue, pointer: str) -> Iterator[Problem]:
             yield from _outside_references(item, f"{pointer}/{index}")
     elif isinstance(value, dict):
         for key, item in value.items():
+            below = f"{pointer}/{escaped(key)}"
             if key in _REFERENCES and isinstance(item, str) and not item.startswith("#"):
                 yield Problem(
-                    f"{pointer}/{key}",
+                    below,
                     f"refers to {item[:120]!r}; only references within the schema are read",
                 )
-            yield from _outside_references(item, f"{pointer}/{key}")
+            yield from _outside_references(item, below)
 
 
 def _compile(slug: str, schema: dict[str, JsonValue]) -> jsonschema_rs.Draft202012Validator:
@@ -92,7 +93,7 @@ def _compile(slug: str, schema: dict[str, JsonValue]) -> jsonschema_rs.Draft2020
 
 
 def _violation(error: jsonschema_rs.ValidationError) -> Problem:
-    pointer = "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in error.instance_path)
+    pointer = "".join(f"/{escaped(str(step))}" for step in error.instance_path)
     return Problem(pointer, error.message[:500])
 
 

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 _ATTEMPTS = 3
 _NAMED_DIFFERENCES = 20
+_NOWHERE = (None, None)
 
 
 def ingest(
@@ -114,7 +115,8 @@ def _find_existing(
         return None
     manifest = describe(draft, progress)
     with registry.catalog.snapshot() as queries:
-        found = _decide(queries, known, manifest, as_revision=as_revision)
+        digest = manifest_digest(manifest.encode())
+        found = _decide(queries, known, manifest, digest, as_revision=as_revision)
         return found if not isinstance(found, _NextRevision) and _is_whole(queries, found) else None
 
 
@@ -127,7 +129,7 @@ def record(
         known = tx.revisions(draft.producer, draft.external_id)
     else:
         known = tx.packages_of_content(draft.producer, digest)
-    found = _decide(tx, known, stored.manifest, as_revision=as_revision)
+    found = _decide(tx, known, stored.manifest, digest, as_revision=as_revision)
     tx.rely_on_presence_since(stored.relies_since)
     if not isinstance(found, _NextRevision):
         if not _is_whole(tx, found):
@@ -156,10 +158,9 @@ class _NextRevision:
 
 
 def _decide(
-    queries: Queries, known: Sequence[PackageRecord], manifest: Manifest, *, as_revision: bool
+    queries: Queries, known: Sequence[PackageRecord], manifest: Manifest, digest: bytes, *, as_revision: bool
 ) -> PackageRecord | _NextRevision:
     """The package this content already is, or the revision it is to become; ``known`` has the newest first."""
-    digest = manifest_digest(manifest.encode())
     same = [package for package in known if package.manifest_digest == digest]
     if finalized := [package for package in same if package.status == PackageStatus.FINALIZED]:
         return finalized[0]
@@ -231,28 +232,24 @@ def _package_events(
 
 
 def _files_added(package_id: str, stored: Stored) -> Iterator[FilesAdded]:
-    """The files in slices; each blob's facts stand with its first file."""
+    """The files in slices; what is new of a blob stands with the first file that has it."""
     files = stored.manifest.files
-    told: set[bytes] = set()
+    new_blobs, placements = dict(stored.new_blobs), dict(stored.placements)
     for first_index in range(0, len(files), MAX_FILES_PER_EVENT):
         files_here = files[first_index : first_index + MAX_FILES_PER_EVENT]
-        blobs, placements, objects = [], [], dict[int, int]()
-        for offset, (_, _, _, _, address, _) in enumerate(files_here):
-            if address in told:
-                continue
-            told.add(address)
-            if new := stored.new_blobs.get(address):
-                blobs.append((offset, new.crc32, new.chunks))
-            if place := stored.placements.get(address):
-                index = objects.setdefault(place.object_index, len(objects))
-                placements.append((offset, index, place.start))
+        news = [new_blobs.pop(file.blake3, None) for file in files_here]
+        places = [placements.pop(file.blake3, _NOWHERE) for file in files_here]
+        objects = sorted({index for index, _ in places if index is not None})
+        renumbered = {index: here for here, index in enumerate(objects)}
         yield FilesAdded(
             package_id=package_id,
             first_index=first_index,
             files=files_here,
             objects=tuple(stored.objects[index] for index in objects),
-            blobs=tuple(blobs),
-            placements=tuple(placements),
+            crc32s=tuple(None if new is None else new.crc32 for new in news),
+            object_indexes=tuple(None if index is None else renumbered[index] for index, _ in places),
+            starts=tuple(start for _, start in places),
+            chunks=tuple((offset, new.chunks) for offset, new in enumerate(news) if new is not None and new.chunks),
         )
 
 

@@ -1,9 +1,10 @@
 """Verify: read stored bytes back and compare them with every digest that is recorded of them.
 
 An object is read whole. If a pack's own digest holds, its bytes are the bytes that were written, member names (the
-blobs' BLAKE3) included, so each blob is checked by its name and its SHA-256; if it does not hold, each blob is checked
+blobs' BLAKE3) included, so each blob is checked by its name and its SHA-256. If it does not hold, each blob is checked
 by both digests, to tell the damaged ones from the sound. A package's manifest is read back and compared with the
-catalog's rows. What is found bad is recorded, and counts as absent from then on; what was bad and is good again is recorded too.
+catalog's rows. What is found bad is recorded, and counts as absent from then on; what was bad and is good again is
+recorded too.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Objects as files under one directory.
 
 A put writes ``staging/<name>``, syncs it, links it to its key (which fails if the key exists), and syncs the directory,
-with every directory it had to make. A crash at any point leaves the whole object, or a file in ``staging`` that nothing
-refers to. Objects are read-only; quarantined ones move to ``quarantine/``.
+with every directory above it that this process has not synced yet. A crash at any point leaves the whole object, or a
+file in ``staging`` that nothing refers to. Objects are read-only; quarantined ones move to ``quarantine/``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import errno
 import os
 import secrets
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urlsplit
@@ -37,9 +37,13 @@ if TYPE_CHECKING:
 _READ_BUFFER_BYTES = 256 * 1024
 _STAGING = "staging"
 _QUARANTINE = "quarantine"
+_OPEN_OBJECT = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_LINK_ATTEMPTS = 8
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS})
 _ERRORS: dict[int, type[StorageError]] = {
     errno.ENOENT: ObjectNotFoundError,
+    errno.ELOOP: ObjectNotFoundError,  # a symbolic link has the object's name
+    errno.ENXIO: ObjectNotFoundError,  # a socket has it
     errno.EACCES: StorageDeniedError,
     errno.EPERM: StorageDeniedError,
     errno.EROFS: StorageDeniedError,
@@ -57,6 +61,7 @@ class LocalStore(ObjectStore):
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._directories = _Directories(root)
 
     @classmethod
     def from_url(cls, url: str) -> LocalStore:
@@ -71,20 +76,23 @@ class LocalStore(ObjectStore):
         """A new file in ``staging``."""
         with _storage_errors(f"{self._root}: cannot stage an object"):
             folder = self._root / _STAGING
-            _make_durable_directory(folder)
-            return _LocalStage(self._root, folder / f"{os.getpid()}-{secrets.token_hex(8)}", hasher)
+            self._directories.make(folder)
+            return _LocalStage(self._directories, folder / f"{os.getpid()}-{secrets.token_hex(8)}", hasher)
 
     def size(self, key: ObjectKey) -> int:
-        """By ``stat``."""
-        with _storage_errors(f"there is no object {key}"):
-            return (self._root / key.path).stat().st_size
+        """By ``lstat``."""
+        with _storage_errors(f"{key} cannot be read"):
+            found = (self._root / key.path).lstat()
+        _check_regular(found, key)
+        return found.st_size
 
     @contextmanager
     def open(self, key: ObjectKey, start: int = 0, length: int | None = None) -> Iterator[BinaryIO]:
         """The file, never through a symbolic link, bounded to the range."""
-        with _storage_errors(f"there is no object {key}"):
-            descriptor = os.open(self._root / key.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb", buffering=_READ_BUFFER_BYTES) as file:
+        with _storage_errors(f"{key} cannot be read"):
+            descriptor = _open_file(self._root / key.path, key)
+            file = os.fdopen(descriptor, "rb", buffering=_READ_BUFFER_BYTES)
+        with file:
             start, length = checked_range(key, os.fstat(descriptor).st_size, start, length)
             file.seek(start)
             yield _BoundedReader(file, length, key)  # type: ignore[misc]
@@ -109,7 +117,7 @@ class LocalStore(ObjectStore):
     def quarantine(self, key: ObjectKey) -> None:
         """Rename into ``quarantine``, under a name that keeps earlier ones."""
         with _storage_errors(f"{key} cannot be quarantined"):
-            _set_aside(self._root, self._root / key.path)
+            self._directories.set_aside(self._root / key.path)
 
     def presigned_url(self, key: ObjectKey, *, expires_in_s: int) -> str | None:  # noqa: ARG002
         """Files have no URL that others could use."""
@@ -117,17 +125,20 @@ class LocalStore(ObjectStore):
 
 
 class _LocalStage(Stage):
-    def __init__(self, root: Path, path: Path, hasher: ObjectHasher) -> None:
+    def __init__(self, directories: _Directories, path: Path, hasher: ObjectHasher) -> None:
         super().__init__(hasher)
-        self._root = root
+        self._directories = directories
         self._path = path
         self._file: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
 
     def discard(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        if self._file is None:
+            return
+        descriptor, self._file = self._file, None
+        with suppress(OSError):  # what cannot be removed stays in staging, where nothing refers to it
             self._path.unlink(missing_ok=True)
+        with suppress(OSError):
+            os.close(descriptor)
 
     def _append(self, data: bytes) -> None:
         assert self._file is not None, "the stage is closed"
@@ -138,44 +149,89 @@ class _LocalStage(Stage):
 
     def _publish(self, key: ObjectKey) -> PutOutcome:
         assert self._file is not None, "the stage is closed"
-        target = self._root / key.path
+        target = self._directories.root / key.path
         with _storage_errors(f"{key} cannot be stored"):
             failpoint("storage.before-sync")
             os.fsync(self._file)
             failpoint("storage.before-link")
-            _make_durable_directory(target.parent)
+            self._directories.make(target.parent)
             outcome = self._link(target)
             failpoint("storage.before-directory-sync")
-            _sync_directory(target.parent)
+            self._sync_name(target, outcome)
         self.discard()
         return outcome
 
     def _link(self, target: Path) -> PutOutcome:
+        """Give the file its name. What has it and cannot be the object is set aside, as others may do meanwhile."""
+        for _ in range(_LINK_ATTEMPTS):
+            try:
+                self._take_name(target)
+            except FileExistsError:
+                if self._is_object(target):
+                    return PutOutcome.PRESENT
+                self._directories.set_aside(target)
+            else:
+                return PutOutcome.CREATED
+        raise StorageUnavailableError(f"{target} was changed by others all the time")
+
+    def _take_name(self, target: Path) -> None:
+        """Raises ``FileExistsError`` if taken. Without hard links two may both rename; their bytes are the same."""
         try:
             os.link(self._path, target)
-        except FileExistsError:
-            return self._accept_or_replace(target)
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
-            return self._rename(target)
-        return PutOutcome.CREATED
+            if os.path.lexists(target):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from error
+            self._path.replace(target)
 
-    def _accept_or_replace(self, target: Path) -> PutOutcome:
-        """Something has the name. If it cannot be the object (not a file, or of another size), it is set aside."""
-        found = target.lstat()
-        if stat.S_ISREG(found.st_mode) and found.st_size == self.size_bytes:
-            return PutOutcome.PRESENT
-        _set_aside(self._root, target)
-        os.link(self._path, target)
-        return PutOutcome.CREATED
+    def _is_object(self, target: Path) -> bool:
+        """Whether what has the name can be the object: a file of its size. Whoever reads it verifies its bytes."""
+        try:
+            found = target.lstat()
+        except FileNotFoundError:
+            return False
+        return stat.S_ISREG(found.st_mode) and found.st_size == self.size_bytes
 
-    def _rename(self, target: Path) -> PutOutcome:
-        """For file systems without hard links. Two at once may both rename; their bytes are the same."""
-        if target.exists():
-            return PutOutcome.PRESENT
-        self._path.replace(target)
-        return PutOutcome.CREATED
+    def _sync_name(self, target: Path, outcome: PutOutcome) -> None:
+        """Make the name durable. A failed sync must not be repeated: the name goes, and the next put begins anew."""
+        try:
+            _sync_directory(target.parent)
+        except OSError:
+            if outcome is PutOutcome.CREATED:
+                with suppress(OSError):
+                    target.unlink(missing_ok=True)
+            raise
+
+
+class _Directories:
+    """The store's directories. Each is synced into its parent once by every process, whoever made it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._durable: set[Path] = set()
+
+    def make(self, folder: Path) -> None:
+        """Make a directory with those above it, durably."""
+        if folder in self._durable and folder.is_dir():
+            return
+        inside = folder != self.root
+        if inside or not folder.parent.is_dir():
+            self.make(folder.parent)
+        if _make_directory(folder) or inside:
+            _sync_new_directory(folder)
+        self._durable.add(folder)
+
+    def set_aside(self, path: Path) -> None:
+        """Move what has this name into ``quarantine``, under a name that keeps earlier ones; nothing is harmless."""
+        folder = self.root / _QUARANTINE
+        self.make(folder)
+        try:
+            path.rename(folder / f"{path.name}.{secrets.token_hex(4)}")
+        except FileNotFoundError:
+            return
+        _sync_directory(folder)
+        _sync_directory(path.parent)
 
 
 class _BoundedReader:
@@ -196,28 +252,41 @@ class _BoundedReader:
         return data
 
 
-def _set_aside(root: Path, path: Path) -> None:
-    folder = root / _QUARANTINE
-    _make_durable_directory(folder)
+def _open_file(path: Path, key: ObjectKey) -> int:
+    """A descriptor of an object's file: no link is followed, nothing is waited for."""
+    descriptor = os.open(path, _OPEN_OBJECT)
     try:
-        path.rename(folder / f"{path.name}.{secrets.token_hex(4)}")
-    except FileNotFoundError:
-        return
-    _sync_directory(folder)
-    _sync_directory(path.parent)
+        _check_regular(os.fstat(descriptor), key)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
-def _make_durable_directory(folder: Path) -> None:
-    """Make a directory with its parents; sync the parent of each one made."""
-    if folder.is_dir():
-        return
-    _make_durable_directory(folder.parent)
+def _check_regular(found: os.stat_result, key: ObjectKey) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise ObjectNotFoundError(f"there is no object {key}: something that is not a file has its name")
+
+
+def _make_directory(folder: Path) -> bool:
+    """Whether it had to be made."""
     try:
         folder.mkdir()
     except FileExistsError:
         if not folder.is_dir():
             raise
-    _sync_directory(folder.parent)
+        return False
+    return True
+
+
+def _sync_new_directory(folder: Path) -> None:
+    """Sync its parent. If that fails the directory goes, so that the next put makes and syncs it anew."""
+    try:
+        _sync_directory(folder.parent)
+    except OSError:
+        with suppress(OSError):
+            folder.rmdir()
+        raise
 
 
 def _sync_directory(folder: Path) -> None:
@@ -229,10 +298,11 @@ def _sync_directory(folder: Path) -> None:
 
 
 def _sorted_files(folder: Path) -> Iterator[Path]:
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except FileNotFoundError:
-        return
+    with _storage_errors(f"{folder} cannot be listed"):
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except FileNotFoundError:
+            return
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
             yield from _sorted_files(Path(entry.path))

@@ -85,13 +85,15 @@ class _MemoryStage(Stage):
     def __init__(self, store: MemoryStore, hasher: ObjectHasher) -> None:
         super().__init__(hasher)
         self._store = store
-        self._parts: list[bytes] = []
+        self._parts: list[bytes] | None = []
 
     def discard(self) -> None:
-        self._parts.clear()
+        self._parts = None
 
     def _append(self, data: bytes) -> None:
+        assert self._parts is not None, "the stage is closed"
         self._parts.append(bytes(data))
 
     def _publish(self, key: ObjectKey) -> PutOutcome:
+        assert self._parts is not None, "the stage is closed"
         return self._store._insert(key, b"".join(self._parts))  # noqa: SLF001 - one class in two halves

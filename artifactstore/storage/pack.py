@@ -53,17 +53,20 @@ class PackWriter:
 
     def add(self, blob: BlobMeasure, data: bytes) -> int:
         """Append a blob; returns the offset of its first byte within the pack."""
-        name = blob.blake3.hex().encode()
-        size, crc32, header_at = len(data), blob.crc32, self.size_bytes
+        name, crc32, size, header_at = blob.blake3.hex().encode(), blob.crc32, len(data), self.size_bytes
         self._directory += _CENTRAL.pack(
             b"PK\x01\x02", _VERSION, _VERSION, 0, 0, _TIME, _DATE, crc32, size, size, _NAME_BYTES, 0, 0, 0, 0, 0,
             header_at, name,
         )  # fmt: skip
+        self._pending += _LOCAL.pack(
+            b"PK\x03\x04", _VERSION, 0, 0, _TIME, _DATE, crc32, size, size, _NAME_BYTES, 0, name
+        )
+        self._pending += data
         self._entries += 1
-        self._write(_LOCAL.pack(b"PK\x03\x04", _VERSION, 0, 0, _TIME, _DATE, crc32, size, size, _NAME_BYTES, 0, name))
-        start = self.size_bytes
-        self._write(data)
-        return start
+        self.size_bytes = header_at + _LOCAL.size + size
+        if len(self._pending) >= _FLUSH_BYTES:
+            self._flush()
+        return header_at + _LOCAL.size
 
     def finish(self) -> ObjectInfo:
         """Write the directory; the pack is complete and has its key, but is not published."""
@@ -88,8 +91,6 @@ class PackWriter:
     def _write(self, data: bytes | bytearray) -> None:
         self._pending += data
         self.size_bytes += len(data)
-        if len(self._pending) >= _FLUSH_BYTES:
-            self._flush()
 
     def _flush(self) -> None:
         self._stage.write(bytes(self._pending))

@@ -1,0 +1,65 @@
+# `make` lists the targets. Everything sets itself up in .venv; nothing is installed elsewhere.
+
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+WORK := .local
+# The newest suitable Python on the PATH; override with `make PYTHON=/path/to/python3.12 ...`.
+PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-faults test-long check format lint types layers docs bench lock clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(STAMP) ## Create .venv with the locked dependencies
+
+$(STAMP): pyproject.toml requirements.lock
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed; none was found on the PATH" >&2; exit 1; }
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+	@echo "installing the locked dependencies into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP) ## Store a run, verify it, fetch one file back and compare it
+	@PATH="$(abspath $(BIN)):$$PATH" scripts/demo.sh tests/fixtures/guide-board $(WORK)/demo
+
+test: $(STAMP) ## Run all tests
+	$(BIN)/python -m pytest
+
+test-faults: $(STAMP) ## Tests that need strace and a small tmpfs; missing tools fail
+	$(BIN)/python -m pytest tests/faults -p no:cacheprovider --faults
+
+test-long: $(STAMP) ## The kill and model tests with many more rounds
+	LONG=1 $(BIN)/python -m pytest tests/integration
+
+check: format lint types layers test docs ## Everything CI checks
+
+format: $(STAMP) ## Is everything formatted? (mend with `.venv/bin/ruff format .`)
+	$(BIN)/ruff format --check --quiet .
+
+lint: $(STAMP) ## Lint
+	$(BIN)/ruff check --quiet .
+
+types: $(STAMP) ## Type-check
+	$(BIN)/mypy
+
+layers: $(STAMP) ## Who imports whom
+	$(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports --no-cache
+
+docs: $(STAMP) ## Does the documentation name everything there is?
+	$(BIN)/python -m pytest --quiet tests/test_docs.py
+
+bench: $(STAMP) ## Our numbers beside the floor's and the peers', in one run (about 15 minutes)
+	$(BIN)/python -m benchmarks
+
+lock: ## Resolve the dependencies anew into requirements.lock (needs uv)
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+		--group dev pyproject.toml --output-file requirements.lock --upgrade
+
+clean: ## Remove what the targets made
+	rm -rf $(VENV) $(WORK) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
