@@ -43,13 +43,13 @@ def resolve(
 
 
 def presence(connection: Connection, addresses: Sequence[bytes]) -> dict[bytes, bool]:
-    """For each blob that is known: whether it can be read, from a live location in an object that is not condemned."""
+    """For each blob that is known: whether it is present, at a live location in a live object."""
     rows = _by_prefix(
         connection,
         "SELECT blake3, EXISTS (SELECT 1 FROM blob_location"
         "  JOIN stored_object ON stored_object.id = blob_location.object_id"
         "  WHERE blob_location.blob_id = blob.id"
-        "  AND blob_location.status = 'live' AND stored_object.status <> 'condemned')"
+        "  AND blob_location.status = 'live' AND stored_object.status = 'live')"
         " FROM blob WHERE address_prefix IN ({})",
         addresses,
     )

@@ -168,7 +168,7 @@ class Queries:
     # blobs and objects
 
     def blob_presence(self, addresses: Sequence[bytes]) -> dict[bytes, bool]:
-        """For each of these blobs that is known: whether it can be read from a live location."""
+        """For each of these blobs that is known: whether it is at a live location in a live object."""
         return blobs.presence(self.connection, addresses)
 
     def may_have_blob_of_size(self, size_bytes: int) -> bool:
@@ -182,12 +182,12 @@ class Queries:
         return bool(list(rows))
 
     def package_is_whole(self, package: PackageRecord) -> bool:
-        """Whether its manifest and every one of its blobs can be read from a live location."""
+        """Whether its manifest and every one of its blobs is at a live location in a live object."""
         ((absent,),) = self.connection.execute(
             "SELECT count(*) FROM package_file WHERE package = ? AND NOT EXISTS"
             " (SELECT 1 FROM blob_location JOIN stored_object ON stored_object.id = blob_location.object_id"
             "  WHERE blob_location.blob_id = package_file.blob_id"
-            "  AND blob_location.status = 'live' AND stored_object.status <> 'condemned')",
+            "  AND blob_location.status = 'live' AND stored_object.status = 'live')",
             (package.row_id,),
         )
         manifests = self.objects_of_digest("manifest", package.manifest_digest or b"")
@@ -219,6 +219,17 @@ class Queries:
             (row_id,),
         )
         return bool(list(rows))
+
+    def object_is_superseded(self, row_id: int) -> bool:
+        """Whether every blob in an object is also at a live location in another, live object."""
+        rows = self.connection.execute(
+            "SELECT 1 FROM blob_location AS here WHERE here.object_id = ? AND NOT EXISTS"
+            " (SELECT 1 FROM blob_location JOIN stored_object ON stored_object.id = blob_location.object_id"
+            "  WHERE blob_location.blob_id = here.blob_id AND blob_location.object_id <> here.object_id"
+            "  AND blob_location.status = 'live' AND stored_object.status = 'live') LIMIT 1",
+            (row_id,),
+        )
+        return not list(rows)
 
     def blobs_in_object(self, row_id: int) -> Iterator[PlacedBlob]:
         """What lies in an object, by position."""

@@ -83,8 +83,9 @@ class Door:
     def report(self, error: ArtifactStoreError) -> None:
         """Print an error: code and message, every problem, the hint."""
         lines = [f"error: {error.code}: {error.message}"]
-        lines += [f"  {problem.where or '/'}: {problem.what}" for problem in error.problems[:_SHOWN_PROBLEMS]]
-        if (more := len(error.problems) - _SHOWN_PROBLEMS) > 0:
+        told = [problem for problem in error.problems if problem.what not in error.message]
+        lines += [f"  {problem.where or '/'}: {problem.what}" for problem in told[:_SHOWN_PROBLEMS]]
+        if (more := len(told) - _SHOWN_PROBLEMS) > 0:
             lines.append(f"  and {more} more")
         if error.hint:
             lines.append(f"hint: {error.hint}")

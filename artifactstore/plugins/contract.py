@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 class PluginContext(Protocol):
     """What a plug-in is handed. Its name and version are in it already and cannot be given."""
 
+    @property
+    def max_files(self) -> int:
+        """How many files a package may have here."""
+
     def ingest_package(self, draft: PackageDraft, *, as_revision: bool = False) -> PackageReceipt:
         """Record a draft as one package; see ``registry.ingest``."""
 
@@ -36,7 +40,7 @@ class CommandDoor(Protocol):
         """Print the command's one JSON document on standard output."""
 
     def say(self, text: str) -> None:
-        """Tell a person something, on standard error, if one is watching."""
+        """Tell a person something, on standard error, unless they asked for quiet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,18 +50,22 @@ class DirectoryTree:
     def files(self, *, max_files: int) -> list[TreeFile]:
         """Every file, links resolved, in no particular order. All offending names are reported at once."""
         walk = _Walk(self, max_files)
-        walk.directory(self._root, "", "", ())
+        walk.run()
         walk.raise_problems()
         return walk.found
 
     def file(self, path: str) -> TreeFile | None:
-        """The file at a path, links resolved; None if there is nothing. Raises ``LinkInvalidError``."""
+        """The file at a path, links resolved; None if there is nothing.
+
+        Raises ``LinkInvalidError`` or ``FileUnreadableError``. What is found may be no regular file; ``open`` tells.
+        """
         try:
-            return TreeFile(self, path, self.resolve("", path))
-        except FileNotFoundError:
+            real_path = self.resolve("", path)
+        except (FileNotFoundError, NotADirectoryError, ValueError):  # no file has a NUL or half a character in its name
             return None
-        except NotADirectoryError:
-            return None
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        return TreeFile(self, path, real_path) if real_path else None
 
     def resolve(self, folder: str, target: str) -> str:
         """What ``target`` means from ``folder``: a path without links. Raises ``LinkInvalidError`` or ``OSError``."""
@@ -204,28 +208,19 @@ class OpenedTreeFile:
 
 
 class _Walk:
-    """One pass over the names of a tree."""
+    """One pass over the names of a tree. Directories wait in a list, so depth costs neither stack nor descriptors."""
 
     def __init__(self, tree: DirectoryTree, max_files: int) -> None:
         self._tree = tree
         self._entries_left = 2 * max_files  # directories count too; links can repeat them without end
+        self._ahead: list[tuple[str, str, tuple[str, ...]]] = [("", "", ())]
         self._problems: dict[type[InvalidRequestError], list[Problem]] = {}
         self.found: list[TreeFile] = []
 
-    def directory(self, descriptor: int, logical: str, real: str, above: tuple[str, ...]) -> None:
-        """Take every entry. ``logical`` and ``real`` are "" or end in "/"; ``above``: the real paths being walked."""
-        with os.scandir(descriptor) as entries:
-            for entry in entries:
-                self._count()
-                name = entry.name
-                if entry.is_symlink():
-                    self._link(logical + name, real, os.readlink(name, dir_fd=descriptor), (*above, real))
-                elif entry.is_dir(follow_symlinks=False):
-                    self._below(logical + name, real + name, (*above, real))
-                elif entry.is_file(follow_symlinks=False):
-                    self.found.append(TreeFile(self._tree, logical + name, real + name))
-                else:
-                    self._problem(FileUnreadableError, logical + name, "is not a regular file")
+    def run(self) -> None:
+        """Take every directory, the root first."""
+        while self._ahead:
+            self._directory(*self._ahead.pop())
 
     def raise_problems(self) -> None:
         """All offenders of the worst kind at once."""
@@ -234,8 +229,39 @@ class _Walk:
                 problems.sort()
                 raise kind(f"{len(problems)} name(s) cannot be stored", problems=tuple(problems))
 
-    def _link(self, path: str, folder: str, target: str, above: tuple[str, ...]) -> None:
+    def _directory(self, logical: str, real: str, above: tuple[str, ...]) -> None:
+        """Take every entry. ``logical`` and ``real`` are "" or end in "/"; ``above``: the real paths it is in."""
         try:
+            descriptor = self._tree.open_directory(real.rstrip("/"))
+        except OSError as error:
+            return self._problem(FileUnreadableError, logical.rstrip("/"), f"cannot be read: {error.strerror}")
+        try:
+            with os.scandir(descriptor) as entries:
+                above = (*above, real)
+                for entry in entries:
+                    self._count()
+                    self._entry(descriptor, entry, logical, real, above)
+        except OSError as error:
+            return self._problem(FileUnreadableError, logical.rstrip("/"), f"cannot be read: {error.strerror}")
+        finally:
+            os.close(descriptor)
+        return None
+
+    def _entry(self, descriptor: int, entry: os.DirEntry[str], logical: str, real: str, above: tuple[str, ...]) -> None:
+        name, path = entry.name, logical + entry.name
+        if entry.is_symlink():
+            self._link(path, real, descriptor, name, above)
+        elif entry.is_dir(follow_symlinks=False):
+            self._below(path, real + name, above)
+        elif entry.is_file(follow_symlinks=False):
+            self.found.append(TreeFile(self._tree, path, real + name))
+        else:
+            self._problem(FileUnreadableError, path, "is not a regular file")
+
+    def _link(self, path: str, folder: str, descriptor: int, name: str, above: tuple[str, ...]) -> None:
+        target = ""
+        try:
+            target = os.readlink(name, dir_fd=descriptor)
             real = self._tree.resolve(folder.rstrip("/"), target)
             mode = self._tree.mode(real)
         except LinkInvalidError as error:
@@ -253,15 +279,7 @@ class _Walk:
     def _below(self, path: str, real: str, above: tuple[str, ...]) -> None:
         if len(os.fsencode(path)) > MAX_PATH_BYTES:
             return self._problem(PathInvalidError, path, f"is longer than {MAX_PATH_BYTES} bytes")
-        try:
-            descriptor = self._tree.open_directory(real)
-        except OSError as error:
-            return self._problem(FileUnreadableError, path, f"cannot be read: {error.strerror}")
-        try:
-            self.directory(descriptor, f"{path}/", f"{real}/", above)
-        finally:
-            os.close(descriptor)
-        return None
+        return self._ahead.append((f"{path}/", f"{real}/", above))
 
     def _count(self) -> None:
         self._entries_left -= 1

@@ -22,6 +22,7 @@ from artifactstore.domain.events import (
     RetentionApplied,
 )
 from artifactstore.domain.manifest import manifest_differences, manifest_digest
+from artifactstore.domain.metadata_schema import check_metadata
 from artifactstore.domain.package import PackageReceipt, PackageStatus, check_draft
 from artifactstore.domain.paths import check_paths
 from artifactstore.domain.retention import expiry
@@ -34,7 +35,7 @@ from artifactstore.errors import (
 )
 from artifactstore.failpoints import failpoint
 from artifactstore.registry.lease import Lease
-from artifactstore.registry.metadata_schemas import check_against_schema
+from artifactstore.registry.metadata_schemas import registered_schema
 from artifactstore.registry.progress import SILENT
 from artifactstore.registry.reading import describe
 from artifactstore.registry.storing import Stored, store
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from artifactstore.catalog.catalog import Transaction
     from artifactstore.catalog.queries import Queries
     from artifactstore.catalog.records import PackageRecord
+    from artifactstore.domain.canonical import JsonValue
     from artifactstore.domain.manifest import FileEntry, Manifest
     from artifactstore.domain.package import PackageDraft
     from artifactstore.registry.progress import Progress
@@ -63,7 +65,7 @@ def ingest(
     ``as_revision`` records changed content under a known external id as its next revision; without it that is
     ``RunChangedError``. Raises ``InvalidRequestError`` or ``StorageError``, with nothing recorded.
     """
-    draft = checked_draft(registry, draft)
+    draft = _checked(registry, draft, None)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             return _ingest(registry, draft, as_revision, progress)
@@ -73,19 +75,28 @@ def ingest(
     raise AssertionError("the last attempt returns or raises")
 
 
-def check(registry: Registry, draft: PackageDraft, *, progress: Progress = SILENT) -> Manifest:
-    """Everything ingest would check, and the manifest it would record; nothing is stored."""
-    return describe(checked_draft(registry, draft), progress)
+def check(
+    registry: Registry,
+    draft: PackageDraft,
+    *,
+    schema: dict[str, JsonValue] | None = None,
+    progress: Progress = SILENT,
+) -> Manifest:
+    """Everything ingest would check, and the manifest it would record; nothing is stored.
+
+    ``schema`` stands in for the one that is registered under the draft's slug, or is not registered yet.
+    """
+    return describe(_checked(registry, draft, schema), progress)
 
 
-def checked_draft(registry: Registry, draft: PackageDraft) -> PackageDraft:
+def _checked(registry: Registry, draft: PackageDraft, schema: dict[str, JsonValue] | None) -> PackageDraft:
     """The draft with its files in path order and its metadata canonical. Raises for every rule it breaks."""
     check_draft(draft, max_files=registry.max_files)
     files = tuple(sorted(draft.files, key=lambda file: file.path))
     check_paths([file.path for file in files])
     metadata = None if draft.metadata is None else canonical_object(draft.metadata)
-    if metadata is not None:
-        check_against_schema(registry, draft.schema, metadata)
+    if draft.schema is not None and metadata is not None:
+        check_metadata(draft.schema, schema or registered_schema(registry, draft.schema), metadata)
     return replace(draft, files=files, metadata=metadata)
 
 

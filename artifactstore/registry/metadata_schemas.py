@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from artifactstore.catalog.projections import canonical_json
 from artifactstore.domain.events import MetadataSchemaRegistered
-from artifactstore.domain.metadata_schema import check_metadata, check_schema
+from artifactstore.domain.metadata_schema import check_schema
 from artifactstore.errors import MetadataSchemaUnknownError, SchemaConflictError
 
 if TYPE_CHECKING:
@@ -30,12 +30,10 @@ def register_schema(registry: Registry, slug: str, json_schema: JsonValue) -> Sc
     return registered
 
 
-def ensure_schema(registry: Registry, slug: str, json_schema: JsonValue) -> None:
-    """Register a built-in schema unless its slug is taken; costs one look-up where it is there."""
+def is_registered(registry: Registry, slug: str) -> bool:
+    """Whether there is a schema under this slug."""
     with registry.catalog.snapshot() as queries:
-        if queries.schema(slug):
-            return
-    register_schema(registry, slug, json_schema)
+        return queries.schema(slug) is not None
 
 
 def find_schema(registry: Registry, slug: str) -> SchemaRecord:
@@ -53,7 +51,7 @@ def list_schemas(registry: Registry) -> list[SchemaRecord]:
         return queries.schemas()
 
 
-def check_against_schema(registry: Registry, slug: str | None, metadata: dict[str, JsonValue]) -> None:
-    """Raises ``MetadataInvalidError`` with every violation; metadata without a schema is free."""
-    if slug is not None:
-        check_metadata(slug, json.loads(find_schema(registry, slug).json_schema), metadata)
+def registered_schema(registry: Registry, slug: str) -> dict[str, JsonValue]:
+    """A schema's document. Raises ``MetadataSchemaUnknownError``."""
+    document: dict[str, JsonValue] = json.loads(find_schema(registry, slug).json_schema)
+    return document

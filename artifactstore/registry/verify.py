@@ -74,6 +74,8 @@ class VerifyReport:
     files: int = 0
     objects: int = 0
     bytes_read: int = 0
+    superseded: int = 0
+    """Objects passed over: known to be damaged, and every blob in them is sound elsewhere."""
     damage: list[Damage] = field(default_factory=list)
 
 
@@ -217,6 +219,9 @@ def _verify_object(
     only_package: PackageRecord | None = None,
 ) -> None:
     with registry.catalog.snapshot() as queries:
+        if found.status == "damaged" and queries.object_is_superseded(found.row_id):
+            report.superseded += 1
+            return None
         if only_package is None:
             blobs = list(queries.blobs_in_object(found.row_id))
         else:
