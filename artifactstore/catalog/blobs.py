@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from artifactstore.domain.digest import Digest
+from artifactstore.errors import CatalogCorruptError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -26,7 +29,7 @@ def address_prefix(address: bytes) -> int:
 def resolve(
     connection: Connection, addresses: Sequence[bytes], measures: Mapping[bytes, BlobMeasure]
 ) -> dict[bytes, int]:
-    """The row id of every blob; those not known yet are added from ``measures``. ``KeyError`` for one in neither."""
+    """The row id of every blob; those not known yet are added from ``measures``. Else ``CatalogCorruptError``."""
     wanted = set(addresses)
     ids: dict[bytes, int] = {}
     ordinals: dict[int, int] = {}
@@ -38,7 +41,10 @@ def resolve(
         ordinals[prefix] = max(ordinals.get(prefix, 0), ordinal + 1)
         if blake3 in wanted:
             ids[blake3] = row_id
-    _add(connection, [measures[address] for address in wanted - ids.keys()], ids, ordinals)
+    absent = wanted - ids.keys()
+    if unknown := absent - measures.keys():
+        raise CatalogCorruptError(f"an event names blob {Digest.blake3(min(unknown))}, which the catalog does not have")
+    _add(connection, [measures[address] for address in absent], ids, ordinals)
     return ids
 
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from artifactstore.catalog import event_log
 from artifactstore.catalog.migrations import HEAD, REVISIONS
+from artifactstore.catalog.sqlite import SqliteConnection
 from artifactstore.errors import DatabaseVersionError
+from artifactstore.failpoints import failpoint
 
 if TYPE_CHECKING:
-    from artifactstore.catalog.database import Database
     from artifactstore.catalog.sqlite import SqliteDatabase
     from artifactstore.domain.instant import Instant
 
@@ -39,22 +40,23 @@ def is_at_head(database: SqliteDatabase) -> bool:
 
 
 def upgrade(database: SqliteDatabase, *, now: Instant) -> None:
-    """Create or migrate the tables, and give a new database its event log. The caller holds the upgrade lock."""
+    """Create or migrate the tables, and give a new database its event log, in one transaction.
+
+    The caller holds the upgrade lock.
+    """
     from alembic import command
     from alembic.config import Config
     from sqlalchemy import create_engine
     from sqlalchemy.pool import StaticPool
 
     with database.driver_connection() as connection:
+        connection.execute("BEGIN IMMEDIATE")
         engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
-        with engine.connect() as bound:
+        with engine.connect() as bound:  # leaving it without the commit rolls back
             config = Config(attributes={"connection": bound})
             config.set_main_option("script_location", "artifactstore.catalog:migrations")
             command.upgrade(config, "head")
+            event_log.create(SqliteConnection(connection), secrets.token_bytes(32), now)
+            failpoint("upgrade.before-commit")
             bound.commit()
-    _create_log(database, now)
-
-
-def _create_log(database: Database, now: Instant) -> None:
-    with database.write() as connection:
-        event_log.create(connection, secrets.token_bytes(32), now)
+        failpoint("upgrade.after-commit")

@@ -8,7 +8,7 @@ from typing import NoReturn
 import typer
 
 from artifactstore.cli.door import Door
-from artifactstore.cli.exit_codes import CALLER_CAN_MEND_IT, INTERRUPTED, SYSTEM_FAILED, exit_code_of
+from artifactstore.cli.exit_codes import INTERRUPTED, SYSTEM_FAILED, exit_code_of
 from artifactstore.errors import ArtifactStoreError, UsageError
 
 
@@ -22,25 +22,19 @@ def run(arguments: list[str]) -> int:
     door, arguments = _door_from(arguments)
     try:
         return _run(door, arguments)
-    except ArtifactStoreError as error:
-        door.report(error)
-        code = exit_code_of(error)
-    except typer.TyperException as error:
-        door.report(_usage_error(error))
-        code = CALLER_CAN_MEND_IT
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()  # whoever read the answer has gone; there is nobody to tell
         return SYSTEM_FAILED
     except Exception as error:  # noqa: BLE001 - the last door: a person gets a sentence, not a trace
-        door.report(_UnexpectedError(f"{type(error).__name__}: {error}"))
-        code = SYSTEM_FAILED
-    if door.debug:
-        import traceback
+        ours = _as_ours(error)
+        door.report(ours)
+        if door.debug:
+            import traceback
 
-        traceback.print_exc()
-    return code
+            traceback.print_exception(error)
+        return exit_code_of(ours)
 
 
 class _UnexpectedError(ArtifactStoreError):
@@ -66,7 +60,11 @@ def _door_from(arguments: list[str]) -> tuple[Door, list[str]]:
     return door, [argument for argument in here if argument not in {"--debug", "--quiet", "--no-progress"}] + rest
 
 
-def _usage_error(error: typer.TyperException) -> UsageError:
-    message: str = getattr(error, "format_message", error.__str__)()
-    context = getattr(error, "ctx", None)
-    return UsageError(message, hint=f"`{context.command_path if context else 'artifactstore'} --help` shows how.")
+def _as_ours(error: Exception) -> ArtifactStoreError:
+    if isinstance(error, ArtifactStoreError):
+        return error
+    if isinstance(error, typer.TyperException):
+        message: str = getattr(error, "format_message", error.__str__)()
+        context = getattr(error, "ctx", None)
+        return UsageError(message, hint=f"`{context.command_path if context else 'artifactstore'} --help` shows how.")
+    return _UnexpectedError(f"{type(error).__name__}: {error}")

@@ -107,7 +107,7 @@ def escaped(step: str) -> str:
 
 
 def _canonical_number(value: float, pointer: str, problems: list[Problem]) -> JsonValue:
-    if not math.isfinite(value):
+    if not isinstance(value, int) and not math.isfinite(value):
         problems.append(Problem(pointer, f"is {value}, which is not a finite number"))
         return None
     if isinstance(value, int) or (value.is_integer() and abs(value) <= MAX_SAFE_INTEGER):

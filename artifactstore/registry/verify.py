@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from blake3 import blake3
@@ -49,6 +49,7 @@ _WITH_CONTENT = (PackageStatus.FINALIZED, PackageStatus.EXPIRED)
 _PAGE = 500
 _NAMED_USERS = 100
 _NAME_BYTES = 64
+_WRONG_ROW = "the catalog's row disagrees with the object"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,8 @@ def _verify_manifest_at(
     try:
         stored = registry.backend(place.backend).read(key)
     except StorageError as error:
+        if error.retryable:
+            raise  # a backend that does not answer has damaged nothing
         finding, found = _finding_of(error), b""
     else:
         report.bytes_read += len(stored)
@@ -204,7 +207,7 @@ class _BadBlob:
 
 @dataclass(frozen=True, slots=True)
 class _Findings:
-    """What reading an object showed: None for a sound object, and the blobs that are bad."""
+    """What reading an object showed: ``finding`` is None for a sound object; a bad blob in one has a wrong row."""
 
     finding: str | None
     bad: list[_BadBlob]
@@ -244,7 +247,7 @@ def _read_back(registry: Registry, found: ObjectRecord, blobs: list[PlacedBlob])
         return _read_single(registry, found, blobs)
     except StorageError as error:
         if error.retryable:
-            raise  # a backend that does not answer has damaged nothing
+            raise
         finding = _finding_of(error)
         return _Findings(finding, [_BadBlob(blob, finding) for blob in blobs])
 
@@ -260,7 +263,7 @@ def _read_single(registry: Registry, found: ObjectRecord, blobs: list[PlacedBlob
     elif measure.blake3 != found.blake3:
         finding = "stored bytes were altered"
     else:
-        bad = [_BadBlob(blob, "sha256 differs", measure.blake3, measure.sha256) for blob in blobs
+        bad = [_BadBlob(blob, _WRONG_ROW, measure.blake3, measure.sha256) for blob in blobs
                if blob.sha256 != measure.sha256]  # fmt: skip
         return _Findings(None, bad, measure.blake3)
     bad = [_BadBlob(blob, finding, measure.blake3, measure.sha256) for blob in blobs]
@@ -276,7 +279,7 @@ def _read_pack(registry: Registry, found: ObjectRecord, blobs: list[PlacedBlob])
         suspects = [blob for blob in blobs if not _matches_name_and_sha256(view, blob)]
         pack_digest = whole.result()
     if pack_digest == found.blake3:
-        return _Findings(None, [_examine(view, blob) for blob in suspects], pack_digest)
+        return _Findings(None, [replace(_examine(view, blob), finding=_WRONG_ROW) for blob in suspects], pack_digest)
     size_differs = len(data) != found.size_bytes
     finding = f"{len(data)} bytes are stored, not {found.size_bytes}" if size_differs else "stored bytes were altered"
     examined = [_examine(view, blob) for blob in blobs]
@@ -304,12 +307,11 @@ def _examine(pack: memoryview, blob: PlacedBlob) -> _BadBlob:
 def _record(registry: Registry, found: ObjectRecord, blobs: list[PlacedBlob], findings: _Findings) -> None:
     """Events for what is newly bad, and for what was bad and is good."""
     bad = {each.blob.blake3 for each in findings.bad}
-    newly_bad = [blob.blake3 for blob in blobs if blob.blake3 in bad and blob.status == "live"]
+    newly_bad = [blob.blake3 for blob in blobs if findings.finding and blob.blake3 in bad and blob.status == "live"]
     good_again = [(blob.blake3, blob.start) for blob in blobs if blob.blake3 not in bad and blob.status != "live"]
     reference = _reference(found)
     events: list[Event] = [
-        BlobDamaged(object=reference, blobs=tuple(part), finding=findings.finding or "stored bytes were altered")
-        for part in _parts(newly_bad)
+        BlobDamaged(object=reference, blobs=tuple(part), finding=findings.finding or "") for part in _parts(newly_bad)
     ]
     events += [BlobRestored(object=reference, blobs=tuple(part)) for part in _parts(good_again)]
     if findings.finding and found.status == "live":

@@ -215,7 +215,7 @@ class _Directories:
         """Make a directory with those above it, durably."""
         if folder in self._durable and folder.is_dir():
             return
-        inside = folder != self.root
+        inside = self.root in folder.parents
         if inside or not folder.parent.is_dir():
             self.make(folder.parent)
         if _make_directory(folder) or inside:

@@ -60,9 +60,9 @@ INGEST_EVENTS = [
 def test_an_ingest_is_four_events_and_every_file_comes_back(registry: Registry, tmp_path: Path) -> None:
     receipt = ingest(registry, package_draft(FILES))
 
-    assert INGEST_EVENTS == event_types(registry)
+    assert event_types(registry) == INGEST_EVENTS
     assert fetch(registry, receipt.package_id, tmp_path / "out") == FILES
-    assert [] == verify_package(registry, receipt.package_id).damage
+    assert verify_package(registry, receipt.package_id).damage == []
     assert replay_is_exact(registry).events == 4
 
 
@@ -83,7 +83,7 @@ def test_the_same_run_again_is_the_same_package_without_a_trace(registry: Regist
     again = ingest(registry, package_draft(FILES))
 
     assert replace(first, reused_existing=True, stored_bytes=0) == again
-    assert INGEST_EVENTS == event_types(registry)
+    assert event_types(registry) == INGEST_EVENTS
     assert before == stored_objects(home)
 
 
@@ -108,7 +108,7 @@ def test_the_manifest_digest_is_the_same_in_any_store_order_and_time(registry: R
 def test_check_says_the_digest_that_ingest_gives_and_stores_nothing(registry: Registry, home: Path) -> None:
     manifest = check(registry, package_draft(FILES))
 
-    assert [] == event_types(registry)
+    assert event_types(registry) == []
     assert not (home / "objects").exists()
     receipt = ingest(registry, package_draft(FILES))
     assert manifest.encode() == read_manifest(registry, receipt.package_id)
@@ -120,8 +120,8 @@ def test_changed_content_under_a_known_external_id_is_refused_and_named(registry
     with pytest.raises(RunChangedError) as caught:
         ingest(registry, package_draft({"kept": b"1", "changed": b"two", "new": b"4"}))
 
-    assert [("changed", "changed"), ("gone", "removed"), ("new", "added")] == list(caught.value.problems)
-    assert INGEST_EVENTS == event_types(registry)
+    assert list(caught.value.problems) == [("changed", "changed"), ("gone", "removed"), ("new", "added")]
+    assert event_types(registry) == INGEST_EVENTS
 
 
 def test_a_revision_supersedes_and_both_stay_findable(registry: Registry) -> None:
@@ -142,7 +142,7 @@ def test_without_an_external_id_content_is_the_key(registry: Registry) -> None:
 
     assert (again.package_id, again.reused_existing) == (first.package_id, True)
     assert other.package_id != first.package_id
-    assert 8 == len(event_types(registry))
+    assert len(event_types(registry)) == 8
 
 
 def test_content_that_is_known_is_not_stored_again(registry: Registry, home: Path) -> None:
@@ -193,7 +193,7 @@ def test_more_files_than_an_event_holds_become_several_events(registry: Registry
 
     receipt = ingest(registry, package_draft(files))
 
-    assert 2 == event_types(registry).count("v1.package.files_added")
+    assert event_types(registry).count("v1.package.files_added") == 2
     assert fetch(registry, receipt.package_id, tmp_path / "out") == files
     assert replay_is_exact(registry)
 
@@ -206,7 +206,7 @@ def test_packs_are_closed_when_they_are_full(
 
     receipt = ingest(registry, package_draft(files))
 
-    assert 4 == len(objects_of_kind(home, ObjectKind.PACK))
+    assert len(objects_of_kind(home, ObjectKind.PACK)) == 4
     assert fetch(registry, receipt.package_id, tmp_path / "out") == files
     assert replay_is_exact(registry)
 
@@ -216,7 +216,7 @@ def test_a_package_may_be_empty(registry: Registry, tmp_path: Path) -> None:
 
     assert receipt.file_count == 0
     assert fetch(registry, receipt.package_id, tmp_path / "out") == {}
-    assert [] == verify_all(registry).damage
+    assert verify_all(registry).damage == []
 
 
 def test_retention_is_resolved_when_the_package_is_finalized(registry: Registry) -> None:
@@ -247,8 +247,8 @@ class TestValidation:
         with pytest.raises(PathInvalidError) as caught:
             ingest(registry, package_draft({"../up": b"", "a\\b": b"", "fine": b"", "fine/below": b""}))
 
-        assert ["'../up'", "'a\\\\b'", "'fine'"] == [problem.where for problem in caught.value.problems]
-        assert [] == event_types(registry)
+        assert [problem.where for problem in caught.value.problems] == ["'../up'", "'a\\\\b'", "'fine'"]
+        assert event_types(registry) == []
 
     def test_an_unknown_schema_is_named(self, registry: Registry) -> None:
         with pytest.raises(MetadataSchemaUnknownError, match=r"nobody\.v1"):
@@ -266,7 +266,7 @@ class TestValidation:
         with pytest.raises(MetadataInvalidError) as caught:
             ingest(registry, draft)
 
-        assert ["", "/b"] == [problem.where for problem in caught.value.problems]
+        assert [problem.where for problem in caught.value.problems] == ["", "/b"]
 
     def test_too_many_files_are_refused(self, registry: Registry) -> None:
         with pytest.raises(LimitExceededError):
@@ -301,7 +301,7 @@ class TestValidation:
             with pytest.raises(FileChangedError, match="'b'"):
                 ingest(registry, replace(draft, files=files))
 
-        assert [] == event_types(registry)
+        assert event_types(registry) == []
 
 
 class TestHealing:
@@ -318,7 +318,7 @@ class TestHealing:
         again = ingest(registry, package_draft(FILES))
 
         assert (again.package_id, again.reused_existing) == (receipt.package_id, True)
-        assert [] == verify_all(registry).damage
+        assert verify_all(registry).damage == []
         assert fetch(registry, receipt.package_id, tmp_path / "out") == FILES
         assert replay_is_exact(registry)
 
@@ -329,12 +329,12 @@ class TestHealing:
 
         ingest(registry, package_draft(FILES))
 
-        assert [] == verify_all(registry).damage
+        assert verify_all(registry).damage == []
 
     def test_another_run_with_the_same_bytes_heals_too(self, registry: Registry, home: Path) -> None:
         first = ingest(registry, package_draft({"a": b"shared", "b": b"own"}))
         flip_byte(objects_of_kind(home, ObjectKind.PACK)[0], 30 + 64)
-        assert ["a"] == [damage.path for damage in verify_all(registry).damage]
+        assert [damage.path for damage in verify_all(registry).damage] == ["a"]
 
         ingest(registry, package_draft({"other": b"shared"}, external_id="run-2"))
 
@@ -410,4 +410,4 @@ class TestCondemnedObjects:
         ingest(registry, package_draft())
 
         assert ("ingest", "local:tester") in seen
-        assert [] == leases()
+        assert leases() == []

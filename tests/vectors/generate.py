@@ -61,6 +61,18 @@ def manifest_minimal() -> dict[str, Any]:
     return manifest_vector("no files, only what is required", Manifest(producer="p", files=()))
 
 
+def manifest_example() -> dict[str, Any]:
+    return manifest_vector(
+        "the worked example of docs/reference/manifest.md",
+        Manifest(
+            producer="ci",
+            external_id="run-7",
+            files=(file("logs/run.log", b"done\n", role="log"),),
+            metadata={"ok": True, "score": 0.5},
+        ),
+    )
+
+
 def manifest_full() -> dict[str, Any]:
     return manifest_vector(
         "every member, files of several types and roles",
@@ -249,6 +261,7 @@ def media_types() -> dict[str, Any]:
 VECTORS: dict[str, Callable[[], dict[str, Any]]] = {
     "pack.json": pack,
     "manifest-minimal.json": manifest_minimal,
+    "manifest-example.json": manifest_example,
     "manifest-full.json": manifest_full,
     "manifest-numbers.json": manifest_numbers,
     "manifest-lengths.json": manifest_lengths,

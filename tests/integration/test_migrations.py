@@ -1,0 +1,47 @@
+"""The migrations give the tables that ``tables.py`` describes, on the way from nothing to head."""
+
+from __future__ import annotations
+
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
+from sqlalchemy.pool import StaticPool
+
+from artifactstore.catalog import tables
+from artifactstore.catalog.migrations import HEAD, REVISIONS
+from artifactstore.catalog.replay import NATURAL_ROWS
+from artifactstore.catalog.sqlite import SqliteDatabase
+from artifactstore.catalog.upgrade import is_at_head, upgrade
+from artifactstore.domain.instant import Instant
+
+OPERATIONAL = {"lease"}
+THE_RECORD = {"event", "event_log"}
+
+
+def test_head_is_known_without_alembic() -> None:
+    config = Config()
+    config.set_main_option("script_location", "artifactstore.catalog:migrations")
+    script = ScriptDirectory.from_config(config)
+
+    assert script.get_current_head() == HEAD
+    assert {revision.revision for revision in script.walk_revisions()} == set(REVISIONS)
+
+
+def test_the_migrated_database_is_what_the_tables_say() -> None:
+    database = SqliteDatabase(None)
+    upgrade(database, now=Instant(0))
+
+    with database.driver_connection() as connection:
+        engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
+        with engine.connect() as bound:
+            differences = compare_metadata(MigrationContext.configure(bound), tables.Package.metadata)
+
+    assert [] == differences
+    assert is_at_head(database)
+    database.close()
+
+
+def test_every_table_is_projected_operational_or_the_record() -> None:
+    assert set(tables.Package.metadata.tables) == {*NATURAL_ROWS, *OPERATIONAL, *THE_RECORD}

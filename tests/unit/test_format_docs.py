@@ -1,0 +1,77 @@
+"""The reference pages of the formats say what the code does."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from artifactstore.domain.media_type import BY_EXTENSION
+from artifactstore.domain.paths import MAX_PATH_BYTES
+from artifactstore.storage import pack
+from artifactstore.storage.port import ObjectKey, ObjectKind
+
+if TYPE_CHECKING:
+    import struct
+
+ROOT = Path(__file__).parents[2]
+MANIFEST = (ROOT / "docs/reference/manifest.md").read_text()
+STORAGE = (ROOT / "docs/reference/storage-format.md").read_text()
+EXAMPLE = json.loads((ROOT / "tests/vectors/manifest-example.json").read_text())
+
+
+def block(text: str, language: str) -> str:
+    """The first code block of a language."""
+    found = re.search(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def test_worked_example_has_the_bytes_of_its_vector() -> None:
+    lines = block(MANIFEST, "text").splitlines()
+    columns = "".join(line[:42] for line in lines)
+
+    assert re.sub(r"\s", "", columns) == EXAMPLE["cbor"]
+
+
+def test_worked_example_has_the_json_of_its_vector() -> None:
+    assert json.loads(block(MANIFEST, "json")) == json.loads(EXAMPLE["json"])
+
+
+def test_worked_example_has_the_digest_and_length_of_its_vector() -> None:
+    assert f"Its digest: `{EXAMPLE['digest']}`" in MANIFEST
+    assert f"Its bytes, {len(EXAMPLE['cbor']) // 2} of them" in MANIFEST
+
+
+def test_table_of_media_types_is_the_codes() -> None:
+    rows = re.findall(r"^\| `([^`]+/[^`]+)` \| (.+) \|$", MANIFEST, re.MULTILINE)
+
+    listed = {extension: media_type for media_type, cell in rows for extension in re.findall(r"`([^`]+)`", cell)}
+    assert listed == dict(BY_EXTENSION)
+
+
+def test_longest_path_is_the_codes() -> None:
+    assert f"at most {MAX_PATH_BYTES:,} bytes" in MANIFEST
+
+
+def test_keys_are_the_codes() -> None:
+    listed = re.findall(r"^\| (\w+): .* \| `(.+)` \|$", STORAGE, re.MULTILINE)
+
+    digest = bytes.fromhex("abcd" + "00" * 30)
+    expected = [(kind, ObjectKey(kind, digest).path.replace(digest.hex(), "<hex>")) for kind in ObjectKind]
+    assert listed == expected
+
+
+def test_header_tables_have_the_lengths_of_the_structures() -> None:
+    tables = re.findall(r"^\| offset \|.*?\n\n", STORAGE, re.DOTALL | re.MULTILINE)
+
+    ends = []
+    for table in tables:
+        rows = re.findall(r"^\| (\d+) \| (\d+) \|", table, re.MULTILINE)
+        offsets, lengths = [int(offset) for offset, _ in rows], [int(length) for _, length in rows]
+        assert [start + length for start, length in zip(offsets, lengths, strict=True)][:-1] == offsets[1:]
+        ends.append(offsets[-1] + lengths[-1])
+
+    structures: list[struct.Struct] = [pack._LOCAL, pack._CENTRAL, pack._END]
+    assert ends == [structure.size for structure in structures]
