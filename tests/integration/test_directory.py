@@ -256,6 +256,26 @@ def test_absolute_link_is_named(root: Path, target: str) -> None:
     assert "is absolute" in refusal(root, LinkInvalidError)["link"]
 
 
+def test_link_to_an_absolute_link_is_named_even_if_there_is_something_of_that_name_inside(root: Path) -> None:
+    write(root / "inside")
+    (root / "absolute").symlink_to("/inside")
+    (root / "link").symlink_to("absolute")
+
+    assert sorted(refusal(root, LinkInvalidError)) == ["absolute", "link"]
+
+
+@pytest.mark.parametrize(("links", "accepted"), [(40, True), (41, False)])
+def test_chain_of_links_is_followed_40_times(root: Path, links: int, accepted: bool) -> None:
+    write(root / "link0", "linked")
+    for number in range(1, links + 1):
+        (root / f"link{number}").symlink_to(f"link{number - 1}")
+
+    if accepted:
+        assert contents(root)[f"link{links}"] == b"linked"
+    else:
+        assert "loops" in refusal(root, LinkInvalidError)[f"link{links}"]
+
+
 def test_link_to_nothing_is_named(root: Path) -> None:
     (root / "link").symlink_to("missing")
 

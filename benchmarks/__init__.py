@@ -1,0 +1,17 @@
+"""What the store costs, beside floors and peers, in one run on one machine.
+
+``python -m benchmarks`` from the repository's root (or ``make bench``) generates the data, measures, prints a table and
+writes JSON; ``python -m benchmarks report`` turns that JSON into RESULTS.md. Nothing here is part of the product.
+
+- ``data``: the workloads W1 to W6 and their deterministic files
+- ``floors``: the least that anybody must do for the same work, each in its own process
+- ``ours``: the library, each operation in a fresh interpreter
+- ``commands``: the command line, borg, restic and ``cp``, as whole processes
+- ``catalogs``: a catalog that holds a million blobs already
+- ``processes``: running a child and reading what it cost
+- ``cases``: which of these a workload runs, and how each is prepared
+- ``runner``: warms the page cache, rotates the order, repeats
+- ``targets``: what must be reached, as ratios of medians
+- ``machine``, ``report``: the machine in words, the tables
+- ``profiling``: where the time of one ingest goes
+"""

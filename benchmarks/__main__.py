@@ -1,0 +1,126 @@
+"""``python -m benchmarks``: measure, report, profile."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.data import SEED, WORKLOADS, dataset
+from benchmarks.processes import ROOT
+from benchmarks.profiling import OPERATIONS, profile
+from benchmarks.report import as_markdown, as_text
+from benchmarks.runner import KEPT, Options, measure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_PLACE = ROOT / ".local" / "bench"
+_RESULTS = ROOT / "benchmarks" / "results.json"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line and do what it says."""
+    options = _parser().parse_args(arguments)
+    done: int = options.do(options)
+    return done
+
+
+def _measure(options: argparse.Namespace) -> int:
+    chosen = Options(
+        workloads=options.only,
+        cases=options.cases,
+        repeats=options.repeats or (1 if options.quick else 5),
+        large_repeats=options.large_repeats or (1 if options.quick else 3),
+        quick=options.quick,
+        peers=not options.no_peers,
+        seed=options.seed,
+    )
+    with _work(options.work) as work:
+        results = measure(chosen, work)
+    options.output.write_text(json.dumps(results, indent=1) + "\n")
+    if options.markdown:
+        options.markdown.write_text(as_markdown(results))
+    print(as_text(results))
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    results = json.loads(options.results.read_text())
+    print(as_markdown(results), end="")
+    return 0
+
+
+def _profile(options: argparse.Namespace) -> int:
+    with _work(options.work) as work:
+        data = dataset(WORKLOADS[options.workload], work, seed=options.seed, quick=options.quick)
+        print(profile(options.operation, data.folder, work / "profile"))
+        shutil.rmtree(work / "profile", ignore_errors=True)
+    return 0
+
+
+@contextmanager
+def _work(given: Path | None) -> Iterator[Path]:
+    """The folder to work in: the one given, which is kept with its data, or a temporary one."""
+    if given is not None:
+        given.mkdir(parents=True, exist_ok=True)
+        for left in ("stores", *(path.name for path in given.glob("scratch-*")), KEPT):
+            shutil.rmtree(given / left, ignore_errors=True)
+        yield given.resolve()
+        return
+    _PLACE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="work-", dir=_PLACE) as made:
+        yield Path(made)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.set_defaults(do=_measure)
+    _add_common(parser)
+    parser.add_argument("--only", type=_workloads, default=list(WORKLOADS), metavar="W1,W3", help="these workloads")
+    parser.add_argument(
+        "--cases", type=_words, default=[], metavar="ingest,verify", help="cases with these in their names"
+    )
+    parser.add_argument("--repeats", type=int, help="how often each case is run (default 5)")
+    parser.add_argument("--large-repeats", type=int, help="the same for W4 and W5 (default 3)")
+    parser.add_argument("--no-peers", action="store_true", help="leave borg and restic out")
+    parser.add_argument("--output", type=Path, default=_RESULTS, help="the JSON (default benchmarks/results.json)")
+    parser.add_argument("--markdown", type=Path, help="write RESULTS.md here as well")
+    actions = parser.add_subparsers(metavar="report | profile")
+    report = actions.add_parser("report", help="print RESULTS.md from the JSON")
+    report.add_argument("results", type=Path, nargs="?", default=_RESULTS)
+    report.set_defaults(do=_report)
+    profiling = actions.add_parser("profile", help="print where the time of an operation goes")
+    profiling.add_argument("workload", choices=WORKLOADS)
+    profiling.add_argument("operation", choices=OPERATIONS, nargs="?", default="ingest")
+    _add_common(profiling)
+    profiling.set_defaults(do=_profile)
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--work", type=Path, help="a folder on the disk to be measured; its data is kept and used again"
+    )
+    parser.add_argument("--quick", action="store_true", help="small data, once: to see that everything runs")
+    parser.add_argument("--seed", type=int, default=SEED, help="of the data")
+
+
+def _workloads(text: str) -> list[str]:
+    names = _words(text)
+    if unknown := [name for name in names if name not in WORKLOADS]:
+        raise argparse.ArgumentTypeError(f"there is no workload {', '.join(unknown)}")
+    return names
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
