@@ -1,7 +1,7 @@
 """Named places where a test may stop the process or make the next step fail.
 
-``failpoint("record.before-commit")`` does nothing unless a test has put a function in its place with ``arm``. The names
-are the steps of docs/ARCHITECTURE.md's crash table; a test walks through all of them and kills the process at each.
+``failpoint("record.before-commit")`` does nothing unless a test has put a function in its place with ``arm``. A test
+walks through all of them and kills the process at each; docs/ARCHITECTURE.md has the table of what is left then.
 """
 
 from __future__ import annotations

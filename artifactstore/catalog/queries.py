@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from artifactstore.catalog import blobs, event_log
 from artifactstore.catalog.records import (
-    FileRecord,
     HoldRecord,
     LocatedFile,
     ObjectRecord,
     PackageRecord,
     PlacedBlob,
+    RecordedFile,
     SchemaRecord,
 )
 from artifactstore.domain.manifest import FileEntry
@@ -25,11 +25,6 @@ _PACKAGE = (
     "id, package_id, producer, external_id, subject, schema_slug, metadata_json, revision, supersedes, status,"
     " opened_at, opened_by, finalized_at, manifest_digest, file_count, total_bytes, stored_bytes,"
     " retention_class, duration_days, expires_at, expired_at"
-)
-_FILE = (
-    "SELECT package_file.file_index, package_file.path, package_file.role, package_file.media_type,"
-    " blob.size_bytes, blob.blake3, blob.sha256, blob.id"
-    " FROM package_file JOIN blob ON blob.id = package_file.blob_id"
 )
 _OBJECT = "SELECT id, backend, kind, blake3, size_bytes, status FROM stored_object"
 _FILTERS = {"producer": "producer", "external_id": "external_id", "subject": "subject", "status": "status"}
@@ -78,22 +73,15 @@ class Queries:
             (now, limit),
         )
 
-    def files(self, package: int, *, after_index: int = -1, limit: int | None = None) -> Iterator[FileRecord]:
-        """A package's files in path order, streamed."""
-        bound = "" if limit is None else f" LIMIT {int(limit)}"
+    def entries(self, package: int) -> Iterator[FileEntry]:
+        """A package's files as its manifest says them, in path order, streamed."""
         rows = self.connection.execute(
-            f"{_FILE} WHERE package_file.package = ? AND package_file.file_index > ?"
-            f" ORDER BY package_file.file_index{bound}",
-            (package, after_index),
+            "SELECT package_file.path, package_file.role, package_file.media_type, blob.size_bytes, blob.blake3,"
+            " blob.sha256 FROM package_file JOIN blob ON blob.id = package_file.blob_id"
+            " WHERE package_file.package = ? ORDER BY package_file.file_index",
+            (package,),
         )
-        return map(FileRecord._make, rows)
-
-    def file(self, package: int, path: str) -> FileRecord | None:
-        """One file by its path."""
-        rows = self.connection.execute(
-            f"{_FILE} WHERE package_file.package = ? AND package_file.path = ?", (package, path)
-        )
-        return next(map(FileRecord._make, rows), None)
+        return map(FileEntry._make, rows)
 
     def located_files(self, package: int, *, after_index: int, limit: int) -> list[LocatedFile]:
         """A page of files in path order with their blobs' live locations."""
@@ -107,14 +95,17 @@ class Queries:
         condition = "package_file.package = ? AND package_file.path = ?"
         return next(iter(self._located(condition, (package, path))), None)
 
-    def entries(self, package: int) -> Iterator[FileEntry]:
-        """A package's files as its manifest says them, in path order."""
+    def recorded_files(self, package: int) -> Iterator[RecordedFile]:
+        """A package's files in path order with every location of their blobs: a row for each, or one without."""
         rows = self.connection.execute(
-            "SELECT path, role, media_type, size_bytes, blake3, sha256"
-            " FROM package_file JOIN blob ON blob.id = package_file.blob_id WHERE package = ? ORDER BY file_index",
+            "SELECT package_file.path, package_file.role, package_file.media_type, blob.size_bytes, blob.blake3,"
+            " blob.sha256, blob_location.object_id, blob_location.start, blob_location.status"
+            " FROM package_file JOIN blob ON blob.id = package_file.blob_id"
+            " LEFT JOIN blob_location ON blob_location.blob_id = blob.id"
+            " WHERE package_file.package = ? ORDER BY package_file.file_index",
             (package,),
         )
-        return map(FileEntry._make, rows)
+        return map(RecordedFile._make, rows)
 
     def users_of_blob(self, address: bytes, *, limit: int) -> list[tuple[str, str]]:
         """(package id, path) of files that have this blob."""
@@ -127,17 +118,6 @@ class Queries:
             (blobs.address_prefix(address), address, limit),
         )
         return [(package_id, path) for package_id, path in rows]
-
-    def files_without_location(self, package: int) -> list[tuple[str, bytes]]:
-        """(path, blob address) of files whose blob is recorded nowhere."""
-        rows = self.connection.execute(
-            "SELECT package_file.path, blob.blake3 FROM package_file JOIN blob ON blob.id = package_file.blob_id"
-            " WHERE package_file.package = ?"
-            " AND NOT EXISTS (SELECT 1 FROM blob_location WHERE blob_location.blob_id = package_file.blob_id)"
-            " ORDER BY package_file.file_index",
-            (package,),
-        )
-        return [(path, address) for path, address in rows]
 
     # holds and schemas
 
@@ -206,6 +186,11 @@ class Queries:
         rows = self.connection.execute(f"{_OBJECT} WHERE blake3 = ? AND kind = ? ORDER BY backend", (digest, kind))
         return list(map(ObjectRecord._make, rows))
 
+    def object(self, row_id: int) -> ObjectRecord:
+        """An object by its row id, which is known to be there."""
+        (row,) = self.connection.execute(f"{_OBJECT} WHERE id = ?", (row_id,))
+        return ObjectRecord._make(row)
+
     def objects(self, *, after: int, limit: int) -> list[ObjectRecord]:
         """A page of all objects, after a row id."""
         rows = self.connection.execute(f"{_OBJECT} WHERE id > ? ORDER BY id LIMIT ?", (after, limit))
@@ -240,27 +225,6 @@ class Queries:
             (row_id,),
         )
         return map(PlacedBlob._make, rows)
-
-    def blobs_of_package_in_object(self, package: int, row_id: int) -> Iterator[PlacedBlob]:
-        """What one package has in an object, each blob once, in no particular order."""
-        rows = self.connection.execute(
-            "SELECT DISTINCT blob_location.start, blob.size_bytes, blob.blake3, blob.sha256, blob_location.status"
-            " FROM package_file JOIN blob ON blob.id = package_file.blob_id"
-            " JOIN blob_location ON blob_location.blob_id = blob.id AND blob_location.object_id = ?"
-            " WHERE package_file.package = ?",
-            (row_id, package),
-        )
-        return map(PlacedBlob._make, rows)
-
-    def objects_of_package(self, package: int) -> list[ObjectRecord]:
-        """Every object in which a blob of this package lies, its manifest not included."""
-        rows = self.connection.execute(
-            f"{_OBJECT} WHERE id IN (SELECT blob_location.object_id FROM package_file"
-            " JOIN blob_location ON blob_location.blob_id = package_file.blob_id WHERE package_file.package = ?)"
-            " ORDER BY id",
-            (package,),
-        )
-        return list(map(ObjectRecord._make, rows))
 
     def stored_bytes(self) -> int:
         """The size of all objects together."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from artifactstore.domain.manifest import FileEntry
-
 
 class PackageRecord(NamedTuple):
     """A row of ``package``; instants in microseconds UTC, digest raw."""
@@ -33,24 +31,6 @@ class PackageRecord(NamedTuple):
     expired_at: int | None
 
 
-class FileRecord(NamedTuple):
-    """A file of a package with its blob's descriptor."""
-
-    file_index: int
-    path: str
-    role: str
-    media_type: str
-    size_bytes: int
-    blake3: bytes
-    sha256: bytes
-    blob_id: int
-
-    @property
-    def entry(self) -> FileEntry:
-        """The file as a manifest says it."""
-        return FileEntry(*self[1:7])
-
-
 class LocatedFile(NamedTuple):
     """A file of a package with its blob and where the blob's bytes are."""
 
@@ -64,6 +44,20 @@ class LocatedFile(NamedTuple):
     blob_id: int
     locations: tuple[tuple[str, str, bytes, int], ...]
     """(backend, kind of object, its digest, start) of each live location."""
+
+
+class RecordedFile(NamedTuple):
+    """A file of a package with one location of its blob, or with None for all three if it has none."""
+
+    path: str
+    role: str
+    media_type: str
+    size_bytes: int
+    blake3: bytes
+    sha256: bytes
+    object_id: int | None
+    start: int | None
+    status: str | None
 
 
 class HoldRecord(NamedTuple):

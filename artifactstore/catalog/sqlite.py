@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 BUSY_TIMEOUT_S = 30
 _CACHE_KIB = 32 * 1024
-_CHECKPOINT_PAGES = 4_000
+_CHECKPOINT_PAGES = 16_000
 _ROWS_PER_STATEMENT = 64
 _ERRORS: dict[int, type[ArtifactStoreError]] = {
     sqlite3.SQLITE_BUSY: CatalogUnavailableError,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 import typer
 
 from artifactstore.cli.door import Door
 from artifactstore.cli.exit_codes import INTERRUPTED, SYSTEM_FAILED, exit_code_of
-from artifactstore.errors import ArtifactStoreError, UsageError
+from artifactstore.errors import ArtifactStoreError, StorageError, UsageError
 
 
 def main() -> NoReturn:
@@ -21,7 +22,8 @@ def run(arguments: list[str]) -> int:
     """Run one command line; its exit code."""
     door, arguments = _door_from(arguments)
     try:
-        return _run(door, arguments)
+        code = _run(door, arguments)
+        sys.stdout.flush()  # an answer that cannot be written is an error, too
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:
@@ -29,12 +31,14 @@ def run(arguments: list[str]) -> int:
         return SYSTEM_FAILED
     except Exception as error:  # noqa: BLE001 - the last door: a person gets a sentence, not a trace
         ours = _as_ours(error)
-        door.report(ours)
+        with suppress(OSError):  # where nothing can be said, the exit code still can
+            door.report(ours)
         if door.debug:
             import traceback
 
             traceback.print_exception(error)
         return exit_code_of(ours)
+    return code
 
 
 class _UnexpectedError(ArtifactStoreError):
@@ -67,4 +71,10 @@ def _as_ours(error: Exception) -> ArtifactStoreError:
         message: str = getattr(error, "format_message", error.__str__)()
         context = getattr(error, "ctx", None)
         return UsageError(message, hint=f"`{context.command_path if context else 'artifactstore'} --help` shows how.")
+    if isinstance(error, OSError):  # the adapters translate their own; what is left is the answer's as a rule
+        what = "the answer could not be written" if error.filename is None else f"{error.filename} cannot be used"
+        return StorageError(
+            f"{what}: {error.strerror or error}",
+            hint="What was asked for may be done; the same command answers again.",
+        )
     return _UnexpectedError(f"{type(error).__name__}: {error}")

@@ -107,7 +107,7 @@ class PackageOpened(_PackageEvent):
 class FilesAdded(_PackageEvent):
     """Up to 10,000 files in path order, and what became known of their blobs.
 
-    ``crc32s``, ``object_indexes`` and ``starts`` have one value for each file: the CRC-32 of a blob that the catalog did
+    ``crc32s``, ``object_indexes`` and ``starts`` have a value for each file: the CRC-32 of a blob that the catalog did
     not know, the index into ``objects`` and the first byte of a location that is new; else None, as for the second of
     two files with one blob. ``chunks`` has (offset within ``files``, chunk digests) of new blobs of several chunks.
     """

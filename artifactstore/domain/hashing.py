@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import queue
 import threading
-import zlib
 from typing import TYPE_CHECKING, Protocol, Self
 
 from blake3 import blake3
+from zlib_ng import zlib_ng
 
 from artifactstore.domain.digest import CHUNK_BYTES, BlobMeasure
 
@@ -41,7 +41,7 @@ def measure(data: bytes) -> BlobMeasure:
         blake3(data).digest(),
         hashlib.sha256(data).digest(),
         len(data),
-        zlib.crc32(data),
+        zlib_ng.crc32(data),
         _chunk_digests(data) if len(data) > CHUNK_BYTES else b"",
     )
 
@@ -110,7 +110,7 @@ class _AddressHashes:
 
     def update(self, data: bytes) -> None:
         self.blake3.update(data)
-        self.crc32 = zlib.crc32(data, self.crc32)
+        self.crc32 = zlib_ng.crc32(data, self.crc32)
         view = memoryview(data)
         while view:
             part = view[: self._chunk_room]

@@ -67,11 +67,13 @@ class DirectoryTree:
             raise _unreadable(path, error) from error
         return TreeFile(self, path, real_path) if real_path else None
 
-    def resolve(self, folder: str, target: str) -> str:
-        """What ``target`` means from ``folder``: a path without links. Raises ``LinkInvalidError`` or ``OSError``."""
+    def resolve(self, folder: str, target: str, *, links: int = 0) -> str:
+        """What ``target`` means from ``folder``: a path without links. ``links`` were followed to come to it.
+
+        Raises ``LinkInvalidError`` or ``OSError``.
+        """
         resolved = folder.split("/") if folder else []
         ahead = target.split("/")[::-1]
-        links = 0
         if target.startswith("/"):
             raise LinkInvalidError(f"{target!r} is absolute")
         while ahead:
@@ -262,7 +264,7 @@ class _Walk:
         target = ""
         try:
             target = os.readlink(name, dir_fd=descriptor)
-            real = self._tree.resolve(folder.rstrip("/"), target)
+            real = self._tree.resolve(folder.rstrip("/"), target, links=1)
             mode = self._tree.mode(real)
         except LinkInvalidError as error:
             return self._problem(LinkInvalidError, path, f"is a link that cannot be followed: {error.message}")

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from artifactstore.registry.progress import Progress
     from artifactstore.registry.registry import Registry
 
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _IN_MEMORY_BYTES = 8 * 1024 * 1024
 _PAGE = 1_000
 _NEAR_BYTES = 64 * 1024
@@ -69,13 +70,14 @@ def get_package(registry: Registry, package_id: str, destination: Path, *, progr
     progress.begin("fetching", package.total_bytes)
     with _appearing_directory(destination) as folder:
         tree = _NewTree(folder)
-        count = 0
         for file, data in _contents(registry, list_files(registry, package_id)):
-            with tree.create(file.path) as write:
-                data(write)
+            if data is None:
+                with tree.create(file.path) as write:
+                    _deliver(registry, file, write)
+            else:
+                tree.write(file.path, data)
             progress.advance(file.size_bytes)
-            count += 1
-    return count
+    return package.file_count
 
 
 def get_file(registry: Registry, package_id: str, path: str, destination: Path) -> int:
@@ -107,20 +109,12 @@ def find_file(registry: Registry, package_id: str, path: str) -> LocatedFile:
 # from objects
 
 
-def _contents(
-    registry: Registry, files: Iterator[LocatedFile]
-) -> Iterator[tuple[LocatedFile, Callable[[Callable[[bytes], object]], None]]]:
-    """Each file with a function that delivers its checked bytes; must be called before the next file is taken.
-
-    Small blobs that follow one another in an object are read as one stream.
-    """
+def _contents(registry: Registry, files: Iterator[LocatedFile]) -> Iterator[tuple[LocatedFile, bytes | None]]:
+    """Each file with its checked bytes if it is small and where it was expected; else None, for ``_deliver``."""
     reader = _SequentialReader(registry)
     try:
         for file in files:
-            if file.size_bytes <= _IN_MEMORY_BYTES and (data := reader.read(file)) is not None:
-                yield file, lambda write, data=data: write(data)  # type: ignore[misc]
-            else:
-                yield file, lambda write, file=file: _deliver(registry, file, write)  # type: ignore[misc]
+            yield file, reader.read(file) if file.size_bytes <= _IN_MEMORY_BYTES else None
     finally:
         reader.close()
 
@@ -222,12 +216,24 @@ class _NewTree:
 
     @contextmanager
     def create(self, path: str) -> Iterator[Callable[[bytes], object]]:
+        """A function that appends to a new file."""
+        with _new_file(self._place_for(path)) as write:
+            yield write
+
+    def write(self, path: str, data: bytes) -> None:
+        """A new file with these bytes."""
+        descriptor = os.open(self._place_for(path), _CREATE, 0o666)
+        try:
+            _write_all(descriptor, data)
+        finally:
+            os.close(descriptor)
+
+    def _place_for(self, path: str) -> str:
         folder = path.rpartition("/")[0]
         if folder not in self._made:
             (self._root / folder).mkdir(parents=True, exist_ok=True)
             self._made.add(folder)
-        with _new_file(f"{self._root}/{path}") as write:
-            yield write
+        return f"{self._root}/{path}"
 
 
 @contextmanager
@@ -261,7 +267,7 @@ def _appearing_file(destination: Path) -> Iterator[Callable[[bytes], object]]:
 
 @contextmanager
 def _new_file(path: str) -> Iterator[Callable[[bytes], object]]:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    descriptor = os.open(path, _CREATE, 0o666)
     try:
         yield lambda data: _write_all(descriptor, data)
     finally:

@@ -190,7 +190,7 @@ def _gone(package: PackageRecord) -> PackageExpiredError | PackageDeletedError:
 
 
 def _changed(queries: Queries, package: PackageRecord, manifest: Manifest) -> RunChangedError:
-    before = [file.entry for file in queries.files(package.row_id)]
+    before = list(queries.entries(package.row_id))
     differences = manifest_differences(before, manifest.files)
     named = tuple(Problem(path, what) for path, what in differences[:_NAMED_DIFFERENCES])
     more = f" ({len(differences) - len(named)} more)" if len(differences) > len(named) else ""

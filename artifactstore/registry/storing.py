@@ -8,18 +8,23 @@ of a large one are held at a time.
 from __future__ import annotations
 
 import io
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from artifactstore.domain.events import ObjectRef
 from artifactstore.domain.hashing import BUFFER_BYTES, BlobHasher, measure
 from artifactstore.domain.manifest import manifest_digest
 from artifactstore.failpoints import failpoint
+from artifactstore.registry.publishing import Publisher
 from artifactstore.registry.reading import entry_of, manifest_of, measure_stream, read_whole
 from artifactstore.storage.pack import PackWriter
 from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectKind, PutOutcome
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from artifactstore.domain.digest import BlobMeasure
     from artifactstore.domain.manifest import FileEntry, Manifest
     from artifactstore.domain.package import FileDraft, OpenedFile, PackageDraft
@@ -64,15 +69,14 @@ def store(registry: Registry, draft: PackageDraft, lease: Lease, progress: Progr
     try:
         for file in draft.files:
             storing.add(file)
-        storing.finish_blobs()
+        return storing.finish(draft)
     finally:
         storing.discard()
-    return storing.finish(manifest_of(draft, storing.entries))
 
 
 @dataclass(slots=True)
 class _Storing:
-    """One pass. ``add`` every file, ``finish_blobs``, ``finish``; ``discard`` in any case."""
+    """One pass: ``add`` every file, then ``finish``; ``discard`` in any case."""
 
     registry: Registry
     lease: Lease
@@ -87,6 +91,7 @@ class _Storing:
     _batch_bytes: int = 0
     _pack: PackWriter | None = None
     _packed: dict[bytes, int] = field(default_factory=dict)
+    _publisher: Publisher = field(default_factory=Publisher)
     _stored_bytes: int = 0
 
     def add(self, file: FileDraft) -> None:
@@ -99,13 +104,11 @@ class _Storing:
         self.entries.append(entry_of(file, blob))
         self.progress.advance(blob.size_bytes)
 
-    def finish_blobs(self) -> None:
-        """Store what is still held back."""
+    def finish(self, draft: PackageDraft) -> Stored:
+        """Store what is still held back, then the manifest unless it is present; wait until all of it is durable."""
         self._flush_batch()
         self._finish_pack()
-
-    def finish(self, manifest: Manifest) -> Stored:
-        """Store the manifest unless it is present."""
+        manifest = manifest_of(draft, self.entries)
         encoded = manifest.encode()
         reference = self._reference(ObjectInfo(ObjectKey(ObjectKind.MANIFEST, manifest_digest(encoded)), len(encoded)))
         written = not self._is_present(reference)
@@ -115,6 +118,7 @@ class _Storing:
             key = self._make_way(ObjectKey(ObjectKind.MANIFEST, reference.blake3))
             self.registry.store.put(key, io.BytesIO(encoded), len(encoded))
             failpoint("store.after-manifest")
+        self._publisher.finish()
         return Stored(
             manifest=manifest,
             manifest_object=reference,
@@ -127,9 +131,10 @@ class _Storing:
         )
 
     def discard(self) -> None:
-        """Drop a pack that was not published."""
+        """Drop a pack that was not published, and leave nothing running."""
         if self._pack is not None:
             self._pack.discard()
+        self._publisher.abandon()
 
     # small files: hashed in memory, looked up by the batch, new ones packed
 
@@ -163,9 +168,8 @@ class _Storing:
     def _finish_pack(self) -> None:
         if self._pack is None:
             return
-        info = self._pack.finish()
-        self._make_way(info.key)
-        index = self._stored(info, self._pack.publish(info))
+        pack, info = self._pack, self._pack.finish()
+        index = self._publish(info, lambda: pack.publish(info))
         self._placements.update((address, Placement(index, start)) for address, start in self._packed.items())
         self._packed.clear()
         self._pack = None
@@ -188,12 +192,13 @@ class _Storing:
 
     def _stage_large(self, opened: OpenedFile) -> BlobMeasure:
         self.lease.ensure_open()
-        with BlobHasher() as hasher, self.registry.store.stage(hasher) as stage:
+        with BlobHasher() as hasher, ExitStack() as unless_published:
+            stage = unless_published.enter_context(self.registry.store.stage(hasher))
             blob = _pass_through(opened, hasher, stage)
             if blob.blake3 not in self._seen and not self._presence([blob]).get(blob.blake3, False):
-                key = self._make_way(ObjectKey(ObjectKind.BLOB, blob.blake3))
-                index = self._stored(ObjectInfo(key, blob.size_bytes), stage.commit(key, blob.size_bytes))
-                self._placements[blob.blake3] = Placement(index, 0)
+                unless_published.pop_all()
+                info = ObjectInfo(ObjectKey(ObjectKind.BLOB, blob.blake3), blob.size_bytes)
+                self._placements[blob.blake3] = Placement(self._publish(info, lambda: _commit(stage, info)), 0)
         self._seen.add(blob.blake3)
         return blob
 
@@ -206,12 +211,17 @@ class _Storing:
         self._new_blobs.update((blob.blake3, blob) for blob in measures if blob.blake3 not in presence)
         return presence
 
-    def _stored(self, info: ObjectInfo, outcome: PutOutcome) -> int:
+    def _publish(self, info: ObjectInfo, publish: Callable[[], PutOutcome]) -> int:
+        """Have an object made durable, beside what follows; returns its index among the objects."""
+        self._make_way(info.key)
         self._objects.append(self._reference(info))
-        if outcome is PutOutcome.CREATED:
-            self._stored_bytes += info.size_bytes
-        failpoint("store.after-object")
+        self._publisher.submit(publish, partial(self._count, info.size_bytes))
         return len(self._objects) - 1
+
+    def _count(self, size_bytes: int, outcome: PutOutcome) -> None:
+        if outcome is PutOutcome.CREATED:
+            self._stored_bytes += size_bytes
+        failpoint("store.after-object")
 
     def _reference(self, info: ObjectInfo) -> ObjectRef:
         return ObjectRef(self.registry.default_backend, info.key.kind, info.key.digest, info.size_bytes)
@@ -230,6 +240,11 @@ class _Storing:
         if damaged:
             self.registry.store.quarantine(key)
         return key
+
+
+def _commit(stage: Stage, info: ObjectInfo) -> PutOutcome:
+    with stage:
+        return stage.commit(info.key, info.size_bytes)
 
 
 def _pass_through(opened: OpenedFile, hasher: BlobHasher, stage: Stage) -> BlobMeasure:

@@ -39,6 +39,7 @@ _STAGING = "staging"
 _QUARANTINE = "quarantine"
 _OPEN_OBJECT = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LINK_ATTEMPTS = 8
+_REMEMBERED_DIRECTORIES = 10_000
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS})
 _ERRORS: dict[int, type[StorageError]] = {
     errno.ENOENT: ObjectNotFoundError,
@@ -220,6 +221,8 @@ class _Directories:
             self.make(folder.parent)
         if _make_directory(folder) or inside:
             _sync_new_directory(folder)
+        if len(self._durable) >= _REMEMBERED_DIRECTORIES:
+            self._durable.clear()
         self._durable.add(folder)
 
     def set_aside(self, path: Path) -> None:

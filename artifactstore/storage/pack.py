@@ -82,7 +82,8 @@ class PackWriter:
     def publish(self, info: ObjectInfo) -> PutOutcome:
         """Make it an object of the backend, durably. ``info`` is what ``finish`` gave."""
         failpoint("pack.before-publish")
-        return self._stage.commit(info.key, info.size_bytes)
+        with self._stage:
+            return self._stage.commit(info.key, info.size_bytes)
 
     def discard(self) -> None:
         """Drop it; harmless after ``publish``."""

@@ -201,7 +201,12 @@ def test_a_misspelt_setting_is_refused(home: Path, monkeypatch: pytest.MonkeyPat
     environment = {**os.environ, "ARTIFACTSTORE_HOME": str(home)}
 
     answer = subprocess.run(
-        [sys.executable, "-m", "artifactstore", "list"], env=environment, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "artifactstore", "list"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
     assert answer.returncode == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -13,8 +15,8 @@ from artifactstore.catalog import tables
 from artifactstore.catalog.migrations import HEAD, REVISIONS
 from artifactstore.catalog.replay import NATURAL_ROWS
 from artifactstore.catalog.sqlite import SqliteDatabase
-from artifactstore.catalog.upgrade import is_at_head, upgrade
-from artifactstore.domain.instant import Instant
+from artifactstore.catalog.upgrade import is_at_head, migrate
+from scripts.generate_head_schema import HEAD_SQL, head_schema
 
 OPERATIONAL = {"lease"}
 THE_RECORD = {"event", "event_log"}
@@ -31,9 +33,9 @@ def test_head_is_known_without_alembic() -> None:
 
 def test_the_migrated_database_is_what_the_tables_say() -> None:
     database = SqliteDatabase(None)
-    upgrade(database, now=Instant(0))
-
     with database.driver_connection() as connection:
+        migrate(connection)
+
         engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
         with engine.connect() as bound:
             differences = compare_metadata(MigrationContext.configure(bound), tables.Package.metadata)
@@ -45,3 +47,19 @@ def test_the_migrated_database_is_what_the_tables_say() -> None:
 
 def test_every_table_is_projected_operational_or_the_record() -> None:
     assert set(tables.Package.metadata.tables) == {*NATURAL_ROWS, *OPERATIONAL, *THE_RECORD}
+
+
+def test_a_new_database_is_what_the_migrations_come_to() -> None:
+    assert head_schema() == HEAD_SQL.read_text(), "run scripts/generate_head_schema.py"
+
+
+def test_migrating_stays_within_the_callers_transaction() -> None:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+
+    migrate(connection)
+
+    assert connection.in_transaction
+    connection.execute("ROLLBACK")
+    assert [] == connection.execute("SELECT name FROM sqlite_master").fetchall()
+    connection.close()

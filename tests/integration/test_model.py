@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -21,13 +22,15 @@ from artifactstore.registry.files import get_package
 from artifactstore.registry.ingest import ingest
 from artifactstore.registry.objects import list_objects
 from artifactstore.registry.packages import find_package, list_packages
-from artifactstore.registry.registry import Registry
 from artifactstore.registry.retention import extend_retention, place_hold, release_hold, sweep
 from artifactstore.registry.verify import verify_all
 from artifactstore.storage.port import ObjectKind
 from artifactstore.testing.builders import package_draft
 from artifactstore.testing.faults import FaultyStore, Operation
 from tests.support import flip_byte, objects_of_kind, replay_is_exact, tree_contents
+
+if TYPE_CHECKING:
+    from artifactstore.registry.registry import Registry
 
 NAMES = st.sampled_from(["run-1", "run-2", "run-3"])
 CONTENTS = st.dictionaries(

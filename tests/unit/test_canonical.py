@@ -9,7 +9,6 @@ import cbor2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import json_values
 
 from artifactstore.domain.canonical import (
     MAX_DEPTH,
@@ -28,6 +27,7 @@ from artifactstore.errors import (
     Problem,
     RunDirectoryError,
 )
+from tests.unit.strategies import json_values
 
 
 def nested_lists(levels: int) -> object:

@@ -10,7 +10,6 @@ import pytest
 from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import file_lists, raw_digests
 
 from artifactstore.catalog.event_log import CHAIN_TAG, LOG_TAG, encode_header, first_chain, next_chain
 from artifactstore.domain import events
@@ -18,6 +17,7 @@ from artifactstore.domain.canonical import encode
 from artifactstore.domain.events import EVENT_TYPES, Event, FilesAdded, ObjectRef, event_from
 from artifactstore.errors import EventLogCorruptError
 from artifactstore.testing.builders import file_entry
+from tests.unit.strategies import file_lists, raw_digests
 
 PACKAGE = "019aa05c-7a00-7000-8000-000000000001"
 OBJECT = ObjectRef("default", "pack", bytes(32), 1000)

@@ -7,6 +7,7 @@ import io
 import os
 import socket
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -316,6 +317,15 @@ def test_put_sets_aside_what_cannot_be_the_object(
     assert (outcome, store.read(KEY), len(quarantined(root))) == (PutOutcome.CREATED, DATA, 1)
 
 
+def test_eight_threads_that_find_something_foreign_all_store_the_object(store: LocalStore, root: Path) -> None:
+    plant_short_file(take_key(root))
+
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = [future.result() for future in [pool.submit(put_data, store) for _ in range(8)]]
+
+    assert (PutOutcome.CREATED in outcomes, store.read(KEY), staged(root)) == (True, DATA, [])
+
+
 @pytest.mark.parametrize("plant", NOT_FILES)
 @pytest.mark.parametrize("read", [LocalStore.size, LocalStore.read], ids=["size", "read"])
 def test_what_is_not_a_file_is_not_an_object(
@@ -507,6 +517,8 @@ def test_no_descriptor_is_left_open(store: LocalStore, root: Path) -> None:
 def test_object_that_shrinks_while_it_is_read_ends_early(store: LocalStore, root: Path) -> None:
     data = some_bytes(1024 * 1024)
     key = put_bytes(store, data)
+
+    (root / key.path).chmod(0o600)
 
     with store.open(key) as stream:
         os.truncate(root / key.path, 1000)

@@ -10,7 +10,6 @@ import pytest
 from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import file_lists, json_objects, optional_texts, slugs
 
 from artifactstore.domain.canonical import canonical_object
 from artifactstore.domain.digest import BlobDescriptor
@@ -18,6 +17,7 @@ from artifactstore.domain.hashing import measure
 from artifactstore.domain.manifest import FileEntry, Manifest, encode_files, manifest_differences, manifest_digest
 from artifactstore.errors import ManifestInvalidError
 from artifactstore.testing.builders import file_entry, manifest
+from tests.unit.strategies import file_lists, json_objects, optional_texts, slugs
 
 manifests = st.builds(
     Manifest,

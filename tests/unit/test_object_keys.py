@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import raw_digests
 
 from artifactstore.errors import DigestInvalidError, RangeInvalidError
 from artifactstore.storage.port import ObjectKey, ObjectKind, checked_range
+from tests.unit.strategies import raw_digests
 
 RAW = bytes(range(0xA0, 0xC0))
 HEX = RAW.hex()

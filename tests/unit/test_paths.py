@@ -7,10 +7,10 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import paths
 
 from artifactstore.domain.paths import MAX_PATH_BYTES, case_collisions, check_paths, path_problem
 from artifactstore.errors import PathInvalidError, Problem
+from tests.unit.strategies import paths
 
 characters = st.sampled_from(
     ["a", "B", "/", ".", "..", "\\", ":", "\x00", "\x7f", "\u0085", "é", "e\u0301", "\ud800", " ", "-"]

@@ -1,0 +1,134 @@
+CREATE TABLE alembic_version (
+	version_num VARCHAR(32) NOT NULL, 
+	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+);
+CREATE TABLE blob (
+	id INTEGER NOT NULL, 
+	address_prefix BIGINT NOT NULL, 
+	address_ordinal SMALLINT NOT NULL, 
+	blake3 BLOB NOT NULL, 
+	sha256 BLOB NOT NULL, 
+	size_bytes BIGINT NOT NULL, 
+	crc32 BIGINT NOT NULL, 
+	chunks BLOB, 
+	PRIMARY KEY (id)
+);
+CREATE UNIQUE INDEX blob_address ON blob (address_prefix, address_ordinal);
+CREATE INDEX blob_large ON blob (size_bytes) WHERE size_bytes >= 1048576;
+CREATE TABLE event (
+	seq INTEGER NOT NULL, 
+	at BIGINT NOT NULL, 
+	type TEXT NOT NULL, 
+	subject TEXT NOT NULL, 
+	actor TEXT NOT NULL, 
+	header BLOB NOT NULL, 
+	chain BLOB NOT NULL, 
+	payload BLOB NOT NULL, 
+	PRIMARY KEY (seq)
+);
+CREATE INDEX event_by_subject ON event (subject, seq);
+CREATE INDEX event_by_type ON event (type, seq);
+CREATE TABLE event_log (
+	log_id BLOB NOT NULL, 
+	created_at BIGINT NOT NULL, 
+	PRIMARY KEY (log_id)
+);
+CREATE TABLE lease (
+	lease_id TEXT NOT NULL, 
+	purpose TEXT NOT NULL, 
+	owner TEXT NOT NULL, 
+	opened_at BIGINT NOT NULL, 
+	heartbeat_at BIGINT NOT NULL, 
+	PRIMARY KEY (lease_id)
+);
+CREATE TABLE metadata_schema (
+	slug TEXT NOT NULL, 
+	json_schema TEXT NOT NULL, 
+	registered_at BIGINT NOT NULL, 
+	registered_by TEXT NOT NULL, 
+	PRIMARY KEY (slug)
+);
+CREATE TABLE stored_object (
+	id INTEGER NOT NULL, 
+	backend TEXT NOT NULL, 
+	kind TEXT NOT NULL, 
+	blake3 BLOB NOT NULL, 
+	size_bytes BIGINT NOT NULL, 
+	status TEXT NOT NULL, 
+	PRIMARY KEY (id)
+);
+CREATE UNIQUE INDEX stored_object_key ON stored_object (blake3, kind, backend);
+CREATE INDEX stored_object_lost ON stored_object (id) WHERE status <> 'live';
+CREATE TABLE blob_location (
+	blob_id BIGINT NOT NULL, 
+	object_id BIGINT NOT NULL, 
+	start BIGINT NOT NULL, 
+	status TEXT NOT NULL, 
+	PRIMARY KEY (blob_id, object_id), 
+	FOREIGN KEY(blob_id) REFERENCES blob (id), 
+	FOREIGN KEY(object_id) REFERENCES stored_object (id)
+)
+ WITHOUT ROWID;
+CREATE INDEX blob_location_by_object ON blob_location (object_id, start);
+CREATE INDEX blob_location_lost ON blob_location (object_id) WHERE status <> 'live';
+CREATE TABLE package (
+	id INTEGER NOT NULL, 
+	package_id TEXT NOT NULL, 
+	producer TEXT NOT NULL, 
+	external_id TEXT, 
+	subject TEXT, 
+	schema_slug TEXT, 
+	metadata_json TEXT, 
+	revision BIGINT NOT NULL, 
+	supersedes TEXT, 
+	status TEXT NOT NULL, 
+	opened_at BIGINT NOT NULL, 
+	opened_by TEXT NOT NULL, 
+	finalized_at BIGINT, 
+	manifest_digest BLOB, 
+	file_count BIGINT NOT NULL, 
+	total_bytes BIGINT NOT NULL, 
+	stored_bytes BIGINT NOT NULL, 
+	retention_class TEXT, 
+	duration_days BIGINT, 
+	expires_at BIGINT, 
+	expired_at BIGINT, 
+	PRIMARY KEY (id), 
+	FOREIGN KEY(schema_slug) REFERENCES metadata_schema (slug), 
+	UNIQUE (package_id)
+);
+CREATE INDEX package_by_producer ON package (producer, id);
+CREATE INDEX package_by_subject ON package (subject, id);
+CREATE UNIQUE INDEX package_content ON package (producer, manifest_digest, revision) WHERE external_id IS NULL AND status <> 'open';
+CREATE INDEX package_due ON package (expires_at) WHERE status = 'finalized' AND expires_at IS NOT NULL;
+CREATE UNIQUE INDEX package_revision ON package (producer, external_id, revision) WHERE external_id IS NOT NULL AND status <> 'open';
+CREATE TABLE hold (
+	id INTEGER NOT NULL, 
+	hold_id TEXT NOT NULL, 
+	package BIGINT NOT NULL, 
+	reason TEXT NOT NULL, 
+	placed_at BIGINT NOT NULL, 
+	placed_by TEXT NOT NULL, 
+	released_at BIGINT, 
+	released_by TEXT, 
+	release_reason TEXT, 
+	PRIMARY KEY (id), 
+	FOREIGN KEY(package) REFERENCES package (id), 
+	UNIQUE (hold_id)
+);
+CREATE INDEX ix_hold_package ON hold (package);
+CREATE TABLE package_file (
+	package BIGINT NOT NULL, 
+	file_index BIGINT NOT NULL, 
+	path TEXT NOT NULL, 
+	role TEXT NOT NULL, 
+	media_type TEXT NOT NULL, 
+	blob_id BIGINT NOT NULL, 
+	PRIMARY KEY (package, file_index), 
+	FOREIGN KEY(blob_id) REFERENCES blob (id), 
+	FOREIGN KEY(package) REFERENCES package (id)
+)
+ WITHOUT ROWID;
+CREATE INDEX package_file_by_blob ON package_file (blob_id);
+CREATE UNIQUE INDEX package_file_path ON package_file (package, path);
+INSERT INTO alembic_version (version_num) VALUES ('0001')

@@ -1,0 +1,69 @@
+"""Publishing objects beside the reading: one is made durable while the next is read and hashed.
+
+Waiting for the disk is most of what storing a large file costs, and it needs no processor. The order in which objects
+become durable does not matter, because nothing is recorded before all of them are.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from artifactstore.storage.port import PutOutcome
+
+_AT_ONCE = 2
+"""Publications under way. Each holds an open file and no memory to speak of."""
+
+
+class Publisher:
+    """Runs publications on threads of their own; ``finish`` waits for all and raises the first failure."""
+
+    def __init__(self) -> None:
+        self._under_way: deque[_Publication] = deque()
+
+    def submit(self, publish: Callable[[], PutOutcome], then: Callable[[PutOutcome], None]) -> None:
+        """Start ``publish`` on a thread; ``then`` takes its outcome on the caller's, later."""
+        while len(self._under_way) >= _AT_ONCE:
+            self._take_oldest()
+        self._under_way.append(_Publication(publish, then))
+
+    def finish(self) -> None:
+        """Wait for every publication. Raises what the first that failed raised."""
+        while self._under_way:
+            self._take_oldest()
+
+    def abandon(self) -> None:
+        """Wait for every publication, whatever comes of it."""
+        while self._under_way:
+            self._under_way.popleft().join()
+
+    def _take_oldest(self) -> None:
+        publication = self._under_way.popleft()
+        publication.then(publication.outcome())
+
+
+class _Publication(threading.Thread):
+    def __init__(self, publish: Callable[[], PutOutcome], then: Callable[[PutOutcome], None]) -> None:
+        super().__init__(daemon=True)
+        self._publish = publish
+        self.then = then
+        self._outcome: PutOutcome | None = None
+        self._error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._outcome = self._publish()
+        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+            self._error = error
+
+    def outcome(self) -> PutOutcome:
+        self.join()
+        if self._error is not None:
+            raise self._error
+        assert self._outcome is not None, "it ended without an error"
+        return self._outcome

@@ -1,0 +1,147 @@
+"""Reading an object back and telling what is wrong with it. Nothing is recorded here.
+
+An object is read whole, as a stream. If a pack's own digest holds, its bytes are the bytes that were written, member
+names (the blobs' BLAKE3) included, so each blob is checked by its name and its SHA-256. If it does not hold, the pack
+is read once more and each blob is checked by both digests, to tell the damaged ones from the sound.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+from blake3 import blake3
+
+from artifactstore.domain.hashing import BUFFER_BYTES, BlobHasher
+from artifactstore.errors import ObjectNotFoundError, StorageError
+from artifactstore.storage.port import ObjectKey, ObjectKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from artifactstore.catalog.records import ObjectRecord, PlacedBlob
+    from artifactstore.storage.port import ObjectStore
+
+ALTERED = "stored bytes were altered"
+WRONG_ROW = "the catalog's row disagrees with the object"
+_NAME_BYTES = 64
+
+
+class BadBlob(NamedTuple):
+    """A blob that is not what its row says, and what was found instead: raw digests, empty if there was nothing."""
+
+    blob: PlacedBlob
+    finding: str
+    found_blake3: bytes = b""
+    found_sha256: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What reading an object showed. ``finding`` is None if its bytes are sound; a bad blob then has a wrong row."""
+
+    finding: str | None
+    bad: list[BadBlob]
+    found_blake3: bytes = b""
+
+
+def read_back(store: ObjectStore, found: ObjectRecord, blobs: list[PlacedBlob]) -> Findings:
+    """Read one object; ``blobs`` are those to look at in it, by position.
+
+    Raises ``StorageUnavailableError``: a backend that does not answer has damaged nothing.
+    """
+    try:
+        return (_read_pack if found.kind == ObjectKind.PACK else _read_single)(store, found, blobs)
+    except StorageError as error:
+        finding = finding_of(error)
+        return Findings(finding, [BadBlob(blob, finding) for blob in blobs])
+
+
+def finding_of(error: StorageError) -> str:
+    """What a failed read says of the object; an error that may be retried says nothing and is raised again."""
+    if error.retryable:
+        raise error
+    return "the object is missing" if isinstance(error, ObjectNotFoundError) else f"cannot be read: {error.message}"
+
+
+def key_of(found: ObjectRecord) -> ObjectKey:
+    """An object's key."""
+    return ObjectKey(ObjectKind(found.kind), found.blake3)
+
+
+def _read_single(store: ObjectStore, found: ObjectRecord, blobs: list[PlacedBlob]) -> Findings:
+    """A large blob, or a manifest: one stream, both digests."""
+    with store.open(key_of(found)) as stream, BlobHasher() as hasher:
+        while data := stream.read(BUFFER_BYTES):
+            hasher.update(data)
+        measure = hasher.finish()
+    finding = _object_finding(found, measure.size_bytes, measure.blake3)
+    bad = [blob for blob in blobs if finding or blob.sha256 != measure.sha256]
+    named = [BadBlob(blob, finding or WRONG_ROW, measure.blake3, measure.sha256) for blob in bad]
+    return Findings(finding, named, measure.blake3)
+
+
+def _read_pack(store: ObjectStore, found: ObjectRecord, blobs: list[PlacedBlob]) -> Findings:
+    whole, size_bytes = blake3(), 0
+
+    def count(data: bytes) -> None:
+        nonlocal size_bytes
+        size_bytes += len(data)
+        whole.update(data)
+
+    with store.open(key_of(found)) as stream:
+        suspects = [blob for blob, name, data in _members(stream, blobs, count) if not _is_named(blob, name, data)]
+    finding = _object_finding(found, size_bytes, whole.digest())
+    bad = _examine(store, found, blobs if finding else suspects, finding or WRONG_ROW) if finding or suspects else []
+    return Findings(finding, bad, whole.digest())
+
+
+def _is_named(blob: PlacedBlob, name: memoryview, data: memoryview) -> bool:
+    return hashlib.sha256(data).digest() == blob.sha256 and name == blob.blake3.hex().encode()
+
+
+def _examine(store: ObjectStore, found: ObjectRecord, blobs: list[PlacedBlob], finding: str) -> list[BadBlob]:
+    """Both digests of each blob; those that differ."""
+    with store.open(key_of(found)) as stream:
+        examined = [
+            BadBlob(blob, finding, blake3(data).digest(), hashlib.sha256(data).digest())
+            for blob, _, data in _members(stream, blobs, lambda _: None)
+        ]
+    return [
+        each
+        for each in examined
+        if finding == WRONG_ROW or (each.found_blake3, each.found_sha256) != (each.blob.blake3, each.blob.sha256)
+    ]
+
+
+def _members(
+    stream: BinaryIO, blobs: Iterable[PlacedBlob], each_read: Callable[[bytes], None]
+) -> Iterator[tuple[PlacedBlob, memoryview, memoryview]]:
+    """Each blob with the bytes where its name and its content should be; reads the stream once, to its end.
+
+    Only a window of the pack is held: a blob and one buffer. Of a pack that is cut off, what is left.
+    """
+    window, window_at, read_to = b"", 0, 0
+    for blob in blobs:
+        name_at, end = max(blob.start - _NAME_BYTES, window_at), blob.start + blob.size_bytes
+        if end > read_to:
+            parts, window_at = [window[name_at - window_at :]], min(name_at, read_to)
+            while read_to < end and (data := stream.read(BUFFER_BYTES)):
+                each_read(data)
+                read_to += len(data)
+                if read_to > name_at:
+                    parts.append(data)
+                else:
+                    window_at = read_to
+            window = b"".join(parts)
+        view = memoryview(window)
+        yield blob, view[name_at - window_at : blob.start - window_at], view[blob.start - window_at : end - window_at]
+    while data := stream.read(BUFFER_BYTES):
+        each_read(data)
+
+
+def _object_finding(found: ObjectRecord, size_bytes: int, digest: bytes) -> str | None:
+    if size_bytes != found.size_bytes:
+        return f"{size_bytes} bytes are stored, not {found.size_bytes}"
+    return ALTERED if digest != found.blake3 else None

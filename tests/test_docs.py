@@ -1,0 +1,374 @@
+"""The documentation names everything there is, and what it says runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from artifactstore import errors
+from artifactstore.catalog import tables
+from artifactstore.catalog.replay import NATURAL_ROWS
+from artifactstore.cli import main as cli_main
+from artifactstore.cli.exit_codes import CALLER_CAN_MEND_IT, DONE, INTERRUPTED, PARTLY_DONE, SYSTEM_FAILED, exit_code_of
+from artifactstore.config import NAMES, PREFIX, Settings
+from artifactstore.domain.events import EVENT_TYPES
+from artifactstore.domain.retention import DEFAULT_DAYS, MAX_DAYS
+from artifactstore.registry.events import list_events
+from artifactstore.registry.ingest import ingest
+from artifactstore.registry.retention import place_hold
+from artifactstore.storage.port import ObjectKind
+from artifactstore.testing.builders import package_draft
+from scripts.generate_cli_reference import cli_reference
+from tests.support import event_types, objects_of_kind, write_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy.schema import Table
+
+    from artifactstore.registry.registry import Registry
+
+ROOT = Path(__file__).parents[1]
+REFERENCE = ROOT / "docs" / "reference"
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
+MADE_LATER = {ROOT / "benchmarks" / "RESULTS.md"}  # by `make bench`
+GROUPS = {"ARTIFACTSTORE_ERROR", "INVALID_REQUEST", "NOT_FOUND", "CONFLICT", "CORRUPTION"}
+
+
+def named(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def rows(text: str) -> Iterator[list[str]]:
+    """The cells of every table row."""
+    for line in text.splitlines():
+        if line.startswith("|"):
+            yield [cell.strip() for cell in line.strip().removeprefix("|").removesuffix("|").split("|")]
+
+
+def first_code_cells(text: str) -> list[str]:
+    """What stands in backticks as the first cell of a row."""
+    return [row[0].strip("`") for row in rows(text) if row[0].startswith("`")]
+
+
+def section(text: str, heading: str) -> str:
+    """What stands below a heading, up to the next of its level or above."""
+    found = re.search(rf"^(#+) {re.escape(heading)}$\n(.*?)(?=^#{{1,2}} |^### |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert found is not None, f"there is no heading {heading!r}"
+    return found[2]
+
+
+# errors
+
+
+def error_classes() -> list[type[errors.ArtifactStoreError]]:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    classes = [kind for kind in kinds if issubclass(kind, errors.ArtifactStoreError) and kind.code not in GROUPS]
+    return [*classes, cli_main._UnexpectedError]
+
+
+@pytest.mark.parametrize("kind", error_classes(), ids=lambda kind: kind.code)
+def test_every_error_stands_in_the_page_as_it_is(kind: type[errors.ArtifactStoreError]) -> None:
+    found = [row for row in rows((REFERENCE / "errors.md").read_text()) if row[0] == f"`{kind.code}`"]
+
+    retry = "yes" if kind.retryable else "no"
+    assert [[f"`{kind.code}`", str(exit_code_of(kind(""))), retry, kind.default_hint]] == [
+        [*row[:3], row[4]] for row in found
+    ]
+    assert found[0][3], "what it means is not said"
+
+
+def test_the_page_of_errors_names_no_error_that_is_not_there() -> None:
+    assert {kind.code for kind in error_classes()} == set(first_code_cells((REFERENCE / "errors.md").read_text()))
+
+
+def test_classes_that_only_group_others_are_called_that() -> None:
+    text = (REFERENCE / "errors.md").read_text()
+
+    assert [] == [code for code in GROUPS if f"`{code}`" not in section(text, "Others")]
+
+
+def test_the_tree_in_the_docstring_has_every_code() -> None:
+    tree = errors.__doc__ or ""
+
+    assert [] == [kind.code for kind in error_classes()[:-1] if kind.code not in tree]
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", REFERENCE / "cli.md"], ids=named)
+def test_exit_codes_are_the_codes(path: Path) -> None:
+    documented = [row[0] for row in rows(path.read_text()) if row[0].isdigit()]
+
+    assert [DONE, CALLER_CAN_MEND_IT, SYSTEM_FAILED, PARTLY_DONE, INTERRUPTED] == [int(code) for code in documented]
+
+
+# settings
+
+
+def test_every_setting_stands_in_the_page() -> None:
+    documented = first_code_cells((REFERENCE / "settings.md").read_text())
+
+    assert [PREFIX + name for name in NAMES] == [name for name in documented if name.startswith(PREFIX)]
+
+
+def test_defaults_of_numbers_are_those_of_the_page() -> None:
+    settings = Settings.from_environment({"ARTIFACTSTORE_HOME": "/h"})
+    cells = {row[0].strip("`"): row[1].strip("`") for row in rows((REFERENCE / "settings.md").read_text())}
+
+    for name in ("LOG_LEVEL", "PACK_THRESHOLD_BYTES", "MAX_FILES"):
+        assert str(getattr(settings, name.lower())) == cells[PREFIX + name]
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", REFERENCE / "settings.md"], ids=named)
+def test_retention_classes_have_their_days(path: Path) -> None:
+    text = path.read_text()
+
+    for retention_class, days in DEFAULT_DAYS.items():
+        said = re.search(rf"`{retention_class}` (?:\| )?(?:for )?(\d[\d,]*\d|\d|never|ever)", text)
+        assert said is not None, retention_class
+        assert said[1] == (f"{days:,}" if days else said[1])
+    assert path.name == "README.md" or f"{MAX_DAYS:,}" in text
+
+
+# events
+
+
+@pytest.mark.parametrize("name", EVENT_TYPES)
+def test_every_event_and_field_stands_in_the_page(name: str) -> None:
+    below = section((REFERENCE / "events.md").read_text(), name)
+
+    fields = [field.name for field in dataclasses.fields(EVENT_TYPES[name])]
+    optional = {field.name for field in dataclasses.fields(EVENT_TYPES[name]) if field.default is None}
+    assert fields == first_code_cells(below)
+    assert optional == {row[0].strip("`") for row in rows(below) if len(row) > 1 and row[1].endswith("optional")}
+
+
+def test_the_page_of_events_names_no_type_that_is_not_there() -> None:
+    headings = re.findall(r"^### (v\d+\..*)$", (REFERENCE / "events.md").read_text(), re.MULTILINE)
+
+    assert list(EVENT_TYPES) == headings
+
+
+def test_the_log_is_checked_without_the_product(registry: Registry, home: Path, tmp_path: Path) -> None:
+    package_id = ingest(registry, package_draft()).package_id
+    place_hold(registry, package_id, reason="audit")
+    events = list_events(registry, limit=10)
+    registry.close()
+
+    sound = check_log(home)
+    known = check_log(home, "3", events[2].chain.hex())
+    other = check_log(home, "3", events[3].chain.hex())
+    beyond = check_log(home, "9", events[3].chain.hex())
+
+    assert (sound.returncode, sound.stderr) == (0, "")
+    assert f"{len(events)} events, chain {events[-1].chain.hex()}" in sound.stdout
+    assert known.returncode == 0
+    assert (other.returncode, other.stderr) == (1, "event 3: its chain value is not the one you know\n")
+    assert (beyond.returncode, beyond.stderr) == (1, "event 9: it is not in the log\n")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE event SET payload = x'a0' WHERE seq = 3",
+        "UPDATE event SET header = x'a0' WHERE seq = 3",
+        "UPDATE event SET chain = randomblob(32) WHERE seq = 3",
+        "UPDATE event SET actor = 'local:someone' WHERE seq = 3",
+        "UPDATE event SET at = at + 1 WHERE seq = 3",
+        "DELETE FROM event WHERE seq = 3",
+        "UPDATE event_log SET log_id = randomblob(32)",
+    ],
+)
+def test_a_log_that_was_changed_does_not_pass(registry: Registry, home: Path, change: str) -> None:
+    ingest(registry, package_draft())
+    with registry.transaction() as tx:
+        tx.connection.execute(change)
+    registry.close()
+
+    answer = check_log(home)
+
+    assert answer.returncode == 1
+    assert re.match(r"event [134]: its ", answer.stderr), answer.stderr
+
+
+def check_log(home: Path, *known: str) -> subprocess.CompletedProcess[str]:
+    script = REFERENCE / "check_event_log.py"
+    command = [sys.executable, "-P", "-W", "error", str(script), str(home / "artifactstore.db"), *known]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", timeout=60)
+
+
+def test_the_snippet_of_the_guide_shows_a_manifest(registry: Registry, home: Path) -> None:
+    (snippet,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/guides/verify-without-us.md").read_text(), re.DOTALL)
+    ingest(registry, package_draft({"a.txt": b"A"}))
+    (manifest,) = objects_of_kind(home, ObjectKind.MANIFEST)
+
+    answer = subprocess.run([sys.executable, "-c", snippet, manifest], capture_output=True, check=True, timeout=60)
+
+    assert ["a.txt"] == [file["path"] for file in json.loads(answer.stdout)["files"]]
+
+
+def test_the_script_imports_nothing_of_the_product() -> None:
+    imported = re.findall(r"^(?:import|from) (\w+)", (REFERENCE / "check_event_log.py").read_text(), re.MULTILINE)
+
+    assert {"blake3", "cbor2"} == set(imported) - sys.stdlib_module_names
+
+
+# commands
+
+
+def test_help_of_every_command_is_the_page() -> None:
+    assert cli_reference() == (REFERENCE / "cli.md").read_text(), "run python scripts/generate_cli_reference.py"
+
+
+# the database
+
+
+def all_tables() -> list[Table]:
+    return list(tables.Package.metadata.tables.values())
+
+
+def kind_of(table: Table) -> str:
+    if table.name in NATURAL_ROWS:
+        return "projected"
+    return "the record" if table.name.startswith("event") else "operational"
+
+
+@pytest.mark.parametrize("table", all_tables(), ids=str)
+def test_every_table_column_and_index_stands_in_the_page(table: Table) -> None:
+    below = section((REFERENCE / "database.md").read_text(), f"{table.name} ({kind_of(table)})")
+
+    expected = [column.name for column in table.columns] + sorted(str(index.name) for index in table.indexes)
+    columns, indexes = len(table.columns), first_code_cells(below)
+    assert expected == indexes[:columns] + sorted(indexes[columns:])
+
+
+def test_the_page_of_the_database_names_no_table_that_is_not_there() -> None:
+    headings = re.findall(r"^## (\w+) \(.*\)$", (REFERENCE / "database.md").read_text(), re.MULTILINE)
+
+    assert {table.name for table in all_tables()} == set(headings)
+
+
+def test_every_table_has_its_word() -> None:
+    below = section((ROOT / "docs/GLOSSARY.md").read_text(), "The same words in the database")
+
+    assert {table.name for table in all_tables()} == set(first_code_cells(below))
+
+
+def test_words_stand_in_order() -> None:
+    text = (ROOT / "docs/GLOSSARY.md").read_text().partition("## ")[0]
+    words = [row[0].lower().partition(",")[0] for row in list(rows(text))[2:]]
+
+    assert sorted(words) == words
+    assert len(set(words)) == len(words)
+
+
+# the README, and what is said of files
+
+
+def test_the_snippet_of_the_readme_runs(home: Path, tmp_path: Path) -> None:
+    (snippet,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    files = {"summary.json": b"{}", "pages/index.html": b"<h1>ok</h1>"}
+    write_tree(tmp_path / "build/reports", files)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+
+    answer = subprocess.run(
+        [sys.executable, "-W", "error", "-c", snippet],
+        cwd=tmp_path, env={**clean, "ARTIFACTSTORE_HOME": str(home)}, capture_output=True, text=True, check=False,
+        timeout=60,
+    )  # fmt: skip
+
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert re.fullmatch(r"[0-9a-f-]{36} blake3:[0-9a-f]{64}\n", answer.stdout)
+    assert files == {path: (tmp_path / "copy" / path).read_bytes() for path in files}
+
+
+def test_the_readme_shows_the_digest_of_the_fixture() -> None:
+    vector = (ROOT / "tests/vectors/guide-board-fixture.json").read_text()
+    digest = re.search(r"blake3:[0-9a-f]{64}", vector)
+
+    assert digest is not None
+    first_screen = (ROOT / "README.md").read_text().partition("## ")[0]
+    assert digest[0] in first_screen
+
+
+def test_every_make_target_that_is_named_is_there() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    said = {found for page in PAGES for found in re.findall(r"(?:`|\$ )make ([a-z-]+)", page.read_text())}
+
+    assert set() == said - targets
+
+
+def test_every_path_that_reliability_names_is_there() -> None:
+    paths = re.findall(r"`(tests/[^`]+\.py)`", (ROOT / "docs/reliability.md").read_text())
+
+    assert paths
+    assert [] == [path for path in paths if not (ROOT / path).is_file()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_path_of_this_repository_that_is_named_is_there(page: Path) -> None:
+    named_paths = re.findall(r"`((?:tests|docs|scripts|schemas|artifactstore)/[\w./-]+)`", page.read_text())
+
+    assert [] == [path for path in named_paths if not (ROOT / path).exists() and path != "tests/faults"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        path, _, anchor = target.partition("#")
+        if "://" in target:
+            continue
+        file = (page.parent / path).resolve() if path else page
+        if file not in MADE_LATER and not (file.exists() and (not anchor or anchor in anchors(file))):
+            broken.append(target)
+
+    assert [] == broken
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_decision_is_in_the_index_and_has_every_part() -> None:
+    folder = ROOT / "docs" / "adr"
+    index = (folder / "README.md").read_text()
+    parts = re.findall(r"^## (.*)$", (folder / "template.md").read_text(), re.MULTILINE)
+    decisions = sorted(folder.glob("[0-9]*.md"))
+
+    assert [f"{number:04}" for number in range(1, len(decisions) + 1)] == [path.name[:4] for path in decisions]
+    for path in decisions:
+        assert f"[{path.name[:4]}]({path.name})" in index
+        assert parts == re.findall(r"^## (.*)$", path.read_text(), re.MULTILINE), path.name
+        assert path.read_text().startswith(f"# {path.name[:4]}. "), path.name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_no_page_knows_the_machine_it_was_written_on(page: Path) -> None:
+    assert re.findall(r"/work\b|/tmp/|/root\b|/home/\w|TODO|FIXME", page.read_text()) == []
+
+
+@pytest.mark.skipif(shutil.which("sh") is None, reason="needs a shell")
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_shell_snippets_parse(page: Path) -> None:
+    for snippet in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL):
+        answer = subprocess.run(["sh", "-n"], input=snippet, capture_output=True, text=True, check=False, timeout=10)
+        assert answer.stderr == ""
+
+
+def test_an_ingest_is_the_events_that_the_page_says(registry: Registry) -> None:
+    ingest(registry, package_draft())
+
+    below = section((REFERENCE / "events.md").read_text(), "The events of an ingest")
+    assert re.findall(r"`(v1\.[\w.]+)`", below) == event_types(registry)
