@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, cast
-from urllib.parse import unquote
 
 from artifactstore.built_in import BACKENDS, load_entry_point
 from artifactstore.catalog.catalog import Catalog
@@ -34,12 +33,12 @@ _SQLITE = "sqlite://"
 def open_registry(settings: Settings | None = None, *, actor: str | None = None) -> Registry:
     """A registry on the database and storage that the settings name; created or upgraded if need be."""
     settings = settings or Settings.from_environment()
-    database = open_database(settings.database_url)
+    store, retention = open_store(settings.storage_url), settings.retention_policy()
     return Registry(
-        catalog=Catalog(database, system_clock),
-        backends={DEFAULT_BACKEND: open_store(settings.storage_url)},
+        catalog=Catalog(open_database(settings.database_url), system_clock),
+        backends={DEFAULT_BACKEND: store},
         actor=actor or f"local:{local_user()}",
-        retention=settings.retention_policy(),
+        retention=retention,
         pack_threshold_bytes=settings.pack_threshold_bytes,
         max_files=settings.max_files,
     )
@@ -58,7 +57,7 @@ def open_database(url: str) -> SqliteDatabase:
             f"no database driver for {url.partition(':')[0]!r}",
             hint="Write it as sqlite:////absolute/path.db.",
         )
-    name = unquote(url.removeprefix(_SQLITE).removeprefix("/"))
+    name = url.removeprefix(_SQLITE).removeprefix("/")
     if not name or name == ":memory:":
         database = SqliteDatabase(None)
         upgrade(database, now=system_clock())

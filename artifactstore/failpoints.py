@@ -1,6 +1,6 @@
 """Named places where a test may stop the process or make the next step fail.
 
-``failpoint("record.before-commit")`` does nothing unless a test has put a function in its place with ``arm``. A test
+``failpoint("catalog.before-commit")`` does nothing unless a test has put a function in its place with ``arm``. A test
 walks through all of them and kills the process at each; docs/ARCHITECTURE.md has the table of what is left then.
 """
 

@@ -367,6 +367,14 @@ def test_shell_snippets_parse(page: Path) -> None:
         assert answer.stderr == ""
 
 
+def test_the_crash_table_names_every_failpoint() -> None:
+    table = section((ROOT / "docs/ARCHITECTURE.md").read_text(), "Where it can stop")
+    code = "".join(path.read_text() for path in (ROOT / "artifactstore").rglob("*.py") if path.name != "failpoints.py")
+    failpoints = {name.partition("{")[0] for name in re.findall(r'failpoint\(f?"([^"]+)"\)', code)}
+
+    assert failpoints == {name.rstrip("…") for name in re.findall(r"`((?:\w+)\.[\w-]+…?)`", table)}
+
+
 def test_an_ingest_is_the_events_that_the_page_says(registry: Registry) -> None:
     ingest(registry, package_draft())
 

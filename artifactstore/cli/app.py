@@ -29,7 +29,7 @@ Answers are JSON on standard output; words go to standard error. Exit codes:
 def build_app(door: Door) -> typer.Typer:
     """The whole command line, with what the built-in pilots contribute."""
     app = typer.Typer(
-        name="artifactstore", help=HELP, no_args_is_help=True, rich_markup_mode=None, add_completion=False
+        name="artifactstore", help=HELP, no_args_is_help=False, rich_markup_mode=None, add_completion=False
     )
     app.callback()(_root)
     _add_pilots(app, door)
@@ -44,18 +44,24 @@ def build_app(door: Door) -> typer.Typer:
     return app
 
 
-def _root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
-) -> None:
-    if version:
+def _version(given: bool) -> None:
+    if given:
         typer.echo(__version__)
         raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_version)
+    ] = False,
+) -> None:
+    """Only carries the options."""
 
 
 def _add_pilots(app: typer.Typer, door: Door) -> None:
     for name in ENTRY_POINTS[PLUGINS]:
         plugin = cast("Plugin", load_entry_point(PLUGINS, name))
         if plugin.add_commands is not None:
-            group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+            group = typer.Typer(no_args_is_help=False, rich_markup_mode=None)
             plugin.add_commands(group, door)
             app.add_typer(group, name=plugin.name, help=plugin.summary)

@@ -52,7 +52,7 @@ def _run(door: Door, arguments: list[str]) -> int:
     from artifactstore.cli.app import build_app
 
     command = typer.main.get_command(build_app(door))
-    result = command.main(arguments, prog_name="artifactstore", standalone_mode=False, obj=door)
+    result = command.main(arguments or ["--help"], prog_name="artifactstore", standalone_mode=False, obj=door)
     return result if isinstance(result, int) else 0
 
 
@@ -77,4 +77,6 @@ def _as_ours(error: Exception) -> ArtifactStoreError:
             f"{what}: {error.strerror or error}",
             hint="What was asked for may be done; the same command answers again.",
         )
+    if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:
+        return UsageError("an argument is not valid UTF-8", hint="Only paths of files may have such names.")
     return _UnexpectedError(f"{type(error).__name__}: {error}")

@@ -32,5 +32,5 @@ def parse_instant(text: str) -> Instant:
     except ValueError as error:
         raise UsageError(f"not a time: {text[:60]!r}", hint="Write it like 2027-01-31T00:00:00Z.") from error
     if moment.tzinfo is None:
-        raise UsageError(f"{text} has no offset from UTC", hint=f"Write {text}Z if UTC is meant.")
+        raise UsageError(f"{text} has no offset from UTC", hint="Write it like 2027-01-31T00:00:00Z.")
     return Instant((moment - _EPOCH) // timedelta(microseconds=1))

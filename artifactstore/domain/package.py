@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from artifactstore.errors import LimitExceededError, PackageInvalidError, PackageStateError, Problem
+from artifactstore.errors import LimitExceededError, PackageInvalidError, PackageStateError, Problem, UsageError
 
 if TYPE_CHECKING:
     from artifactstore.domain.canonical import JsonValue
@@ -35,6 +35,13 @@ class PackageStatus(StrEnum):
     FINALIZED = "finalized"
     EXPIRED = "expired"
     DELETED = "deleted"
+
+    @classmethod
+    def parse(cls, text: str) -> PackageStatus:
+        """Raises ``UsageError`` naming the four."""
+        if text not in list(cls):
+            raise UsageError(f"there is no status {text[:60]!r}", hint=f"A package is {', '.join(cls)}.")
+        return cls(text)
 
 
 TRANSITIONS = {
@@ -150,6 +157,12 @@ def check_slug(text: str, *, what: str) -> None:
         raise PackageInvalidError(f"{what} {text[:80]!r} {problem}")
 
 
+def check_text(text: str, *, what: str, max_characters: int = MAX_TEXT_CHARACTERS) -> None:
+    """Raises ``PackageInvalidError`` unless ``text`` is printable, in NFC and neither empty nor too long."""
+    if problem := _text_problem(text, max_characters):
+        raise PackageInvalidError(f"{what} {problem}")
+
+
 def _slug_problem(text: str) -> str:
     return "" if _SLUG.fullmatch(text) else "must be 1 to 64 of a-z 0-9 . _ - and start and end with a letter or digit"
 
@@ -159,9 +172,9 @@ def _text_problems(draft: PackageDraft) -> list[Problem]:
     return [Problem(name, _text_problem(text)) for name, text in texts.items() if text is not None]
 
 
-def _text_problem(text: str) -> str:
-    if not 0 < len(text) <= MAX_TEXT_CHARACTERS:
-        return f"must have 1 to {MAX_TEXT_CHARACTERS} characters"
+def _text_problem(text: str, max_characters: int = MAX_TEXT_CHARACTERS) -> str:
+    if not 0 < len(text.strip()) <= len(text) <= max_characters:
+        return f"must have 1 to {max_characters} characters"
     if any(unicodedata.category(character) in {"Cc", "Cs"} for character in text):
         return "must not contain control characters or unpaired surrogates"
     return "" if unicodedata.is_normalized("NFC", text) else "must be in Unicode normalisation form C"

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from artifactstore.domain.events import HoldPlaced, HoldReleased, PackageExpired, RetentionExtended
 from artifactstore.domain.instant import Instant
-from artifactstore.domain.package import PackageStatus
+from artifactstore.domain.package import PackageStatus, check_text
 from artifactstore.domain.retention import check_extension
-from artifactstore.errors import HoldUnknownError, PackageStateError, RetentionInvalidError
+from artifactstore.errors import HoldUnknownError, PackageStateError
 from artifactstore.registry.packages import require_package
 
 if TYPE_CHECKING:
@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from artifactstore.registry.registry import Registry
 
 _SWEEP_PAGE = 500
+_EVERYTHING = 2**62
 _MAX_REASON_CHARACTERS = 2_000
 
 
 def extend_retention(registry: Registry, package_id: str, expires_at: Instant, *, reason: str) -> None:
     """Move a finalized package's expiry to a later instant. Raises ``RetentionInvalidError``, ``PackageStateError``."""
-    _check_reason(reason)
+    check_text(reason, what="the reason", max_characters=_MAX_REASON_CHARACTERS)
     with registry.transaction() as tx:
         package = require_package(tx, package_id)
         _require_status(package, PackageStatus.FINALIZED)
@@ -31,7 +32,7 @@ def extend_retention(registry: Registry, package_id: str, expires_at: Instant, *
 
 def place_hold(registry: Registry, package_id: str, *, reason: str) -> str:
     """Keep a package from sweep and collection until the hold is released; returns the hold's id."""
-    _check_reason(reason)
+    check_text(reason, what="the reason", max_characters=_MAX_REASON_CHARACTERS)
     hold_id = registry.new_id()
     with registry.transaction() as tx:
         package = require_package(tx, package_id)
@@ -42,7 +43,7 @@ def place_hold(registry: Registry, package_id: str, *, reason: str) -> str:
 
 def release_hold(registry: Registry, package_id: str, hold_id: str, *, reason: str) -> None:
     """End a hold. Raises ``HoldUnknownError`` unless the package has it and it is in force."""
-    _check_reason(reason)
+    check_text(reason, what="the reason", max_characters=_MAX_REASON_CHARACTERS)
     with registry.transaction() as tx:
         package = require_package(tx, package_id)
         in_force = {hold.hold_id for hold in tx.holds(package.row_id) if hold.released_at is None}
@@ -51,10 +52,10 @@ def release_hold(registry: Registry, package_id: str, hold_id: str, *, reason: s
         tx.record(HoldReleased(package_id=package_id, hold_id=hold_id, reason=reason, released_at=registry.clock()))
 
 
-def due_packages(registry: Registry, *, limit: int = _SWEEP_PAGE) -> list[PackageRecord]:
+def due_packages(registry: Registry) -> list[PackageRecord]:
     """What a sweep would mark now, longest overdue first."""
     with registry.catalog.snapshot() as queries:
-        return queries.due(registry.clock(), limit=limit)
+        return queries.due(registry.clock(), limit=_EVERYTHING)
 
 
 def sweep(registry: Registry) -> list[str]:
@@ -77,11 +78,4 @@ def _require_status(package: PackageRecord, *allowed: PackageStatus) -> None:
     if package.status not in allowed:
         raise PackageStateError(
             f"package {package.package_id} is {package.status}, not {' or '.join(allowed)}", hint=""
-        )
-
-
-def _check_reason(reason: str) -> None:
-    if not reason.strip() or len(reason) > _MAX_REASON_CHARACTERS:
-        raise RetentionInvalidError(
-            f"a reason must have 1 to {_MAX_REASON_CHARACTERS} characters", hint="Say why: auditors will read it."
         )

@@ -1,4 +1,4 @@
-"""Several processes at once, on one home (rows R8, R16, R17)."""
+"""Several processes at once, on one home."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A process killed at any step leaves a store that opens, verifies, replays and takes the same run again (R1, R3)."""
+"""A process killed at any step leaves a store that opens, verifies, replays and takes the same run again."""
 
 from __future__ import annotations
 

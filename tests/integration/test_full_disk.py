@@ -1,4 +1,4 @@
-"""No room, or no answer, at any step: nothing half-recorded, and the same run succeeds afterwards (rows R6, R7)."""
+"""No room, or no answer, at any step: nothing half-recorded, and the same run succeeds afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A store against a dictionary: any sequence of calls, with crashes between, gives equal answers (row R19)."""
+"""A store against a dictionary: any sequence of calls, with crashes between, gives equal answers."""
 
 from __future__ import annotations
 

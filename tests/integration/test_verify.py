@@ -1,4 +1,4 @@
-"""Verify finds planted damage, names exactly what it concerns, and never cries wolf (reliability row R13)."""
+"""Verify finds planted damage, names exactly what it concerns, and never cries wolf."""
 
 from __future__ import annotations
 

@@ -79,11 +79,13 @@ def list_(
     "next_after" in the answer is what to give --after for the next page; null at the end.
     """
     from artifactstore.cli.documents import package_document
+    from artifactstore.domain.package import PackageStatus
     from artifactstore.registry.packages import list_packages
 
     door = door_of(context)
     with door.registry() as registry:
-        filters = {"producer": producer, "external_id": external_id, "subject": subject, "status": status}
+        wanted = PackageStatus.parse(status) if status else None
+        filters = {"producer": producer, "external_id": external_id, "subject": subject, "status": wanted}
         page = list_packages(registry, after=after, limit=limit, **filters)
     next_after = page[-1].package_id if len(page) == limit else None
     door.answer({"packages": [package_document(package) for package in page], "next_after": next_after})
@@ -143,7 +145,9 @@ def get(
 
     Nothing appears at DEST until all of it is there and right. Nothing is overwritten.
 
-    Example: artifactstore get ID -o run/          artifactstore get ID reports/report.md -o -
+    Example, all files: artifactstore get ID -o run
+
+    Example, one file: artifactstore get ID reports/report.md -o -
     """
     from artifactstore.registry.files import get_file, get_package, send_file
 

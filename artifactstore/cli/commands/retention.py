@@ -9,7 +9,7 @@ import typer
 from artifactstore.cli.commands.packages import PackageId
 from artifactstore.cli.door import door_of
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(no_args_is_help=False, rich_markup_mode=None)
 
 Reason = Annotated[str, typer.Option(help="Why; it goes into the event log.", show_default=False)]
 

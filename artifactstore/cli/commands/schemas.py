@@ -9,7 +9,7 @@ import typer
 
 from artifactstore.cli.door import door_of
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(no_args_is_help=False, rich_markup_mode=None)
 
 
 @app.command()
