@@ -55,7 +55,7 @@ docs: $(STAMP) ## Does the documentation name everything there is?
 	$(BIN)/python -m pytest --quiet tests/test_docs.py
 
 bench: $(STAMP) ## Our numbers beside the floor's and the peers', in one run (about 15 minutes)
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks --markdown benchmarks/RESULTS.md
 
 lock: ## Resolve the dependencies anew into requirements.lock (needs uv)
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \

@@ -7,6 +7,7 @@ let its author make the registry fetch addresses.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, NoReturn
 
 from artifactstore.domain.canonical import JsonValue, canonical_object, depth_of, encode, escaped
@@ -46,7 +47,7 @@ def check_schema(slug: str, schema: JsonValue) -> dict[str, JsonValue]:
 def check_metadata(slug: str, schema: dict[str, JsonValue], metadata: dict[str, JsonValue]) -> None:
     """Raises ``MetadataInvalidError`` with every violation, each under the JSON pointer of the offending value."""
     violations = (_violation(error) for error in _compile(slug, schema).iter_errors(metadata))
-    problems = tuple(problem for problem, _ in zip(violations, range(MAX_VIOLATIONS), strict=False))
+    problems = tuple(sorted(islice(violations, MAX_VIOLATIONS)))
     if problems:
         raise MetadataInvalidError(f"metadata violates schema {slug} in {len(problems)} place(s)", problems=problems)
 
