@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, cast
@@ -64,11 +64,14 @@ def open_database(url: str) -> SqliteDatabase:
         return database
     path = Path(name)
     _make_private_directory(path.parent)
-    database = SqliteDatabase(path)
-    if not is_at_head(database):
-        with _exclusively(path.with_name(f"{path.name}.lock")):
-            if not is_at_head(database):
-                upgrade(database, now=system_clock())
+    with ExitStack() as on_error:
+        database = SqliteDatabase(path)
+        on_error.callback(database.close)
+        if not is_at_head(database):
+            with _exclusively(path.with_name(f"{path.name}.lock")):
+                if not is_at_head(database):
+                    upgrade(database, now=system_clock())
+        on_error.pop_all()
     return database
 
 

@@ -7,6 +7,7 @@ database is one connection behind a lock.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from contextlib import contextmanager, suppress
@@ -41,6 +42,9 @@ _ERRORS: dict[int, type[ArtifactStoreError]] = {
     sqlite3.SQLITE_NOTADB: CatalogCorruptError,
     sqlite3.SQLITE_CONSTRAINT: ConcurrentUpdateError,
 }
+_WHERE_THE_WAL_FINDS_NO_ROOM = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
+_BESIDE_THE_DATABASE_BYTES = 64 * 1024
+_BESIDE_THE_DATABASE_INODES = 2
 
 
 class SqliteDatabase:
@@ -92,12 +96,12 @@ class SqliteDatabase:
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         if self._path is None:
-            with self._turn, _catalog_errors():
+            with self._turn, _catalog_errors(None):
                 if not self._idle:
                     self._idle.append(self._connect())
                 yield self._idle[0]
             return
-        with _catalog_errors():
+        with _catalog_errors(self._path):
             with self._turn:
                 connection = self._idle.pop() if self._idle else self._connect()
             try:
@@ -110,11 +114,15 @@ class SqliteDatabase:
         connection = sqlite3.connect(
             self._path or ":memory:", timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
 
@@ -154,11 +162,22 @@ class SqliteConnection:
 
 
 @contextmanager
-def _catalog_errors() -> Iterator[None]:
+def _catalog_errors(path: Path | None) -> Iterator[None]:
     """The driver's errors as ours."""
     try:
         yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code; the rest says which system call
         kind = _ERRORS.get(code, StorageError)
+        if code in _WHERE_THE_WAL_FINDS_NO_ROOM and path is not None and _is_full(path.parent):
+            kind = CatalogFullError
         raise kind(f"the database failed: {error}") from error
+
+
+def _is_full(folder: Path) -> bool:
+    """Whether SQLite finds no room here for the two files beside a database that it needs even to read it."""
+    found = os.statvfs(folder)
+    counts_inodes = found.f_files > 0
+    return found.f_bavail * found.f_frsize < _BESIDE_THE_DATABASE_BYTES or (
+        counts_inodes and found.f_favail < _BESIDE_THE_DATABASE_INODES
+    )

@@ -10,6 +10,7 @@ Exit code 1: the log does not hold, and the first event that does not is named.
 
 import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import cbor2
@@ -21,7 +22,11 @@ REPEATED = ("seq", "at", "type", "subject", "actor")
 
 
 def main(database: Path, known: dict[int, str]) -> int:
-    connection = sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)
+    with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        return check(connection, known)
+
+
+def check(connection: sqlite3.Connection, known: dict[int, str]) -> int:
     ((log_id,),) = connection.execute("SELECT log_id FROM event_log")
     rows = connection.execute("SELECT seq, at, type, subject, actor, header, chain, payload FROM event ORDER BY seq")
     chain, seq, latest_at = blake3(LOG_TAG + log_id).digest(), 0, 0
