@@ -6,6 +6,7 @@ any number of processes may be the first at once.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from contextlib import ExitStack, contextmanager
@@ -33,6 +34,10 @@ _SQLITE = "sqlite://"
 def open_registry(settings: Settings | None = None, *, actor: str | None = None) -> Registry:
     """A registry on the database and storage that the settings name; created or upgraded if need be."""
     settings = settings or Settings.from_environment()
+    if settings.storage_url.startswith("memory:") and not is_in_memory(settings.database_url):
+        raise ConfigurationError(
+            "storage in memory beside a database on disk would record what is gone with the process"
+        )
     store, retention = open_store(settings.storage_url), settings.retention_policy()
     return Registry(
         catalog=Catalog(open_database(settings.database_url), system_clock),
@@ -44,6 +49,11 @@ def open_registry(settings: Settings | None = None, *, actor: str | None = None)
     )
 
 
+def is_in_memory(database_url: str) -> bool:
+    """Whether a database URL names one that ends with the process."""
+    return database_url in {_SQLITE, f"{_SQLITE}/", f"{_SQLITE}/:memory:"}
+
+
 def open_store(url: str) -> ObjectStore:
     """A backend by its URL. Raises ``ConfigurationError`` for a scheme that nobody provides."""
     from_url = cast("Callable[[str], ObjectStore]", load_entry_point(BACKENDS, url.partition("://")[0]))
@@ -52,13 +62,13 @@ def open_store(url: str) -> ObjectStore:
 
 def open_database(url: str) -> SqliteDatabase:
     """A database at head. Raises ``ConfigurationError`` or ``DatabaseVersionError``."""
-    if not url.startswith(_SQLITE):
+    if not url.startswith(_SQLITE) or (url != _SQLITE and not url.startswith(f"{_SQLITE}/")):
         raise ConfigurationError(
             f"no database driver for {url.partition(':')[0]!r}",
             hint="Write it as sqlite:////absolute/path.db.",
         )
     name = url.removeprefix(_SQLITE).removeprefix("/")
-    if not name or name == ":memory:":
+    if is_in_memory(url):
         database = SqliteDatabase(None)
         upgrade(database, now=system_clock())
         return database
@@ -88,14 +98,25 @@ def scratch_database() -> Iterator[SqliteDatabase]:
 
 
 def _make_private_directory(folder: Path) -> None:
+    """Make a directory with its parents, durably, for its owner alone."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for missing in reversed([each for each in (folder, *folder.parents) if not each.exists()]):
+            missing.mkdir(mode=0o700, exist_ok=True)
+            _sync(missing.parent)
     except OSError as error:
-        kind = StorageFullError if error.errno in {28, 122} else StorageDeniedError
+        kind = StorageFullError if error.errno in {errno.ENOSPC, errno.EDQUOT} else StorageDeniedError
         raise kind(
             f"{folder} cannot be created: {error.strerror}",
             hint="Choose another place with ARTIFACTSTORE_HOME, or mend its permissions.",
         ) from error
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

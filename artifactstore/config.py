@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import os
+import pwd
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,10 +81,10 @@ class Settings:
 
 
 def local_user() -> str:
-    """Who runs this process, for the event log."""
+    """Who runs this process, for the event log: by the system's word, not the environment's."""
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
         return f"uid-{os.getuid()}"
 
 
@@ -113,6 +113,6 @@ def _whole_number(found: Mapping[str, str], name: str, default: int, lowest: int
     text = found.get(name)
     if text is None:
         return default
-    if not text.isascii() or not text.isdigit() or not lowest <= int(text) <= highest:
+    if not text.isascii() or not text.isdigit() or len(text) > len(str(highest)) or not lowest <= int(text) <= highest:
         raise ConfigurationError(f"{PREFIX}{name} must be a whole number from {lowest} to {highest}, not {text!r}")
     return int(text)

@@ -17,6 +17,7 @@
     │   ├── ManifestInvalidError          MANIFEST_INVALID
     │   ├── RangeInvalidError             RANGE_INVALID
     │   ├── RetentionInvalidError         RETENTION_INVALID
+    │   ├── DestinationInvalidError       DESTINATION_INVALID   `get` cannot write there
     │   ├── RunDirectoryError             RUN_DIRECTORY_INVALID a pilot's: missing or contradictory run files
     │   └── UsageError                    USAGE
     ├── NotFoundError
@@ -171,6 +172,13 @@ class RetentionInvalidError(InvalidRequestError):
     """An unknown retention class, or an extension that is not later."""
 
     code = "RETENTION_INVALID"
+
+
+class DestinationInvalidError(InvalidRequestError):
+    """`get` cannot write there."""
+
+    code = "DESTINATION_INVALID"
+    default_hint = "Choose another destination; the directory above it must exist and be writable."
 
 
 class RunDirectoryError(InvalidRequestError):

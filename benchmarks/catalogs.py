@@ -11,7 +11,11 @@ import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from artifactstore.bootstrap import open_registry
 from artifactstore.catalog.blobs import address_prefix
+from artifactstore.config import Settings
+from artifactstore.registry.ingest import ingest
+from artifactstore.testing.builders import package_draft
 from benchmarks.ours import prepare
 from benchmarks.processes import answer
 
@@ -28,6 +32,7 @@ def fill(request: Request) -> Measures:
     """A new home whose catalog holds ``count`` blobs."""
     home, count, seed = Path(str(request["home"])), int(request["count"]), int(request["seed"])
     prepare(request)
+    _make_the_newest_object_real(home)
     connection = sqlite3.connect(home / "artifactstore.db")
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute("PRAGMA cache_size = -500000")
@@ -38,20 +43,27 @@ def fill(request: Request) -> Measures:
     return {}
 
 
+def _make_the_newest_object_real(home: Path) -> None:
+    """An ingest looks whether the object recorded last is in storage; the synthetic pack is not."""
+    registry = open_registry(Settings.from_environment({"ARTIFACTSTORE_HOME": str(home)}))
+    ingest(registry, package_draft({"newest": b"newest"}, external_id="newest"))
+    registry.close()
+
+
 def _insert(connection: sqlite3.Connection, count: int, numbers: random.Random) -> None:
-    pack = (1, "default", "pack", numbers.randbytes(32), count * _BLOB_BYTES, "live")
+    pack = (0, "default", "pack", numbers.randbytes(32), count * _BLOB_BYTES, "live")
     connection.execute(
         "INSERT INTO stored_object (id, backend, kind, blake3, size_bytes, status) VALUES (?,?,?,?,?,?)", pack
     )
-    for first in range(1, count + 1, _BATCH):
+    for first in range(2, count + 2, _BATCH):
         connection.executemany(
             "INSERT INTO blob (id, address_prefix, address_ordinal, blake3, sha256, size_bytes, crc32)"
             " VALUES (?, ?, 0, ?, ?, ?, ?)",
-            _blobs(first, min(_BATCH, count + 1 - first), numbers),
+            _blobs(first, min(_BATCH, count + 2 - first), numbers),
         )
     connection.execute(
         "INSERT INTO blob_location (blob_id, object_id, start, status)"
-        " SELECT id, 1, id * ?, 'live' FROM blob ORDER BY id",
+        " SELECT id, 0, id * ?, 'live' FROM blob WHERE id > 1 ORDER BY id",
         (_BLOB_BYTES,),
     )
 

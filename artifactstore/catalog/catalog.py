@@ -17,7 +17,7 @@ from artifactstore.errors import ConcurrentUpdateError
 from artifactstore.failpoints import failpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from artifactstore.catalog.database import Connection, Database
     from artifactstore.domain.events import Event
@@ -31,7 +31,7 @@ class Transaction(Queries):
         super().__init__(connection)
         self._actor = actor
         self._events: list[Event] = []
-        self._relied_since: int | None = None
+        self._relied: tuple[list[bytes], bytes | None, int] | None = None
 
     def record(self, *events: Event) -> None:
         """Let these events have happened: the tables follow now, the log at the commit."""
@@ -40,13 +40,13 @@ class Transaction(Queries):
             failpoint(f"catalog.after-{event.type}")
         self._events += events
 
-    def rely_on_presence_since(self, seq: int) -> None:
-        """Commit only if nothing stored was damaged or condemned after event ``seq``; else ``ConcurrentUpdateError``.
+    def rely_on_presence(self, blobs: Iterable[bytes], *, manifest: bytes | None, since: int) -> None:
+        """Commit only if these blobs, and the manifest if one is given, still are present as they were at ``since``.
 
-        Every change of presence is an event and events are appended under one lock, so looking at the log's tail under
-        that lock re-checks every object this transaction relies on, however many there are.
+        Else ``ConcurrentUpdateError``. Every change of presence is an event and events are appended under one lock. So
+        under that lock a look at the log's tail says whether anything was taken away; only then all is looked up again.
         """
-        self._relied_since = seq
+        self._relied = (list(blobs), manifest, since)
 
     # leases: operational, so not events
 
@@ -67,22 +67,29 @@ class Transaction(Queries):
 
     def finish(self, at: Instant) -> None:
         """Append the recorded events. Called once, just before the commit."""
-        if not self._events:
+        if not self._events and self._relied is None:
             return
         self.connection.lock_append()
         self._check_reliance()
         event_log.append(self.connection, self._events, actor=self._actor, at=at)
 
     def _check_reliance(self) -> None:
-        if self._relied_since is None:
+        if self._relied is None:
             return
+        blobs, manifest, since = self._relied
         marks = ", ".join("?" * len(TAKES_AWAY))
         taken_away = self.connection.execute(
-            f"SELECT seq FROM event WHERE type IN ({marks}) AND seq > ? LIMIT 1",
-            (*TAKES_AWAY, self._relied_since),
+            f"SELECT seq FROM event WHERE type IN ({marks}) AND seq > ? LIMIT 1", (*TAKES_AWAY, since)
         )
-        if list(taken_away):
+        if list(taken_away) and not (self._are_present(blobs) and self._is_present(manifest)):
             raise ConcurrentUpdateError("something this package relies on was taken away while it was stored")
+
+    def _are_present(self, blobs: list[bytes]) -> bool:
+        presence = self.blob_presence(blobs)
+        return all(presence.get(address, False) for address in blobs)
+
+    def _is_present(self, manifest: bytes | None) -> bool:
+        return manifest is None or any(found.status == "live" for found in self.objects_of_digest("manifest", manifest))
 
 
 class Catalog:

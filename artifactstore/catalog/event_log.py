@@ -61,14 +61,14 @@ def log_id(connection: Connection) -> bytes:
 def append(connection: Connection, events: Sequence[Event], *, actor: str, at: Instant) -> None:
     """Append events. The caller holds the append lock."""
     seq, latest_at, chain = _tip(connection)
-    at_least = max(at, latest_at)
+    now = max(at, latest_at)
     rows = []
     for event in events:
         seq += 1
         payload = event.payload()
-        header = encode_header(seq, at_least, event.type, event.subject, actor, payload=payload)
+        header = encode_header(seq, now, event.type, event.subject, actor, payload=payload)
         chain = next_chain(chain, header)
-        rows.append(EventRecord(seq, at_least, event.type, event.subject, actor, header, chain, payload))
+        rows.append(EventRecord(seq, now, event.type, event.subject, actor, header, chain, payload))
     connection.executemany(f"INSERT INTO event ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
 

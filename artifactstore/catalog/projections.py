@@ -5,11 +5,11 @@ A projection reads and writes only projected tables, and only from the event and
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from artifactstore.catalog import blobs
 from artifactstore.domain import events
+from artifactstore.domain.canonical import canonical_json
 from artifactstore.domain.digest import BlobMeasure
 from artifactstore.domain.package import PackageStatus, check_transition
 from artifactstore.errors import EventLogCorruptError
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from artifactstore.catalog.database import Connection
-    from artifactstore.domain.canonical import JsonValue
 
 E = TypeVar("E", bound=events.Event)
 
@@ -28,11 +27,6 @@ _PROJECTIONS: dict[type[events.Event], Callable[[Connection, Any, str], None]] =
 def project(connection: Connection, event: events.Event, actor: str) -> None:
     """Bring the tables to where this event has happened."""
     _PROJECTIONS[type(event)](connection, event, actor)
-
-
-def canonical_json(value: JsonValue) -> str:
-    """JSON as the tables hold it: sorted keys, no spaces."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 def _projects(
@@ -159,7 +153,7 @@ def _blob_damaged(connection: Connection, event: events.BlobDamaged, actor: str)
 @_projects(events.BlobRestored)
 def _blob_restored(connection: Connection, event: events.BlobRestored, actor: str) -> None:  # noqa: ARG001
     ids = blobs.resolve(connection, [blake3 for blake3, _ in event.blobs], {})
-    row_id = _live_object(connection, event.object)
+    row_id = _known_object(connection, event.object)
     _place(connection, [(ids[blake3], row_id, start) for blake3, start in event.blobs])
 
 
@@ -199,6 +193,16 @@ def _live_object(connection: Connection, reference: events.ObjectRef) -> int:
     )
     ((row_id,),) = list(rows)
     return int(row_id)
+
+
+def _known_object(connection: Connection, reference: events.ObjectRef) -> int:
+    """The object's row, made live if it is new, else as it is."""
+    connection.execute(
+        "INSERT INTO stored_object (backend, kind, blake3, size_bytes, status) VALUES (?, ?, ?, ?, 'live')"
+        " ON CONFLICT (blake3, kind, backend) DO NOTHING",
+        reference,
+    )
+    return _object_id(connection, reference)
 
 
 def _object_id(connection: Connection, reference: events.ObjectRef) -> int:

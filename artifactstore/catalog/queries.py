@@ -186,6 +186,13 @@ class Queries:
         rows = self.connection.execute(f"{_OBJECT} WHERE blake3 = ? AND kind = ? ORDER BY backend", (digest, kind))
         return list(map(ObjectRecord._make, rows))
 
+    def newest_object(self, backend: str) -> ObjectRecord | None:
+        """The live object of a backend that was recorded last."""
+        rows = self.connection.execute(
+            f"{_OBJECT} WHERE backend = ? AND status = 'live' ORDER BY id DESC LIMIT 1", (backend,)
+        )
+        return next(map(ObjectRecord._make, rows), None)
+
     def object(self, row_id: int) -> ObjectRecord:
         """An object by its row id, which is known to be there."""
         (row,) = self.connection.execute(f"{_OBJECT} WHERE id = ?", (row_id,))
@@ -206,7 +213,10 @@ class Queries:
         return bool(list(rows))
 
     def object_is_superseded(self, row_id: int) -> bool:
-        """Whether every blob in an object is also at a live location in another, live object."""
+        """Whether there are blobs in an object, and each is also at a live location in another, live object."""
+        blobs_here = self.connection.execute("SELECT 1 FROM blob_location WHERE object_id = ? LIMIT 1", (row_id,))
+        if not list(blobs_here):
+            return False
         rows = self.connection.execute(
             "SELECT 1 FROM blob_location AS here WHERE here.object_id = ? AND NOT EXISTS"
             " (SELECT 1 FROM blob_location JOIN stored_object ON stored_object.id = blob_location.object_id"
@@ -218,18 +228,11 @@ class Queries:
 
     def blobs_in_object(self, row_id: int) -> Iterator[PlacedBlob]:
         """What lies in an object, by position."""
-        rows = self.connection.execute(
-            "SELECT blob_location.start, blob.size_bytes, blob.blake3, blob.sha256, blob_location.status"
-            " FROM blob_location JOIN blob ON blob.id = blob_location.blob_id"
-            " WHERE blob_location.object_id = ? ORDER BY blob_location.start",
-            (row_id,),
-        )
-        return map(PlacedBlob._make, rows)
+        return self._placed("blob_location.object_id = ?", row_id)
 
-    def stored_bytes(self) -> int:
-        """The size of all objects together."""
-        ((total,),) = self.connection.execute("SELECT coalesce(sum(size_bytes), 0) FROM stored_object")
-        return int(total)
+    def damaged_in_object(self, row_id: int) -> Iterator[PlacedBlob]:
+        """What lies in an object at damaged locations, by position."""
+        return self._placed("blob_location.object_id = ? AND blob_location.status <> 'live'", row_id)
 
     # the event log
 
@@ -249,10 +252,19 @@ class Queries:
         """A page of events."""
         return list(event_log.read(self.connection, after=after, limit=limit, subject=subject))
 
+    def _placed(self, condition: str, row_id: int) -> Iterator[PlacedBlob]:
+        rows = self.connection.execute(
+            "SELECT blob_location.start, blob.size_bytes, blob.blake3, blob.sha256, blob_location.status"
+            " FROM blob_location JOIN blob ON blob.id = blob_location.blob_id"
+            f" WHERE {condition} ORDER BY blob_location.start",
+            (row_id,),
+        )
+        return map(PlacedBlob._make, rows)
+
     def _located(self, condition: str, parameters: Sequence[SqlValue]) -> list[LocatedFile]:
         rows = self.connection.execute(
             "SELECT package_file.file_index, package_file.path, package_file.role, package_file.media_type,"
-            " blob.size_bytes, blob.blake3, blob.sha256, blob.id,"
+            " blob.size_bytes, blob.blake3, blob.sha256,"
             " stored_object.backend, stored_object.kind, stored_object.blake3, blob_location.start"
             " FROM package_file JOIN blob ON blob.id = package_file.blob_id"
             " LEFT JOIN blob_location ON blob_location.blob_id = blob.id AND blob_location.status = 'live'"
@@ -262,11 +274,11 @@ class Queries:
         )
         found: list[LocatedFile] = []
         for row in rows:
-            here = (row[8:],) if row[8] is not None else ()
+            here = (row[7:],) if row[7] is not None else ()
             if found and found[-1].file_index == row[0]:
                 found[-1] = found[-1]._replace(locations=found[-1].locations + here)
             else:
-                found.append(LocatedFile._make((*row[:8], here)))
+                found.append(LocatedFile._make((*row[:7], here)))
         return found
 
     def _one_package(self, condition: str, parameters: Sequence[SqlValue]) -> PackageRecord | None:

@@ -41,7 +41,6 @@ class LocatedFile(NamedTuple):
     size_bytes: int
     blake3: bytes
     sha256: bytes
-    blob_id: int
     locations: tuple[tuple[str, str, bytes, int], ...]
     """(backend, kind of object, its digest, start) of each live location."""
 

@@ -20,6 +20,7 @@ from artifactstore.errors import (
     CatalogFullError,
     CatalogUnavailableError,
     ConcurrentUpdateError,
+    StorageDeniedError,
     StorageError,
 )
 from artifactstore.failpoints import failpoint
@@ -34,13 +35,16 @@ BUSY_TIMEOUT_S = 30
 _CACHE_KIB = 32 * 1024
 _CHECKPOINT_PAGES = 16_000
 _ROWS_PER_STATEMENT = 64
+_TAKEN = frozenset({sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY})
 _ERRORS: dict[int, type[ArtifactStoreError]] = {
     sqlite3.SQLITE_BUSY: CatalogUnavailableError,
     sqlite3.SQLITE_LOCKED: CatalogUnavailableError,
     sqlite3.SQLITE_FULL: CatalogFullError,
+    sqlite3.SQLITE_READONLY: StorageDeniedError,
+    sqlite3.SQLITE_PERM: StorageDeniedError,
+    sqlite3.SQLITE_CANTOPEN: StorageDeniedError,
     sqlite3.SQLITE_CORRUPT: CatalogCorruptError,
     sqlite3.SQLITE_NOTADB: CatalogCorruptError,
-    sqlite3.SQLITE_CONSTRAINT: ConcurrentUpdateError,
 }
 _WHERE_THE_WAL_FINDS_NO_ROOM = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
 _BESIDE_THE_DATABASE_BYTES = 64 * 1024
@@ -79,7 +83,8 @@ class SqliteDatabase:
             try:
                 yield SqliteConnection(connection)
             finally:
-                connection.execute("ROLLBACK")
+                with suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
 
     @contextmanager
     def driver_connection(self) -> Iterator[sqlite3.Connection]:
@@ -167,11 +172,12 @@ def _catalog_errors(path: Path | None) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code; the rest says which system call
-        kind = _ERRORS.get(code, StorageError)
+        extended = getattr(error, "sqlite_errorcode", 0)
+        code = extended & 0xFF  # the primary code; the rest says which constraint or system call
+        kind = ConcurrentUpdateError if extended in _TAKEN else _ERRORS.get(code, StorageError)
         if code in _WHERE_THE_WAL_FINDS_NO_ROOM and path is not None and _is_full(path.parent):
             kind = CatalogFullError
-        raise kind(f"the database failed: {error}") from error
+        raise kind(f"the database {path or 'in memory'} failed: {error}") from error
 
 
 def _is_full(folder: Path) -> bool:

@@ -6,6 +6,8 @@ Knowing where a database stands costs one query and does not import Alembic.
 from __future__ import annotations
 
 import secrets
+import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +18,6 @@ from artifactstore.errors import DatabaseVersionError
 from artifactstore.failpoints import failpoint
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from artifactstore.catalog.sqlite import SqliteDatabase
     from artifactstore.domain.instant import Instant
 
@@ -57,7 +57,8 @@ def upgrade(database: SqliteDatabase, *, now: Instant) -> None:
             failpoint("upgrade.before-commit")
             connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            with suppress(sqlite3.Error):  # some errors have rolled back already
+                connection.execute("ROLLBACK")
             raise
         failpoint("upgrade.after-commit")
 

@@ -1,7 +1,7 @@
 """What every command is given: the store, and the two ways to speak.
 
-Standard output carries one JSON document per command, or raw bytes where they were asked for. Words, progress bars and
-summaries go to standard error, and only when a person is watching.
+Standard output carries one JSON document per command, or raw bytes where they were asked for. Warnings and
+errors go to standard error; progress bars too, and only when a person is watching.
 """
 
 from __future__ import annotations
@@ -71,9 +71,10 @@ class Door:
             yield bar
 
     def answer(self, document: Mapping[str, object]) -> None:
-        """Print the command's JSON document."""
-        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
-        sys.stdout.flush()
+        """Print the command's JSON document, in UTF-8 whatever the locale."""
+        text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+        sys.stdout.buffer.write(text.encode(errors="backslashreplace"))
+        sys.stdout.buffer.flush()
 
     def say(self, text: str) -> None:
         """Tell a person something."""
@@ -83,7 +84,7 @@ class Door:
     def report(self, error: ArtifactStoreError) -> None:
         """Print an error: code and message, every problem, the hint."""
         lines = [f"error: {error.code}: {error.message}"]
-        told = [problem for problem in error.problems if problem.what not in error.message]
+        told = [] if _says_it_all(error) else error.problems
         lines += [f"  {problem.where or '/'}: {problem.what}" for problem in told[:_SHOWN_PROBLEMS]]
         if (more := len(told) - _SHOWN_PROBLEMS) > 0:
             lines.append(f"  and {more} more")
@@ -96,6 +97,11 @@ def door_of(context: typer.Context) -> Door:
     """The door that ``main`` opened for this run."""
     door: Door = context.find_root().obj
     return door
+
+
+def _says_it_all(error: ArtifactStoreError) -> bool:
+    """Whether the message already is the only problem."""
+    return len(error.problems) == 1 and error.problems[0].what in error.message
 
 
 def _one_line_each(text: str) -> str:

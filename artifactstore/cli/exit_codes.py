@@ -21,6 +21,7 @@ CALLER_CAN_MEND_IT = 1
 SYSTEM_FAILED = 2
 PARTLY_DONE = 3
 INTERRUPTED = 130
+TERMINATED = 143
 
 EXIT_CODES: tuple[tuple[type[ArtifactStoreError], int], ...] = (
     (InvalidRequestError, CALLER_CAN_MEND_IT),

@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from contextlib import suppress
-from typing import NoReturn
+from typing import NoReturn, TextIO, cast
 
 import typer
 
 from artifactstore.cli.door import Door
-from artifactstore.cli.exit_codes import INTERRUPTED, SYSTEM_FAILED, exit_code_of
+from artifactstore.cli.exit_codes import INTERRUPTED, SYSTEM_FAILED, TERMINATED, exit_code_of
 from artifactstore.errors import ArtifactStoreError, StorageError, UsageError
 
 
 def main() -> NoReturn:
     """Run the command line and exit."""
+    _read_names_as_utf8()
+    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGHUP, _terminate)
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
     """Run one command line; its exit code."""
+    sys.stderr = sys.stderr or _nowhere("w")
     door, arguments = _door_from(arguments)
     try:
+        _check_streams()
         code = _run(door, arguments)
         sys.stdout.flush()  # an answer that cannot be written is an error, too
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()  # whoever read the answer has gone; there is nobody to tell
-        return SYSTEM_FAILED
+    except _TerminatedError:
+        return TERMINATED
+    except (BrokenPipeError, SystemExit):  # Typer exits by itself where whoever read the answer has gone
+        return _nobody_reads()
     except Exception as error:  # noqa: BLE001 - the last door: a person gets a sentence, not a trace
         ours = _as_ours(error)
         with suppress(OSError):  # where nothing can be said, the exit code still can
@@ -39,6 +47,38 @@ def run(arguments: list[str]) -> int:
             traceback.print_exception(error)
         return exit_code_of(ours)
     return code
+
+
+class _TerminatedError(BaseException):
+    """SIGTERM or SIGHUP: unwinds like Ctrl-C, so that what was begun is cleared away."""
+
+
+def _terminate(*_: object) -> None:
+    raise _TerminatedError
+
+
+def _read_names_as_utf8() -> None:
+    """File names are bytes that we read as UTF-8, whatever the locale says: the same run, the same digest."""
+    if sys.getfilesystemencoding() != "utf-8":
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", "-m", "artifactstore", *sys.argv[1:]])  # noqa: S606 - ourselves
+
+
+def _check_streams() -> None:
+    if sys.stdout is None:
+        raise UsageError("standard output is closed", hint="Answers are written there; nothing was done.")
+    sys.stdin = sys.stdin or _nowhere("r")
+
+
+def _nowhere(mode: str) -> TextIO:
+    """A stream in place of one that was closed; the process closes it."""
+    return cast("TextIO", os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+
+
+def _nobody_reads() -> int:
+    """Nobody is there to tell; and the interpreter must not try to flush what nobody takes."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    return SYSTEM_FAILED
 
 
 class _UnexpectedError(ArtifactStoreError):

@@ -127,6 +127,11 @@ def _check_text(text: str, pointer: str, problems: list[Problem]) -> None:
         problems.append(Problem(pointer, "is not in Unicode normalisation form C"))
 
 
+def canonical_json(value: JsonValue) -> str:
+    """JSON text as tables hold it: sorted keys, no spaces. Equal values give equal text."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
 def parse_json(data: bytes, *, what: str, error: type[ArtifactStoreError] = MetadataInvalidError) -> JsonValue:
     """Parse JSON as RFC 8259 means it: UTF-8, no duplicate key, no NaN; at most 16 MiB and 64 levels.
 

@@ -138,6 +138,7 @@ class _Lane:
         self._consume = consume
         self._buffers: queue.Queue[bytes | None] = queue.Queue(_QUEUED_BUFFERS)
         self._closed = False
+        self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -149,7 +150,16 @@ class _Lane:
             self._closed = True
             self._buffers.put(None)
             self._thread.join()
+        if self._error is not None:
+            raise self._error
 
     def _run(self) -> None:
         while (data := self._buffers.get()) is not None:
+            if self._error is None:
+                self._feed(data)
+
+    def _feed(self, data: bytes) -> None:
+        try:
             self._consume(data)
+        except BaseException as error:  # noqa: BLE001 - raised again by close; the queue must go on being emptied
+            self._error = error

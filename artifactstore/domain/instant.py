@@ -12,6 +12,8 @@ Instant = NewType("Instant", int)
 
 MICROSECONDS_PER_DAY = 86_400_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST = Instant((datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1))
+"""The last instant that can be written as text."""
 
 
 def system_clock() -> Instant:
@@ -33,4 +35,7 @@ def parse_instant(text: str) -> Instant:
         raise UsageError(f"not a time: {text[:60]!r}", hint="Write it like 2027-01-31T00:00:00Z.") from error
     if moment.tzinfo is None:
         raise UsageError(f"{text} has no offset from UTC", hint="Write it like 2027-01-31T00:00:00Z.")
-    return Instant((moment - _EPOCH) // timedelta(microseconds=1))
+    instant = (moment - _EPOCH) // timedelta(microseconds=1)
+    if not 0 <= instant <= LATEST:
+        raise UsageError(f"{text} is not between 1970 and the end of 9999 in UTC")
+    return Instant(instant)

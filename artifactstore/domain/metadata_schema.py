@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MAX_SCHEMA_BYTES = 256 * 1024
 MAX_SCHEMA_DEPTH = 32
+MAX_SCHEMA_EXPANSION = 100_000
 MAX_VIOLATIONS = 200
 """Violations reported for one document; more would not help its author."""
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -58,8 +59,39 @@ def _check_bounds(slug: str, schema: dict[str, JsonValue]) -> None:
         raise SchemaInvalidError(f"schema {slug} has {size_bytes} bytes, more than {MAX_SCHEMA_BYTES}")
     if (depth := depth_of(schema)) > MAX_SCHEMA_DEPTH:
         raise SchemaInvalidError(f"schema {slug} is nested {depth} levels deep, more than {MAX_SCHEMA_DEPTH}")
+    if _expansion(schema, schema, {}) > MAX_SCHEMA_EXPANSION:
+        raise SchemaInvalidError(
+            f"schema {slug} comes to more than {MAX_SCHEMA_EXPANSION} subschemas when its references are followed"
+        )
     if schema.get("$schema", DIALECT) != DIALECT:
         raise SchemaInvalidError(f"schema {slug} is written in {schema['$schema']!r}", hint=f"Write it in {DIALECT}.")
+
+
+def _expansion(value: JsonValue, root: JsonValue, known: dict[int, int]) -> int:
+    """How many values the schema comes to with every reference written out; a reference within itself counts once.
+
+    A few lines of references to references can stand for billions of subschemas, each of them a possible violation.
+    """
+    if not isinstance(value, list | dict):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = 1  # what refers back to here while it is being counted
+        children = value.values() if isinstance(value, dict) else value
+        total = 1 + sum(_expansion(child, root, known) for child in children)
+        target = _target(value.get("$ref"), root) if isinstance(value, dict) else None
+        known[id(value)] = total + (0 if target is None else _expansion(target, root, known))
+    return known[id(value)]
+
+
+def _target(reference: JsonValue, root: JsonValue) -> JsonValue:
+    """What a reference within the schema leads to, None if that is not a plain JSON pointer."""
+    found = root
+    if not isinstance(reference, str) or not reference.startswith("#"):
+        return None
+    for step in reference[1:].split("/")[1:]:
+        key = step.replace("~1", "/").replace("~0", "~")
+        found = found.get(key) if isinstance(found, dict) else None
+    return found
 
 
 def _outside_references(value: JsonValue, pointer: str) -> Iterator[Problem]:

@@ -107,6 +107,8 @@ class FileDraft(NamedTuple):
     source: FileSource
     role: str
     media_type: str
+    expected_sha256: bytes | None = None
+    """What the producer checked the file against, if it did: the bytes that are stored must be the same."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from artifactstore.domain.instant import MICROSECONDS_PER_DAY, Instant, instant_text
+from artifactstore.domain.instant import LATEST, MICROSECONDS_PER_DAY, Instant, instant_text
 from artifactstore.errors import ConfigurationError, RetentionInvalidError
 
 if TYPE_CHECKING:
@@ -94,6 +94,8 @@ def check_extension(current: Instant | None, new: Instant) -> None:
     """An extension must be strictly later. Raises ``RetentionInvalidError``."""
     if current is None:
         raise RetentionInvalidError("the package never expires: there is nothing to extend")
+    if new > LATEST:
+        raise RetentionInvalidError("the new expiry is beyond the year 9999", hint="permanent-record never expires.")
     if new <= current:
         raise RetentionInvalidError(
             f"{instant_text(new)} is not later than the present expiry {instant_text(current)}",

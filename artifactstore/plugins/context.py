@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from artifactstore.domain.metadata_schema import check_schema
 from artifactstore.registry.ingest import check, ingest
-from artifactstore.registry.metadata_schemas import is_registered, register_schema
 from artifactstore.registry.progress import SILENT
 
 if TYPE_CHECKING:
@@ -32,19 +31,14 @@ class EmbeddedContext:
         return self._registry.max_files
 
     def ingest_package(self, draft: PackageDraft, *, as_revision: bool = False) -> PackageReceipt:
-        """See ``PluginContext``."""
-        own_schema = self._own_schema_not_registered_yet(draft)
-        if draft.schema and own_schema is not None:
-            register_schema(self._registry, draft.schema, own_schema)
-        return ingest(self._registry, draft, as_revision=as_revision, progress=self._progress)
+        """See ``PluginContext``. A schema of the plug-in's own is registered with the first package that needs it."""
+        schema = self._own_schema(draft)
+        return ingest(self._registry, draft, as_revision=as_revision, schema=schema, progress=self._progress)
 
     def check_package(self, draft: PackageDraft) -> Manifest:
         """See ``PluginContext``."""
-        own_schema = self._own_schema_not_registered_yet(draft)
-        return check(self._registry, draft, schema=own_schema, progress=self._progress)
+        return check(self._registry, draft, schema=self._own_schema(draft), progress=self._progress)
 
-    def _own_schema_not_registered_yet(self, draft: PackageDraft) -> dict[str, JsonValue] | None:
-        if draft.schema is None or is_registered(self._registry, draft.schema):
-            return None
-        schema = self._plugin.schemas().get(draft.schema)
-        return None if schema is None else check_schema(draft.schema, schema)
+    def _own_schema(self, draft: PackageDraft) -> dict[str, JsonValue] | None:
+        schema = self._plugin.schemas().get(draft.schema) if draft.schema else None
+        return None if draft.schema is None or schema is None else check_schema(draft.schema, schema)

@@ -11,10 +11,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from artifactstore.domain.paths import MAX_PATH_BYTES
 from artifactstore.errors import (
+    ConfigurationError,
     FileChangedError,
     FileUnreadableError,
     InvalidRequestError,
@@ -39,6 +41,11 @@ class DirectoryTree:
     """One directory, open. Use it as a context manager; its files can be read while it is open."""
 
     def __init__(self, root: Path) -> None:
+        if sys.getfilesystemencoding() != "utf-8":
+            raise ConfigurationError(
+                f"this process reads file names as {sys.getfilesystemencoding()}, not UTF-8",
+                hint="Start Python with PYTHONUTF8=1: the locale must not decide what a file is called.",
+            )
         try:
             self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:

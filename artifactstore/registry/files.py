@@ -1,17 +1,9 @@
-"""Handing files back: every byte checked against its digest before it counts, never outside the destination.
-
-A directory is written under a temporary name beside its destination and renamed when all of it is there; a single file
-likewise. Nothing is overwritten and no link is followed.
-"""
+"""Handing files back: every byte is checked against its digest before it counts."""
 
 from __future__ import annotations
 
-import errno
-import os
-import secrets
-import shutil
-from contextlib import contextmanager
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, BinaryIO
 
 from blake3 import blake3
@@ -21,16 +13,13 @@ from artifactstore.domain.hashing import BUFFER_BYTES
 from artifactstore.errors import (
     BlobCorruptError,
     BlobMissingError,
-    DestinationExistsError,
     FileUnknownError,
-    FileUnreadableError,
-    ObjectNotFoundError,
     RangeInvalidError,
-    StorageDeniedError,
     StorageError,
-    StorageFullError,
 )
+from artifactstore.registry.destination import appearing_directory, appearing_file
 from artifactstore.registry.packages import require_content
+from artifactstore.registry.paging import every
 from artifactstore.registry.progress import SILENT
 from artifactstore.storage.port import ObjectKey, ObjectKind
 
@@ -42,7 +31,6 @@ if TYPE_CHECKING:
     from artifactstore.registry.progress import Progress
     from artifactstore.registry.registry import Registry
 
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _IN_MEMORY_BYTES = 8 * 1024 * 1024
 _PAGE = 1_000
 _NEAR_BYTES = 64 * 1024
@@ -53,23 +41,20 @@ def list_files(registry: Registry, package_id: str) -> Iterator[LocatedFile]:
     """Every file in path order with where its bytes are, a page at a time."""
     with registry.catalog.snapshot() as queries:
         package = require_content(queries, package_id)
-    after = -1
-    while True:
+
+    def page(after: int) -> list[LocatedFile]:
         with registry.catalog.snapshot() as queries:
-            page = queries.located_files(package.row_id, after_index=after, limit=_PAGE)
-        yield from page
-        if len(page) < _PAGE:
-            return
-        after = page[-1].file_index
+            return queries.located_files(package.row_id, after_index=after, limit=_PAGE)
+
+    return every(page, first=-1, size=_PAGE, key=attrgetter("file_index"))
 
 
 def get_package(registry: Registry, package_id: str, destination: Path, *, progress: Progress = SILENT) -> int:
-    """Write every file below ``destination``, which must not exist or be an empty directory; returns their number."""
+    """Write every file below ``destination``, which must not exist; returns their number."""
     with registry.catalog.snapshot() as queries:
         package = require_content(queries, package_id)
     progress.begin("fetching", package.total_bytes)
-    with _appearing_directory(destination) as folder:
-        tree = _NewTree(folder)
+    with appearing_directory(destination) as tree:
         for file, data in _contents(registry, list_files(registry, package_id)):
             if data is None:
                 with tree.create(file.path) as write:
@@ -83,7 +68,7 @@ def get_package(registry: Registry, package_id: str, destination: Path, *, progr
 def get_file(registry: Registry, package_id: str, path: str, destination: Path) -> int:
     """Write one file to ``destination``, which must not exist; returns its size in bytes."""
     file = find_file(registry, package_id, path)
-    with _appearing_file(destination) as write:
+    with appearing_file(destination) as write:
         _deliver(registry, file, write)
     return file.size_bytes
 
@@ -92,7 +77,7 @@ def send_file(registry: Registry, package_id: str, path: str, sink: BinaryIO) ->
     """Write one file to a stream that cannot take bytes back: a large one is checked before its first byte is sent."""
     file = find_file(registry, package_id, path)
     if file.size_bytes > _IN_MEMORY_BYTES:
-        _deliver(registry, file, len)
+        _check(registry, file)
     _deliver(registry, file, sink.write)
     return file.size_bytes
 
@@ -119,6 +104,11 @@ def _contents(registry: Registry, files: Iterator[LocatedFile]) -> Iterator[tupl
         reader.close()
 
 
+def _check(registry: Registry, file: LocatedFile) -> None:
+    """Read a file's bytes and raise if they are not what they should be."""
+    _deliver(registry, file, lambda _: None)
+
+
 def _deliver(registry: Registry, file: LocatedFile, write: Callable[[bytes], object]) -> None:
     """A file's bytes from the first location that has them, checked. A small one is checked before it is written."""
     if not file.locations:
@@ -129,7 +119,7 @@ def _deliver(registry: Registry, file: LocatedFile, write: Callable[[bytes], obj
     for backend, kind, digest, start in file.locations:
         try:
             data = registry.backend(backend).read(ObjectKey(ObjectKind(kind), digest), start, file.size_bytes)
-        except (ObjectNotFoundError, RangeInvalidError):
+        except (StorageError, RangeInvalidError):
             continue
         if (found := blake3(data).digest()) == file.blake3:
             write(data)
@@ -138,15 +128,20 @@ def _deliver(registry: Registry, file: LocatedFile, write: Callable[[bytes], obj
 
 
 def _stream(registry: Registry, file: LocatedFile, write: Callable[[bytes], object]) -> None:
+    """A large file: the first location that can be opened; its bytes are checked as they pass."""
     for backend, kind, digest, start in file.locations:
         hasher = blake3()
         try:
-            with registry.backend(backend).open(ObjectKey(ObjectKind(kind), digest), start, file.size_bytes) as stream:
-                while data := stream.read(BUFFER_BYTES):
-                    hasher.update(data)
-                    write(data)
-        except (ObjectNotFoundError, RangeInvalidError):
+            opened = registry.backend(backend).open(ObjectKey(ObjectKind(kind), digest), start, file.size_bytes)
+            stream = opened.__enter__()
+        except (StorageError, RangeInvalidError):
             continue
+        try:
+            while data := stream.read(BUFFER_BYTES):
+                hasher.update(data)
+                write(data)
+        finally:
+            opened.__exit__(None, None, None)
         if hasher.digest() != file.blake3:
             raise _lost(file, hasher.digest())
         return
@@ -202,103 +197,3 @@ class _SequentialReader:
         self._stream = None
         self._closing()
         self._closing = lambda: None
-
-
-# into the file system
-
-
-class _NewTree:
-    """Creates files, and the directories above them, in a directory that nobody else knows."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._made: set[str] = {""}
-
-    @contextmanager
-    def create(self, path: str) -> Iterator[Callable[[bytes], object]]:
-        """A function that appends to a new file."""
-        with _new_file(self._place_for(path)) as write:
-            yield write
-
-    def write(self, path: str, data: bytes) -> None:
-        """A new file with these bytes."""
-        descriptor = os.open(self._place_for(path), _CREATE, 0o666)
-        try:
-            _write_all(descriptor, data)
-        finally:
-            os.close(descriptor)
-
-    def _place_for(self, path: str) -> str:
-        folder = path.rpartition("/")[0]
-        if folder not in self._made:
-            (self._root / folder).mkdir(parents=True, exist_ok=True)
-            self._made.add(folder)
-        return f"{self._root}/{path}"
-
-
-@contextmanager
-def _appearing_directory(destination: Path) -> Iterator[Path]:
-    """A new directory that takes its place when the context is left without an error, and vanishes otherwise."""
-    _check_room_for(destination, or_empty_directory=True)
-    with _destination_errors(destination):
-        folder = destination.absolute().parent / f".{destination.name}.partial-{secrets.token_hex(8)}"
-        folder.mkdir()
-        try:
-            yield folder
-            folder.rename(destination.absolute())
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-
-
-@contextmanager
-def _appearing_file(destination: Path) -> Iterator[Callable[[bytes], object]]:
-    """A new file that takes its place when the context is left without an error, and vanishes otherwise."""
-    _check_room_for(destination, or_empty_directory=False)
-    with _destination_errors(destination):
-        temporary = destination.absolute().parent / f".{destination.name}.partial-{secrets.token_hex(8)}"
-        try:
-            with _new_file(str(temporary)) as write:
-                yield write
-            os.link(temporary, destination.absolute(), follow_symlinks=False)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def _new_file(path: str) -> Iterator[Callable[[bytes], object]]:
-    descriptor = os.open(path, _CREATE, 0o666)
-    try:
-        yield lambda data: _write_all(descriptor, data)
-    finally:
-        os.close(descriptor)
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    written = os.write(descriptor, data)
-    while written < len(data):
-        written += os.write(descriptor, memoryview(data)[written:])
-
-
-def _check_room_for(destination: Path, *, or_empty_directory: bool) -> None:
-    if or_empty_directory and destination.is_dir() and not destination.is_symlink() and not any(destination.iterdir()):
-        return
-    if os.path.lexists(destination):
-        raise DestinationExistsError(f"{destination} exists already")
-    if not destination.absolute().parent.is_dir():
-        raise FileUnreadableError(
-            f"{destination.absolute().parent} is not a directory",
-            hint="Create the directory above the destination first.",
-        )
-
-
-@contextmanager
-def _destination_errors(destination: Path) -> Iterator[None]:
-    """The operating system's errors at the destination as ours."""
-    try:
-        yield
-    except FileExistsError as error:
-        raise DestinationExistsError(f"{error.filename2 or error.filename} exists already") from error
-    except OSError as error:
-        kind = StorageFullError if error.errno in {errno.ENOSPC, errno.EDQUOT} else StorageDeniedError
-        raise kind(f"{destination} cannot be written: {error.strerror}", hint="Choose another destination.") from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from artifactstore.domain.canonical import canonical_object
+from artifactstore.domain.canonical import canonical_json, canonical_object
 from artifactstore.domain.digest import Digest
 from artifactstore.domain.events import (
     MAX_FILES_PER_EVENT,
@@ -28,17 +28,20 @@ from artifactstore.domain.paths import check_paths
 from artifactstore.domain.retention import expiry
 from artifactstore.errors import (
     ConcurrentUpdateError,
+    ObjectNotFoundError,
     PackageDeletedError,
     PackageExpiredError,
     Problem,
     RunChangedError,
+    StorageUnavailableError,
 )
 from artifactstore.failpoints import failpoint
 from artifactstore.registry.lease import Lease
-from artifactstore.registry.metadata_schemas import registered_schema
+from artifactstore.registry.metadata_schemas import record_schema, schema_for
 from artifactstore.registry.progress import SILENT
 from artifactstore.registry.reading import describe
 from artifactstore.registry.storing import Stored, store
+from artifactstore.storage.port import ObjectKey, ObjectKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -58,17 +61,24 @@ _NOWHERE = (None, None)
 
 
 def ingest(
-    registry: Registry, draft: PackageDraft, *, as_revision: bool = False, progress: Progress = SILENT
+    registry: Registry,
+    draft: PackageDraft,
+    *,
+    as_revision: bool = False,
+    schema: dict[str, JsonValue] | None = None,
+    progress: Progress = SILENT,
 ) -> PackageReceipt:
     """Record a draft as one package. The same content under the same external id is answered with the same package.
 
     ``as_revision`` records changed content under a known external id as its next revision; without it that is
-    ``RunChangedError``. Raises ``InvalidRequestError`` or ``StorageError``, with nothing recorded.
+    ``RunChangedError``. ``schema`` is registered with the package under the draft's slug, unless one is already.
+    Raises ``InvalidRequestError`` or ``StorageError``, with nothing recorded.
     """
-    draft = _checked(registry, draft, None)
+    draft = _checked(registry, draft, schema)
+    _check_storage(registry)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            return _ingest(registry, draft, as_revision, progress)
+            return _ingest(registry, draft, as_revision, schema, progress)
         except ConcurrentUpdateError:
             if attempt == _ATTEMPTS:
                 raise
@@ -96,17 +106,40 @@ def _checked(registry: Registry, draft: PackageDraft, schema: dict[str, JsonValu
     check_paths([file.path for file in files])
     metadata = None if draft.metadata is None else canonical_object(draft.metadata)
     if draft.schema is not None and metadata is not None:
-        check_metadata(draft.schema, schema or registered_schema(registry, draft.schema), metadata)
+        check_metadata(draft.schema, schema_for(registry, draft.schema, schema), metadata)
     return replace(draft, files=files, metadata=metadata)
 
 
-def _ingest(registry: Registry, draft: PackageDraft, as_revision: bool, progress: Progress) -> PackageReceipt:
+def _check_storage(registry: Registry) -> None:
+    """The object recorded last must be there: else this is another storage, or none, and nothing can rely on it."""
+    with registry.catalog.snapshot() as queries:
+        newest = queries.newest_object(registry.default_backend)
+    if newest is None:
+        return
+    try:
+        registry.store.size(ObjectKey(ObjectKind(newest.kind), newest.blake3))
+    except ObjectNotFoundError as error:
+        raise StorageUnavailableError(
+            "the storage does not have the object that was recorded last",
+            hint="Is it mounted? Is ARTIFACTSTORE_STORAGE_URL right? If so, `verify --all` says what is lost.",
+        ) from error
+
+
+def _ingest(
+    registry: Registry,
+    draft: PackageDraft,
+    as_revision: bool,
+    schema: dict[str, JsonValue] | None,
+    progress: Progress,
+) -> PackageReceipt:
     if existing := _find_existing(registry, draft, as_revision, progress):
         return _receipt(existing, stored_bytes=0)
     with Lease(registry, "ingest") as lease:
         stored = store(registry, draft, lease, progress)
         failpoint("record.before-transaction")
         with registry.transaction() as tx:
+            if draft.schema is not None and schema is not None:
+                record_schema(tx, registry, draft.schema, schema)
             receipt = record(tx, registry, draft, stored, as_revision=as_revision)
             lease.end_in(tx)
     failpoint("record.before-answer")
@@ -141,10 +174,11 @@ def record(
     else:
         known = tx.packages_of_content(draft.producer, digest)
     found = _decide(tx, known, stored.manifest, digest, as_revision=as_revision)
-    tx.rely_on_presence_since(stored.relies_since)
+    manifest_relied_on = None if stored.manifest_written else digest
+    tx.rely_on_presence(stored.relied, manifest=manifest_relied_on, since=stored.relies_since)
     if not isinstance(found, _NextRevision):
         if not _is_whole(tx, found):
-            tx.record(*_restoration(stored))
+            tx.record(*_restoration(tx, stored))
         return _receipt(found, stored_bytes=stored.stored_bytes)
     package_id = registry.new_id()
     tx.record(*_package_events(registry, draft, stored, package_id, found))
@@ -197,8 +231,18 @@ def _changed(queries: Queries, package: PackageRecord, manifest: Manifest) -> Ru
     files = f"{len(differences)} file(s) differ{more}" if differences else "its description differs"
     return RunChangedError(
         f"{package.external_id} is recorded as package {package.package_id} with other content: {files}",
-        problems=named or (Problem("metadata", "changed"),),
+        problems=named or tuple(_described_differently(package, manifest)),
     )
+
+
+def _described_differently(package: PackageRecord, manifest: Manifest) -> Iterator[Problem]:
+    metadata = None if manifest.metadata is None else canonical_json(manifest.metadata)
+    pairs = {
+        "subject": (package.subject, manifest.subject),
+        "schema": (package.schema_slug, manifest.schema),
+        "metadata": (package.metadata_json, metadata),
+    }
+    return (Problem(name, "changed") for name, (before, after) in pairs.items() if before != after)
 
 
 def _is_whole(queries: Queries, package: PackageRecord) -> bool:
@@ -264,13 +308,18 @@ def _files_added(package_id: str, stored: Stored) -> Iterator[FilesAdded]:
         )
 
 
-def _restoration(stored: Stored) -> Iterator[Event]:
-    """What a repeated ingest healed: every blob it stored had no live location."""
-    for index, reference in enumerate(stored.objects):
-        places = [(address, place.start) for address, place in stored.placements.items() if place.object_index == index]
-        yield BlobRestored(object=reference, blobs=tuple(places))
-    if stored.manifest_written:
-        yield ObjectRestored(object=stored.manifest_object)
+def _restoration(queries: Queries, stored: Stored) -> Iterator[Event]:
+    """What a repeated ingest healed: every blob it stored was absent."""
+    places = [list[tuple[bytes, int]]() for _ in stored.objects]
+    for address, (index, start) in stored.placements.items():
+        places[index].append((address, start))
+    for reference, blobs in zip(stored.objects, places, strict=True):
+        for at in range(0, len(blobs), MAX_FILES_PER_EVENT):
+            yield BlobRestored(object=reference, blobs=tuple(blobs[at : at + MAX_FILES_PER_EVENT]))
+    for reference in [*stored.objects, *([stored.manifest_object] if stored.manifest_written else [])]:
+        known = queries.objects_of_digest(reference.kind, reference.blake3)
+        if any(found.backend == reference.backend and found.status != "live" for found in known):
+            yield ObjectRestored(object=reference)
 
 
 def _total_bytes(files: Sequence[FileEntry]) -> int:

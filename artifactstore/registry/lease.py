@@ -6,7 +6,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
-from artifactstore.errors import StorageError
+from artifactstore.errors import ArtifactStoreError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -25,6 +25,7 @@ class Lease:
         self._purpose = purpose
         self._id: str | None = None
         self._stopped = threading.Event()
+        self._heart: threading.Thread | None = None
 
     def ensure_open(self) -> None:
         """Open it unless it is; an ingest that stores nothing never does."""
@@ -34,7 +35,8 @@ class Lease:
         with self._registry.transaction() as tx:
             tx.open_lease(lease_id, self._purpose, self._registry.clock())
         self._id = lease_id
-        threading.Thread(target=self._keep_alive, args=(lease_id,), daemon=True).start()
+        self._heart = threading.Thread(target=self._keep_alive, args=(lease_id,), daemon=True)
+        self._heart.start()
 
     def end_in(self, tx: Transaction) -> None:
         """End it if ``tx`` commits."""
@@ -43,7 +45,7 @@ class Lease:
 
     def _keep_alive(self, lease_id: str) -> None:
         while not self._stopped.wait(HEARTBEAT_S):
-            with suppress(StorageError), self._registry.transaction() as tx:  # the next beat may get through
+            with suppress(ArtifactStoreError), self._registry.transaction() as tx:  # the next beat may get through
                 tx.renew_lease(lease_id, self._registry.clock())
 
     def __enter__(self) -> Self:
@@ -53,6 +55,8 @@ class Lease:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stopped.set()
+        if self._heart is not None:
+            self._heart.join()
         if self._id is not None and kind is not None:
-            with suppress(StorageError), self._registry.transaction() as tx:  # else it runs out by itself
+            with suppress(ArtifactStoreError), self._registry.transaction() as tx:  # else it runs out by itself
                 self.end_in(tx)

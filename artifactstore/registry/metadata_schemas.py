@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from artifactstore.catalog.projections import canonical_json
+from artifactstore.domain.canonical import canonical_json
 from artifactstore.domain.events import MetadataSchemaRegistered
 from artifactstore.domain.metadata_schema import check_schema
 from artifactstore.errors import MetadataSchemaUnknownError, SchemaConflictError
 
 if TYPE_CHECKING:
+    from artifactstore.catalog.catalog import Transaction
     from artifactstore.catalog.records import SchemaRecord
     from artifactstore.domain.canonical import JsonValue
     from artifactstore.registry.registry import Registry
@@ -20,20 +21,19 @@ def register_schema(registry: Registry, slug: str, json_schema: JsonValue) -> Sc
     """Register a schema for good. The same schema again is harmless; another raises ``SchemaConflictError``."""
     schema = check_schema(slug, json_schema)
     with registry.transaction() as tx:
-        if known := tx.schema(slug):
-            if known.json_schema != canonical_json(schema):
-                raise SchemaConflictError(f"another schema is registered as {slug}")
-            return known
-        tx.record(MetadataSchemaRegistered(slug=slug, json_schema=schema, registered_at=registry.clock()))
+        record_schema(tx, registry, slug, schema)
         registered = tx.schema(slug)
-    assert registered is not None, "the projection has just written it"
+    assert registered is not None, "it was there, or the projection has just written it"
     return registered
 
 
-def is_registered(registry: Registry, slug: str) -> bool:
-    """Whether there is a schema under this slug."""
-    with registry.catalog.snapshot() as queries:
-        return queries.schema(slug) is not None
+def record_schema(tx: Transaction, registry: Registry, slug: str, schema: dict[str, JsonValue]) -> None:
+    """Register a checked schema in a transaction the caller owns, unless it is; ``SchemaConflictError`` for another."""
+    known = tx.schema(slug)
+    if known is None:
+        tx.record(MetadataSchemaRegistered(slug=slug, json_schema=schema, registered_at=registry.clock()))
+    elif known.json_schema != canonical_json(schema):
+        raise SchemaConflictError(f"another schema is registered as {slug}")
 
 
 def find_schema(registry: Registry, slug: str) -> SchemaRecord:
@@ -51,7 +51,16 @@ def list_schemas(registry: Registry) -> list[SchemaRecord]:
         return queries.schemas()
 
 
-def registered_schema(registry: Registry, slug: str) -> dict[str, JsonValue]:
-    """A schema's document. Raises ``MetadataSchemaUnknownError``."""
-    document: dict[str, JsonValue] = json.loads(find_schema(registry, slug).json_schema)
-    return document
+def schema_for(registry: Registry, slug: str, own: dict[str, JsonValue] | None) -> dict[str, JsonValue]:
+    """The schema that metadata must satisfy: the registered one, or a plug-in's own that is not registered yet.
+
+    Raises ``SchemaConflictError`` if both are there and differ, ``MetadataSchemaUnknownError`` if neither is.
+    """
+    with registry.catalog.snapshot() as queries:
+        known = queries.schema(slug)
+    if own is None:
+        document: dict[str, JsonValue] = json.loads(find_schema(registry, slug).json_schema)
+        return document
+    if known is not None and known.json_schema != canonical_json(own):
+        raise SchemaConflictError(f"another schema is registered as {slug}")
+    return own

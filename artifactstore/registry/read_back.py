@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from blake3 import blake3
 
 from artifactstore.domain.hashing import BUFFER_BYTES, BlobHasher
-from artifactstore.errors import ObjectNotFoundError, StorageError
+from artifactstore.errors import ObjectNotFoundError, StorageDeniedError, StorageError, StorageUnavailableError
 from artifactstore.storage.port import ObjectKey, ObjectKind
 
 if TYPE_CHECKING:
@@ -44,25 +44,36 @@ class Findings:
     finding: str | None
     bad: list[BadBlob]
     found_blake3: bytes = b""
+    size_bytes: int = 0
+    """How much could be read."""
 
 
-def read_back(store: ObjectStore, found: ObjectRecord, blobs: list[PlacedBlob]) -> Findings:
-    """Read one object; ``blobs`` are those to look at in it, by position.
+def read_back(
+    store: ObjectStore, found: ObjectRecord, blobs: list[PlacedBlob], advance: Callable[[int], None]
+) -> Findings:
+    """Read one object; ``blobs`` are those to look at in it, by position. ``advance`` is told every byte read.
 
-    Raises ``StorageUnavailableError``: a backend that does not answer has damaged nothing.
+    Raises ``StorageUnavailableError`` and ``StorageDeniedError``: a backend that gives no answer has damaged nothing.
     """
     try:
-        return (_read_pack if found.kind == ObjectKind.PACK else _read_single)(store, found, blobs)
+        return (_read_pack if found.kind == ObjectKind.PACK else _read_single)(store, found, blobs, advance)
     except StorageError as error:
-        finding = finding_of(error)
+        finding = finding_of(store, error)
         return Findings(finding, [BadBlob(blob, finding) for blob in blobs])
 
 
-def finding_of(error: StorageError) -> str:
-    """What a failed read says of the object; an error that may be retried says nothing and is raised again."""
-    if error.retryable:
+def finding_of(store: ObjectStore, error: StorageError) -> str:
+    """What a failed read says of the object. An error that says nothing of it is raised again."""
+    if error.retryable or isinstance(error, StorageDeniedError):
         raise error
-    return "the object is missing" if isinstance(error, ObjectNotFoundError) else f"cannot be read: {error.message}"
+    if not isinstance(error, ObjectNotFoundError):
+        return f"cannot be read: {error.message}"
+    if not any(True for kind in ObjectKind for _ in store.list(kind)):
+        raise StorageUnavailableError(
+            "the storage holds no object at all, so it is not judged object by object",
+            hint="Is it mounted? Does ARTIFACTSTORE_STORAGE_URL name the right place?",
+        ) from error
+    return "the object is missing"
 
 
 def key_of(found: ObjectRecord) -> ObjectKey:
@@ -70,31 +81,37 @@ def key_of(found: ObjectRecord) -> ObjectKey:
     return ObjectKey(ObjectKind(found.kind), found.blake3)
 
 
-def _read_single(store: ObjectStore, found: ObjectRecord, blobs: list[PlacedBlob]) -> Findings:
+def _read_single(
+    store: ObjectStore, found: ObjectRecord, blobs: list[PlacedBlob], advance: Callable[[int], None]
+) -> Findings:
     """A large blob, or a manifest: one stream, both digests."""
     with store.open(key_of(found)) as stream, BlobHasher() as hasher:
         while data := stream.read(BUFFER_BYTES):
             hasher.update(data)
+            advance(len(data))
         measure = hasher.finish()
     finding = _object_finding(found, measure.size_bytes, measure.blake3)
     bad = [blob for blob in blobs if finding or blob.sha256 != measure.sha256]
     named = [BadBlob(blob, finding or WRONG_ROW, measure.blake3, measure.sha256) for blob in bad]
-    return Findings(finding, named, measure.blake3)
+    return Findings(finding, named, measure.blake3, measure.size_bytes)
 
 
-def _read_pack(store: ObjectStore, found: ObjectRecord, blobs: list[PlacedBlob]) -> Findings:
+def _read_pack(
+    store: ObjectStore, found: ObjectRecord, blobs: list[PlacedBlob], advance: Callable[[int], None]
+) -> Findings:
     whole, size_bytes = blake3(), 0
 
     def count(data: bytes) -> None:
         nonlocal size_bytes
         size_bytes += len(data)
         whole.update(data)
+        advance(len(data))
 
     with store.open(key_of(found)) as stream:
         suspects = [blob for blob, name, data in _members(stream, blobs, count) if not _is_named(blob, name, data)]
     finding = _object_finding(found, size_bytes, whole.digest())
     bad = _examine(store, found, blobs if finding else suspects, finding or WRONG_ROW) if finding or suspects else []
-    return Findings(finding, bad, whole.digest())
+    return Findings(finding, bad, whole.digest(), size_bytes)
 
 
 def _is_named(blob: PlacedBlob, name: memoryview, data: memoryview) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from artifactstore.domain.hashing import BUFFER_BYTES, BlobHasher, measure
 from artifactstore.domain.manifest import FileEntry, Manifest
+from artifactstore.errors import FileChangedError
 
 if TYPE_CHECKING:
     from artifactstore.domain.digest import BlobMeasure
@@ -13,14 +14,14 @@ if TYPE_CHECKING:
     from artifactstore.registry.progress import Progress
 
 
-def describe(draft: PackageDraft, progress: Progress, *, in_memory_below: int = BUFFER_BYTES) -> Manifest:
+def describe(draft: PackageDraft, progress: Progress) -> Manifest:
     """Hash every file of a draft whose files stand in path order; nothing is stored."""
     progress.begin("hashing", None)
     entries = []
     for file in draft.files:
         opened = file.source.open()
         try:
-            small = opened.size_bytes < in_memory_below
+            small = opened.size_bytes < BUFFER_BYTES
             blob = measure(read_whole(opened)) if small else measure_stream(opened)
         finally:
             opened.close()
@@ -48,7 +49,9 @@ def measure_stream(opened: OpenedFile) -> BlobMeasure:
 
 
 def entry_of(file: FileDraft, blob: BlobMeasure) -> FileEntry:
-    """What the manifest says of a file."""
+    """What the manifest says of a file. Raises ``FileChangedError`` if it is not the file that was checked before."""
+    if file.expected_sha256 is not None and file.expected_sha256 != blob.sha256:
+        raise FileChangedError(f"{file.path!r} changed since its checksum was compared")
     return FileEntry(file.path, file.role, file.media_type, blob.size_bytes, blob.blake3, blob.sha256)
 
 

@@ -7,11 +7,12 @@ of a large one are held at a time.
 
 from __future__ import annotations
 
-import io
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
+
+from blake3 import blake3
 
 from artifactstore.domain.events import ObjectRef
 from artifactstore.domain.hashing import BUFFER_BYTES, BlobHasher, measure
@@ -23,8 +24,6 @@ from artifactstore.storage.pack import PackWriter
 from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectKind, PutOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from artifactstore.domain.digest import BlobMeasure
     from artifactstore.domain.manifest import FileEntry, Manifest
     from artifactstore.domain.package import FileDraft, OpenedFile, PackageDraft
@@ -57,8 +56,10 @@ class Stored:
     new_blobs: dict[bytes, BlobMeasure]
     """Blobs the catalog did not know when they were looked up."""
     stored_bytes: int
+    relied: set[bytes]
+    """Blobs that were present, by address: the record relies on their staying so."""
     relies_since: int
-    """The log's end before the first look-up: what was present then is relied upon."""
+    """The log's end before the first look-up."""
 
 
 def store(registry: Registry, draft: PackageDraft, lease: Lease, progress: Progress) -> Stored:
@@ -86,6 +87,7 @@ class _Storing:
     _objects: list[ObjectRef] = field(default_factory=list)
     _placements: dict[bytes, Placement] = field(default_factory=dict)
     _new_blobs: dict[bytes, BlobMeasure] = field(default_factory=dict)
+    _relied: set[bytes] = field(default_factory=set)
     _seen: set[bytes] = field(default_factory=set)
     _batch: list[tuple[BlobMeasure, bytes]] = field(default_factory=list)
     _batch_bytes: int = 0
@@ -115,8 +117,10 @@ class _Storing:
         if written:
             failpoint("store.before-manifest")
             self.lease.ensure_open()
-            key = self._make_way(ObjectKey(ObjectKind.MANIFEST, reference.blake3))
-            self.registry.store.put(key, io.BytesIO(encoded), len(encoded))
+            with self.registry.store.stage(blake3()) as stage:
+                stage.write(encoded)
+                key = ObjectKey(ObjectKind.MANIFEST, reference.blake3)
+                (stage.replace if self._is_damaged(key) else stage.commit)(key, len(encoded))
             failpoint("store.after-manifest")
         self._publisher.finish()
         return Stored(
@@ -127,6 +131,7 @@ class _Storing:
             placements=self._placements,
             new_blobs=self._new_blobs,
             stored_bytes=self._stored_bytes,
+            relied=self._relied,
             relies_since=self.relies_since,
         )
 
@@ -168,8 +173,7 @@ class _Storing:
     def _finish_pack(self) -> None:
         if self._pack is None:
             return
-        pack, info = self._pack, self._pack.finish()
-        index = self._publish(info, lambda: pack.publish(info))
+        index = self._publish(self._pack.finish(), self._pack.stage)
         self._placements.update((address, Placement(index, start)) for address, start in self._packed.items())
         self._packed.clear()
         self._pack = None
@@ -196,9 +200,9 @@ class _Storing:
             stage = unless_published.enter_context(self.registry.store.stage(hasher))
             blob = _pass_through(opened, hasher, stage)
             if blob.blake3 not in self._seen and not self._presence([blob]).get(blob.blake3, False):
-                unless_published.pop_all()
                 info = ObjectInfo(ObjectKey(ObjectKind.BLOB, blob.blake3), blob.size_bytes)
-                self._placements[blob.blake3] = Placement(self._publish(info, lambda: _commit(stage, info)), 0)
+                self._placements[blob.blake3] = Placement(self._publish(info, stage), 0)
+                unless_published.pop_all()
         self._seen.add(blob.blake3)
         return blob
 
@@ -209,13 +213,14 @@ class _Storing:
         with self.registry.catalog.snapshot() as queries:
             presence = queries.blob_presence([blob.blake3 for blob in measures])
         self._new_blobs.update((blob.blake3, blob) for blob in measures if blob.blake3 not in presence)
+        self._relied.update(address for address, is_present in presence.items() if is_present)
         return presence
 
-    def _publish(self, info: ObjectInfo, publish: Callable[[], PutOutcome]) -> int:
-        """Have an object made durable, beside what follows; returns its index among the objects."""
-        self._make_way(info.key)
-        self._objects.append(self._reference(info))
+    def _publish(self, info: ObjectInfo, stage: Stage) -> int:
+        """Have a staged object made durable, beside what follows; returns its index among the objects."""
+        publish = partial(_replace if self._is_damaged(info.key) else _commit, stage, info)
         self._publisher.submit(publish, partial(self._count, info.size_bytes))
+        self._objects.append(self._reference(info))
         return len(self._objects) - 1
 
     def _count(self, size_bytes: int, outcome: PutOutcome) -> None:
@@ -231,18 +236,22 @@ class _Storing:
             found = queries.objects_of_digest(reference.kind, reference.blake3)
         return any(record.status == "live" for record in found)
 
-    def _make_way(self, key: ObjectKey) -> ObjectKey:
-        """If the object of this key is known to be damaged, set it aside, so that the put creates it afresh."""
+    def _is_damaged(self, key: ObjectKey) -> bool:
+        """Whether the object of this key is known to be damaged here: then a put would find it and change nothing."""
         with self.registry.catalog.snapshot() as queries:
             known = queries.objects_of_digest(key.kind, key.digest)
             here = [record for record in known if record.backend == self.registry.default_backend]
-            damaged = any(queries.object_has_losses(record.row_id) for record in here)
-        if damaged:
-            self.registry.store.quarantine(key)
-        return key
+            return any(queries.object_has_losses(record.row_id) for record in here)
+
+
+def _replace(stage: Stage, info: ObjectInfo) -> PutOutcome:
+    failpoint("store.before-publish")
+    with stage:
+        return stage.replace(info.key, info.size_bytes)
 
 
 def _commit(stage: Stage, info: ObjectInfo) -> PutOutcome:
+    failpoint("store.before-publish")
     with stage:
         return stage.commit(info.key, info.size_bytes)
 

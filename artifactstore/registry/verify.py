@@ -26,6 +26,7 @@ from artifactstore.domain.manifest import FileEntry, Manifest, manifest_digest
 from artifactstore.domain.package import PackageStatus
 from artifactstore.errors import StorageError
 from artifactstore.registry.packages import require_content
+from artifactstore.registry.paging import every
 from artifactstore.registry.progress import SILENT
 from artifactstore.registry.read_back import Findings, finding_of, key_of, read_back
 from artifactstore.storage.port import ObjectKey, ObjectKind
@@ -43,7 +44,8 @@ T = TypeVar("T")
 
 _WITH_CONTENT = (PackageStatus.FINALIZED, PackageStatus.EXPIRED)
 _PAGE = 500
-_NAMED_USERS = 100
+_NAMED_USERS = 10_000
+_NOBODY: list[tuple[str, str]] | list[tuple[None, None]] = [(None, None)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +111,7 @@ def verify_objects(registry: Registry, *, progress: Progress = SILENT) -> Verify
 def _verify_objects(
     registry: Registry, kinds: tuple[ObjectKind, ...], report: VerifyReport, progress: Progress
 ) -> None:
-    with registry.catalog.snapshot() as queries:
-        progress.begin("verifying", queries.stored_bytes())
+    progress.begin("verifying", _total_bytes(registry, kinds) if progress is not SILENT else None)
     for found in _objects(registry):
         if found.kind in kinds:
             _verify_object(registry, found, _blobs_in(registry, found), report, progress)
@@ -176,12 +177,12 @@ def _verify_manifest_at(
     try:
         stored = registry.backend(place.backend).read(key_of(place))
     except StorageError as error:
-        finding = finding_of(error)
+        finding = finding_of(registry.backend(place.backend), error)
     report.bytes_read += len(stored)
     found = manifest_digest(stored) if finding is None else b""
     if finding is None and found != place.blake3:
         finding = "the manifest was altered"
-    _record(registry, place, [], Findings(finding, []))
+    _record(registry, place, Findings(finding, []))
     if finding is None and stored != expected:
         finding = "the catalog's rows disagree with the manifest"
     if finding is not None:
@@ -210,14 +211,13 @@ def _verify_object(
     if found.status == "damaged" and _is_superseded(registry, found):
         report.superseded += 1
         return
-    findings = read_back(registry.backend(found.backend), found, blobs)
+    store = registry.backend(found.backend)
+    findings = read_back(store, found, blobs, progress.advance)
     if findings.finding:  # then look at what other packages have in it, too
-        blobs = _blobs_in(registry, found)
-        findings = read_back(registry.backend(found.backend), found, blobs)
+        findings = read_back(store, found, _blobs_in(registry, found), lambda _: None)
     report.objects += 1
-    report.bytes_read += found.size_bytes
-    progress.advance(found.size_bytes)
-    _record(registry, found, blobs, findings)
+    report.bytes_read += findings.size_bytes
+    _record(registry, found, findings)
     report.damage += _damage(registry, found, findings)
 
 
@@ -246,31 +246,41 @@ def _damage(registry: Registry, found: ObjectRecord, findings: Findings) -> Iter
         }
         with registry.catalog.snapshot() as queries:
             users = queries.users_of_blob(bad.blob.blake3, limit=_NAMED_USERS)
-        for package_id, path in users:
+        for package_id, path in users or _NOBODY:
             yield Damage(bad.finding, found.backend, key, package_id, path, **digests)
 
 
 # recording
 
 
-def _record(registry: Registry, found: ObjectRecord, blobs: list[PlacedBlob], findings: Findings) -> None:
-    """Events for what is newly bad, and for what was bad and is good."""
+def _record(registry: Registry, found: ObjectRecord, findings: Findings) -> None:
+    """Events for what is newly bad, and for what was bad and is good; judged again in the transaction."""
+    with registry.catalog.snapshot() as queries:
+        if not _changes(queries, found, findings):
+            return
+    with registry.transaction() as tx:
+        tx.record(*_changes(tx, found, findings))
+
+
+def _changes(queries: Queries, found: ObjectRecord, findings: Findings) -> list[Event]:
+    """What the findings change of what is recorded now."""
     reference = ObjectRef(found.backend, found.kind, found.blake3, found.size_bytes)
-    bad = {each.blob.blake3 for each in findings.bad}
-    good_again = [(blob.blake3, blob.start) for blob in blobs if blob.blake3 not in bad and blob.status != "live"]
-    events: list[Event] = [BlobRestored(object=reference, blobs=tuple(part)) for part in _parts(good_again)]
-    if findings.finding:
-        newly_bad = [blob.blake3 for blob in blobs if blob.blake3 in bad and blob.status == "live"]
-        events += [
-            BlobDamaged(object=reference, blobs=tuple(part), finding=findings.finding) for part in _parts(newly_bad)
-        ]
-        if found.status == "live":
-            events.append(ObjectDamaged(object=reference, finding=findings.finding))
-    elif found.status == "damaged":
-        events.append(ObjectRestored(object=reference))
-    if events:
-        with registry.transaction() as tx:
-            tx.record(*events)
+    status = queries.object(found.row_id).status
+    if findings.finding is None:
+        restored = [(blob.blake3, blob.start) for blob in queries.damaged_in_object(found.row_id)]
+        damaged: list[bytes] = []
+        objects: list[Event] = [ObjectRestored(object=reference)] if status == "damaged" else []
+    else:
+        bad = {each.blob.blake3 for each in findings.bad}
+        blobs = list(queries.blobs_in_object(found.row_id))
+        restored = [(blob.blake3, blob.start) for blob in blobs if blob.status != "live" and blob.blake3 not in bad]
+        damaged = [blob.blake3 for blob in blobs if blob.status == "live" and blob.blake3 in bad]
+        objects = [ObjectDamaged(object=reference, finding=findings.finding)] if status == "live" else []
+    return [
+        *(BlobRestored(object=reference, blobs=tuple(part)) for part in _parts(restored)),
+        *(BlobDamaged(object=reference, blobs=tuple(part), finding=findings.finding or "") for part in _parts(damaged)),
+        *objects,
+    ]
 
 
 def _parts(items: list[T]) -> Iterator[list[T]]:
@@ -287,23 +297,24 @@ def _text(algorithm: Algorithm, digest: bytes) -> str | None:
 
 def _packages(registry: Registry) -> Iterator[PackageRecord]:
     """Every package that has content."""
-    after = 0
-    while True:
+
+    def page(after: int) -> list[PackageRecord]:
         with registry.catalog.snapshot() as queries:
-            page = queries.packages(after=after, limit=_PAGE)
-        yield from (package for package in page if package.status in _WITH_CONTENT)
-        if len(page) < _PAGE:
-            return
-        after = page[-1].row_id
+            return queries.packages(after=after, limit=_PAGE)
+
+    found = every(page, first=0, size=_PAGE, key=attrgetter("row_id"))
+    return (package for package in found if package.status in _WITH_CONTENT)
 
 
 def _objects(registry: Registry) -> Iterator[ObjectRecord]:
     """Every object the catalog knows."""
-    after = 0
-    while True:
+
+    def page(after: int) -> list[ObjectRecord]:
         with registry.catalog.snapshot() as queries:
-            page = queries.objects(after=after, limit=_PAGE)
-        yield from page
-        if len(page) < _PAGE:
-            return
-        after = page[-1].row_id
+            return queries.objects(after=after, limit=_PAGE)
+
+    return every(page, first=0, size=_PAGE, key=attrgetter("row_id"))
+
+
+def _total_bytes(registry: Registry, kinds: tuple[ObjectKind, ...]) -> int:
+    return sum(found.size_bytes for found in _objects(registry) if found.kind in kinds)

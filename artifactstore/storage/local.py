@@ -29,7 +29,7 @@ from artifactstore.failpoints import failpoint
 from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectStore, PutOutcome, Stage, checked_range
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from artifactstore.domain.hashing import ObjectHasher
     from artifactstore.storage.port import ObjectKind
@@ -69,7 +69,7 @@ class LocalStore(ObjectStore):
         """``file:///absolute/path``. The directory is made at the first put."""
         parts = urlsplit(url)
         path = unquote(parts.path)
-        if parts.netloc or not path.startswith("/") or parts.query or parts.fragment:
+        if parts.netloc or not path.startswith("/") or parts.query or parts.fragment or "\0" in path:
             raise ConfigurationError(f"not a local storage URL: {url}", hint="Write it as file:///absolute/path.")
         return cls(Path(path))
 
@@ -149,6 +149,13 @@ class _LocalStage(Stage):
                 view = view[os.write(self._file, view) :]
 
     def _publish(self, key: ObjectKey) -> PutOutcome:
+        return self._name_durably(key, self._link)
+
+    def _publish_over(self, key: ObjectKey) -> PutOutcome:
+        return self._name_durably(key, self._take_over)
+
+    def _name_durably(self, key: ObjectKey, give_name: Callable[[Path], PutOutcome]) -> PutOutcome:
+        """Sync the file, give it its name, sync the name."""
         assert self._file is not None, "the stage is closed"
         target = self._directories.root / key.path
         with _storage_errors(f"{key} cannot be stored"):
@@ -156,24 +163,30 @@ class _LocalStage(Stage):
             os.fsync(self._file)
             failpoint("storage.before-link")
             self._directories.make(target.parent)
-            outcome = self._link(target)
+            outcome = give_name(target)
             failpoint("storage.before-directory-sync")
             self._sync_name(target, outcome)
         self.discard()
         return outcome
 
     def _link(self, target: Path) -> PutOutcome:
-        """Give the file its name. What has it and cannot be the object is set aside, as others may do meanwhile."""
+        """Give the file its name. What has it and cannot be the object is replaced, as others may do meanwhile."""
         for _ in range(_LINK_ATTEMPTS):
             try:
                 self._take_name(target)
             except FileExistsError:
-                if self._is_object(target):
-                    return PutOutcome.PRESENT
-                self._directories.set_aside(target)
+                return PutOutcome.PRESENT if self._is_object(target) else self._take_over(target)
+            except FileNotFoundError:
+                continue  # deleted by another between two looks
             else:
                 return PutOutcome.CREATED
         raise StorageUnavailableError(f"{target} was changed by others all the time")
+
+    def _take_over(self, target: Path) -> PutOutcome:
+        """Take the name from whatever has it, which stays in quarantine under a second name. Never is there nothing."""
+        self._directories.keep_aside(target)
+        self._path.replace(target)
+        return PutOutcome.CREATED
 
     def _take_name(self, target: Path) -> None:
         """Raises ``FileExistsError`` if taken. Without hard links two may both rename; their bytes are the same."""
@@ -219,11 +232,24 @@ class _Directories:
         inside = self.root in folder.parents
         if inside or not folder.parent.is_dir():
             self.make(folder.parent)
-        if _make_directory(folder) or inside:
+        if _make_directory(folder) or inside or folder == self.root:
             _sync_new_directory(folder)
         if len(self._durable) >= _REMEMBERED_DIRECTORIES:
             self._durable.clear()
         self._durable.add(folder)
+
+    def keep_aside(self, path: Path) -> None:
+        """Give what has this name a second one in ``quarantine``; what cannot have one (a directory) is moved there."""
+        folder = self.root / _QUARANTINE
+        self.make(folder)
+        with suppress(FileNotFoundError):
+            try:
+                os.link(path, folder / f"{path.name}.{secrets.token_hex(4)}", follow_symlinks=False)
+            except FileNotFoundError:
+                return
+            except OSError:
+                self.set_aside(path)
+        _sync_directory(folder)
 
     def set_aside(self, path: Path) -> None:
         """Move what has this name into ``quarantine``, under a name that keeps earlier ones; nothing is harmless."""

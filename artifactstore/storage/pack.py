@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
-from artifactstore.failpoints import failpoint
 from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectKind
 
 if TYPE_CHECKING:
     from artifactstore.domain.digest import BlobMeasure
-    from artifactstore.storage.port import ObjectStore, PutOutcome
+    from artifactstore.storage.port import ObjectStore, Stage
 
 PACK_TARGET_BYTES = 64 * 1024 * 1024
 """A pack is closed when it has reached this size."""
@@ -36,7 +35,7 @@ _FLUSH_BYTES = 1024 * 1024
 
 
 class PackWriter:
-    """Writes one pack into a backend: ``add`` each blob, ``finish``, ``publish``; or ``discard``."""
+    """Writes one pack into a stage: ``add`` each blob, ``finish``, commit the ``stage``; or ``discard``."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._hasher = blake3()
@@ -79,14 +78,13 @@ class PackWriter:
         self._flush()
         return ObjectInfo(ObjectKey(ObjectKind.PACK, self._hasher.digest()), self.size_bytes)
 
-    def publish(self, info: ObjectInfo) -> PutOutcome:
-        """Make it an object of the backend, durably. ``info`` is what ``finish`` gave."""
-        failpoint("pack.before-publish")
-        with self._stage:
-            return self._stage.commit(info.key, info.size_bytes)
+    @property
+    def stage(self) -> Stage:
+        """What holds the pack's bytes: commit it when ``finish`` has given the key."""
+        return self._stage
 
     def discard(self) -> None:
-        """Drop it; harmless after ``publish``."""
+        """Drop it; harmless after a commit."""
         self._stage.discard()
 
     def _write(self, data: bytes | bytearray) -> None:

@@ -9,7 +9,8 @@ Promises, checked for every adapter by ``artifactstore.testing.ObjectStoreContra
 - **Verified on the way in.** Nothing is kept unless digest and size match: else ``DigestMismatchError``.
 - **Ranged reads** are half-open, ``[start, start + length)``; one that leaves the object raises ``RangeInvalidError``.
 - **Listing** gives one kind in ascending order of digest, as a stream.
-- **Delete** is idempotent. **Quarantine** moves a bad object aside, after which a put creates it afresh.
+- **Delete** is idempotent. **Quarantine** moves a bad object aside, after which a put creates it afresh; **replace**
+  puts a good one in its place without a moment in which there is none.
 - **Errors are closed.** Only ``StorageError`` and its children, ``DigestMismatchError`` and ``RangeInvalidError``
   leave; the backend's own error is chained as the cause.
 - **Concurrent use** from several threads and several processes is safe.
@@ -149,11 +150,22 @@ class Stage(ABC):
 
     def commit(self, key: ObjectKey, size_bytes: int) -> PutOutcome:
         """Publish the object under ``key``, durably. Raises ``DigestMismatchError`` if other bytes were written."""
+        self._check(key, size_bytes)
+        return self._publish(key)
+
+    def replace(self, key: ObjectKey, size_bytes: int) -> PutOutcome:
+        """Publish the object over one of its key that is known to be bad, which is kept in quarantine.
+
+        At no moment is there no object: readers may still need what is sound in the bad one.
+        """
+        self._check(key, size_bytes)
+        return self._publish_over(key)
+
+    def _check(self, key: ObjectKey, size_bytes: int) -> None:
         if size_bytes != self.size_bytes:
             raise DigestMismatchError(f"{key} was announced with {size_bytes} bytes; {self.size_bytes} came")
         if (found := self._hasher.digest()) != key.digest:
             raise DigestMismatchError(f"{key} was announced; the bytes are {Digest.blake3(found)}")
-        return self._publish(key)
 
     @abstractmethod
     def discard(self) -> None:
@@ -164,6 +176,9 @@ class Stage(ABC):
 
     @abstractmethod
     def _publish(self, key: ObjectKey) -> PutOutcome: ...
+
+    @abstractmethod
+    def _publish_over(self, key: ObjectKey) -> PutOutcome: ...
 
     def __enter__(self) -> Self:
         return self

@@ -221,6 +221,10 @@ class _FaultyStage(Stage):
         with self._store._struck(Operation.COMMIT):  # noqa: SLF001
             return self._inner.commit(key, size_bytes)
 
+    def replace(self, key: ObjectKey, size_bytes: int) -> PutOutcome:
+        with self._store._struck(Operation.COMMIT):  # noqa: SLF001
+            return self._inner.replace(key, size_bytes)
+
     def discard(self) -> None:
         self._inner.discard()
 
@@ -229,6 +233,9 @@ class _FaultyStage(Stage):
 
     def _publish(self, key: ObjectKey) -> PutOutcome:  # noqa: ARG002
         raise AssertionError("commit goes to the inner stage")
+
+    def _publish_over(self, key: ObjectKey) -> PutOutcome:  # noqa: ARG002
+        raise AssertionError("replace goes to the inner stage")
 
 
 class _FaultyReader:

@@ -525,6 +525,34 @@ class ObjectStoreContract:
 
         assert (outcome, self.stored_bytes(store, key)) == (PutOutcome.CREATED, DATA)
 
+    def test_replace_puts_a_good_object_in_place_of_a_bad_one(self, store: ObjectStore) -> None:
+        key = put_bytes(store, DATA)
+        self.replace_bytes(store, key, b"rotten")
+
+        with store.stage(blake3()) as stage:
+            stage.write(DATA)
+            outcome = stage.replace(key, len(DATA))
+
+        assert (outcome, DATA) == (PutOutcome.CREATED, self.stored_bytes(store, key))
+        assert [key] == [info.key for info in store.list(key.kind)]
+
+    def test_replace_creates_what_is_not_there(self, store: ObjectStore) -> None:
+        with store.stage(blake3()) as stage:
+            stage.write(DATA)
+            stage.replace(key_of(DATA), len(DATA))
+
+        assert store.read(key_of(DATA)) == DATA
+
+    def test_replace_with_other_bytes_is_refused_and_changes_nothing(self, store: ObjectStore) -> None:
+        key = put_bytes(store, DATA)
+
+        with store.stage(blake3()) as stage:
+            stage.write(b"other")
+            with pytest.raises(DigestMismatchError):
+                stage.replace(key, 5)
+
+        assert store.read(key) == DATA
+
     def test_object_can_be_quarantined_more_than_once(self, store: ObjectStore) -> None:
         for _ in range(3):
             key = put_bytes(store, DATA)

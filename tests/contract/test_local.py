@@ -49,7 +49,7 @@ class TestLocalStoreWithoutHardLinks(TestLocalStore):
 
     @pytest.fixture(autouse=True)
     def no_hard_links(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def link(source: Path, target: Path) -> None:
+        def link(source: Path, target: Path, **_: object) -> None:
             if os.path.lexists(target):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))  # what Linux answers first
             raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))

@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -39,6 +41,7 @@ FILES = {
     "reports/report.md": b"# what was found\n" * 20,
     "raw/large.bin": some_bytes(1200 * 1024),
 }
+_DRAWN_BY_LOT = ("objects/staging/", "objects/quarantine/")
 _CALL = re.compile(r"^(?P<thread>\d+) +(?P<name>\w+)\((?P<rest>.*)$")
 _RESUMED = re.compile(r"^(?P<thread>\d+) +<\.\.\. \w+ resumed>(?P<rest>.*)$")
 _DESCRIPTOR_PATH = re.compile(r"^\d+<(?P<path>[^>]*)>")
@@ -108,6 +111,13 @@ def push(folder: Path, external_id: str = "run-1") -> tuple[str, ...]:
     return ("push", str(folder), "--producer", "tester", "--external-id", external_id)
 
 
+def reader_that_keeps_the_wal(store: Store) -> sqlite3.Connection:
+    """While it is open no other connection is the last one, and none folds the WAL into the database."""
+    connection = sqlite3.connect(store.database or store.home / "artifactstore.db")
+    connection.execute("SELECT count(*) FROM event").fetchone()
+    return connection
+
+
 def reported_code(answer: CliResult) -> str:
     """The code of the error that was reported as a sentence, and as nothing else."""
     found = _ERROR.match(answer.stderr)
@@ -122,14 +132,27 @@ def reported_code(answer: CliResult) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One system call of a traced process. ``path`` is what it acts on, of two paths the new one."""
+    """One system call of a traced process. ``path`` is what it acts on; of two paths it is the new one."""
 
     thread: str
     name: str
     path: str
+    source: str
     succeeded: bool
     injected: bool
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The Nth time that a thread makes this call, or makes it at this path below the home."""
+
+    name: str
+    hit: int
+    path: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name} number {self.hit}" + (f" at {self.path}" if self.path else "")
 
 
 @dataclass(frozen=True)
@@ -137,9 +160,22 @@ class Trace:
     answer: CliResult
     calls: list[Call] = field(repr=False)
 
-    def count(self, name: str) -> int:
-        """How often the main thread made this call: strace counts by thread, too."""
-        return sum(call.name == name and call.thread == self.calls[0].thread for call in self.calls)
+    def points(self, name: str, home: Path) -> list[Point]:
+        """Where a fault can meet this call of the store or of the answer; in order, each once.
+
+        strace counts for each thread, so a call is found again by its path where that is the same in every run.
+        """
+        found: dict[Point, None] = {}
+        made: Counter[tuple[str, str]] = Counter()
+        for call in self.calls:
+            if call.name == name:
+                # strace -P looks at the old path of a rename only
+                path = "" if name == "rename" else _same_in_every_run(call.path, home)
+                made[call.thread, ""] += 1
+                made[call.thread, path] += path != ""
+                if call.path.startswith((str(home), "pipe:")):
+                    found[Point(name, made[call.thread, path], path)] = None
+        return list(found)
 
     @property
     def injected(self) -> list[int]:
@@ -147,16 +183,25 @@ class Trace:
         return [index for index, call in enumerate(self.calls) if call.injected]
 
 
-def traced(store: Store, log: Path, names: tuple[str, ...], *arguments: str, fault: str = "") -> Trace:
+def traced(store: Store, log: Path, names: tuple[str, ...], *arguments: str, fault: str = "", path: str = "") -> Trace:
     """Run a command line with these system calls logged; ``fault`` is strace's ``inject`` expression.
 
-    Never with ``--seccomp-bpf``: strace 6.1 then injects nothing and says nothing.
+    With a ``path`` below the home, calls elsewhere are neither counted nor logged. Never with ``--seccomp-bpf``:
+    strace 6.1 then injects nothing and says nothing.
     """
-    strace = tool("strace", "strace")
-    expressions = ["-e", "trace=" + ",".join(f"?{name}" for name in names)]
-    expressions += ["-e", f"inject={fault}"] if fault else []
-    answer = store.run(*arguments, under=(strace, "-f", "-y", "-qq", "-s", "0", "-o", str(log), *expressions))
+    options = ["-e", "trace=" + ",".join(f"?{name}" for name in names)]
+    options += ["-e", f"inject={fault}"] if fault else []
+    options += ["-P", str(store.home / path)] if path else []
+    answer = store.run(
+        *arguments, under=(tool("strace", "strace"), "-f", "-y", "-qq", "-s", "0", "-o", str(log), *options)
+    )
     return Trace(answer, list(_calls_of(log.read_text(errors="replace"))))
+
+
+def _same_in_every_run(path: str, home: Path) -> str:
+    """The path below the home of an object or a directory of objects; names in ``staging`` are drawn by lot."""
+    below = path.removeprefix(f"{home}/")
+    return below if below.startswith("objects") and not below.startswith(_DRAWN_BY_LOT) else ""
 
 
 def _calls_of(log: str) -> Iterator[Call]:
@@ -165,19 +210,19 @@ def _calls_of(log: str) -> Iterator[Call]:
         if line.endswith("<unfinished ...>"):
             unfinished[line.split()[0]] = line.removesuffix("<unfinished ...>")
             continue
-        if resumed := _RESUMED.match(line):
-            line = unfinished.pop(resumed["thread"]) + resumed["rest"]
-        if found := _CALL.match(line):
-            yield _call(found, line)
+        resumed = _RESUMED.match(line)
+        whole = unfinished.pop(resumed["thread"]) + resumed["rest"] if resumed else line
+        if found := _CALL.match(whole):
+            yield _call(found, whole)
 
 
 def _call(found: re.Match[str], line: str) -> Call:
     arguments, _, result = found["rest"].rpartition(" = ")
     by_descriptor = _DESCRIPTOR_PATH.match(arguments)
     quoted = _QUOTED_PATH.findall(arguments)
-    path = by_descriptor["path"] if by_descriptor else quoted[-1] if quoted else ""
+    source, path = (["", "", *quoted] if not by_descriptor else ["", by_descriptor["path"]])[-2:]
     succeeded = not result.lstrip().startswith(("-1", "?"))
-    return Call(found["thread"], found["name"], path, succeeded, "(INJECTED)" in result, line)
+    return Call(found["thread"], found["name"], path, source, succeeded, "(INJECTED)" in result, line)
 
 
 # file systems
@@ -204,13 +249,10 @@ def tmpfs(folder: Path, *, size_bytes: int, inodes: int) -> Iterator[Path]:
         yield folder
 
 
-def make_room(folder: Path) -> None:
-    """Give a tmpfs far more room than it had."""
-    subprocess.run(
-        [tool("mount", "mount"), "-o", "remount,size=256m,nr_inodes=10000", str(folder)],
-        check=True,
-        capture_output=True,
-    )
+def resize(folder: Path, *, size_bytes: int, inodes: int) -> None:
+    """Give a tmpfs more or less room; not less than is used."""
+    options = f"remount,size={size_bytes},nr_inodes={inodes}"
+    subprocess.run([tool("mount", "mount"), "-o", options, str(folder)], check=True, capture_output=True)
 
 
 def tool(name: str, package: str) -> str:

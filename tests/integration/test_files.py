@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from artifactstore.errors import DestinationExistsError, FileUnknownError, FileUnreadableError, PackageUnknownError
+from artifactstore.errors import DestinationExistsError, DestinationInvalidError, FileUnknownError, PackageUnknownError
 from artifactstore.registry.files import get_file, get_package, send_file
 from artifactstore.registry.ingest import ingest
 from artifactstore.testing.builders import package_draft, some_bytes
@@ -33,19 +33,16 @@ def test_a_package_comes_back_whole(registry: Registry, package_id: str, tmp_pat
     assert sorted(os.listdir(tmp_path)) == ["home", "out"]
 
 
-def test_an_empty_directory_may_be_the_destination(registry: Registry, package_id: str, tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-
-    assert fetch(registry, package_id, tmp_path / "out") == FILES
-
-
 def test_nothing_is_overwritten(registry: Registry, package_id: str, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").write_text("mine")
     (tmp_path / "file").write_text("mine")
+    (tmp_path / "empty").mkdir(mode=0o700)
 
     with pytest.raises(DestinationExistsError):
         get_package(registry, package_id, tmp_path / "full")
+    with pytest.raises(DestinationExistsError):
+        get_package(registry, package_id, tmp_path / "empty")
     with pytest.raises(DestinationExistsError):
         get_file(registry, package_id, "top", tmp_path / "file")
 
@@ -82,7 +79,7 @@ def test_a_failure_leaves_nothing_behind(
 
 
 def test_the_directory_above_must_exist(registry: Registry, package_id: str, tmp_path: Path) -> None:
-    with pytest.raises(FileUnreadableError):
+    with pytest.raises(DestinationInvalidError):
         get_package(registry, package_id, tmp_path / "no" / "out")
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from artifactstore import failpoints
 from artifactstore.bootstrap import open_registry
 from artifactstore.config import Settings
 from artifactstore.domain.events import ObjectCondemned, ObjectRef
@@ -23,9 +24,11 @@ from artifactstore.errors import (
     RunChangedError,
 )
 from artifactstore.registry import storing
-from artifactstore.registry.ingest import check, ingest
+from artifactstore.registry.ingest import check, ingest, record
+from artifactstore.registry.lease import Lease
 from artifactstore.registry.metadata_schemas import register_schema
 from artifactstore.registry.packages import find_package, read_manifest
+from artifactstore.registry.progress import SILENT
 from artifactstore.registry.retention import sweep
 from artifactstore.registry.verify import verify_all, verify_package
 from artifactstore.storage.port import ObjectKind
@@ -43,9 +46,10 @@ from tests.support import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    from artifactstore.domain.package import OpenedFile
+    from artifactstore.domain.package import OpenedFile, PackageDraft
     from artifactstore.registry.registry import Registry
 
 FILES = {"run.json": b'{"id": 1}', "logs/out.txt": b"fine\n", "logs/empty": b"", "data/big.bin": some_bytes(3 * 2**20)}
@@ -92,6 +96,7 @@ def test_the_manifest_digest_is_the_same_in_any_store_order_and_time(registry: R
     other = write_tree(tmp_path / "b", dict(reversed(FILES.items())))
     elsewhere = open_registry(Settings.from_environment({
         "ARTIFACTSTORE_HOME": str(tmp_path / "other"),
+        "ARTIFACTSTORE_DATABASE_URL": "sqlite://",
         "ARTIFACTSTORE_STORAGE_URL": "memory://",
         "ARTIFACTSTORE_PACK_THRESHOLD_BYTES": "0",
     }))  # fmt: skip
@@ -352,6 +357,58 @@ class TestHealing:
 
         report = verify_all(registry)
         assert (report.damage, report.superseded) == ([], 1)
+
+    def test_a_healing_that_dies_takes_nothing_from_others(
+        self, registry: Registry, home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        ingest(registry, package_draft({"a": b"1", "b": b"2"}))
+        other = ingest(registry, package_draft({"b": b"2"}, external_id="run-2"))
+        flip_byte(objects_of_kind(home, ObjectKind.PACK)[0], 30 + 64)
+        verify_all(registry)
+        failpoints.arm(fail_at("store.before-publish"))
+
+        with pytest.raises(RuntimeError):
+            ingest(registry, package_draft({"a": b"1", "b": b"2"}))
+
+        failpoints.arm(None)
+        assert fetch(registry, other.package_id, tmp_path / "out") == {"b": b"2"}
+
+    def test_two_that_heal_at_once_leave_the_object_in_place(self, registry: Registry, home: Path) -> None:
+        ingest(registry, package_draft({"a": b"1", "b": b"2"}))
+        flip_byte(objects_of_kind(home, ObjectKind.PACK)[0], 30 + 64)
+        verify_all(registry)
+        first = storing.store(registry, sorted_draft(), Lease(registry, "test"), SILENT)
+        storing.store(registry, sorted_draft(), Lease(registry, "test"), SILENT)
+
+        with registry.transaction() as tx:
+            record(tx, registry, sorted_draft(), first, as_revision=False)
+
+        assert [] == verify_all(registry).damage
+
+    def test_damage_that_moves_within_a_pack_is_followed(self, registry: Registry, home: Path) -> None:
+        ingest(registry, package_draft({"a": b"1", "b": b"2"}))
+        pack = objects_of_kind(home, ObjectKind.PACK)[0]
+        flip_byte(pack, 94)
+        assert ["a"] == [damage.path for damage in verify_all(registry).damage]
+
+        flip_byte(pack, 94)
+        flip_byte(pack, 94 + 1 + 94)
+
+        assert ["b"] == [damage.path for damage in verify_all(registry).damage]
+        assert ["b"] == [damage.path for damage in verify_all(registry).damage]
+        assert replay_is_exact(registry)
+
+
+def sorted_draft() -> PackageDraft:
+    return package_draft({"a": b"1", "b": b"2"})
+
+
+def fail_at(step: str) -> Callable[[str], None]:
+    def fail(name: str) -> None:
+        if name == step:
+            raise RuntimeError(step)
+
+    return fail
 
 
 class TestCondemnedObjects:

@@ -211,3 +211,23 @@ def test_a_backend_that_does_not_answer_has_damaged_nothing(registry: Registry) 
         verify_package(broken, package_id)
 
     assert len(event_types(registry)) == 4
+
+
+def test_storage_verify_names_a_damaged_manifest_every_time(registry: Registry, home: Path) -> None:
+    ingest(registry, package_draft(FILES))
+    flip_byte(objects_of_kind(home, ObjectKind.MANIFEST)[0], 7)
+
+    assert 1 == len(verify_objects(registry).damage)
+    assert 1 == len(verify_objects(registry).damage)
+
+
+def test_storage_that_is_not_mounted_has_damaged_nothing(registry: Registry, home: Path) -> None:
+    package_id = ingest(registry, package_draft(FILES)).package_id
+    (home / "objects").rename(home / "unmounted")
+
+    with pytest.raises(StorageUnavailableError, match="holds no object at all"):
+        verify_package(registry, package_id)
+
+    assert 4 == len(event_types(registry))
+    (home / "unmounted").rename(home / "objects")
+    assert [] == verify_package(registry, package_id).damage

@@ -65,7 +65,7 @@ SPOILED = {
     ),
     "run.json is a list": (
         lambda run: run.write("run.json", "[]"),
-        [("source_commits", "run.json#/source_commits")],
+        [("run.json", "does not hold a JSON object")],
     ),
     "several metadata values are nowhere": (
         lambda run: drop(run, REQUIRED[:3], "target_profile_ref", "result_status"),
@@ -122,7 +122,7 @@ def test_a_spoiled_run_is_refused_by_name_and_leaves_nothing(store, fixture_run,
     assert (error.code, bool(error.hint)) == ("RUN_DIRECTORY_INVALID", True)
     for where, what in expected:
         assert any(problem.where == where and what in problem.what for problem in error.problems), error.problems
-    assert error.problems[0].where in error.message
+    assert len(error.problems) > 1 or error.problems[0].where in error.message
     assert store.contents() == before
 
 

@@ -12,7 +12,7 @@ from artifactstore.domain.instant import instant_text, parse_instant, system_clo
 from artifactstore.errors import UsageError
 
 
-@given(st.integers(-62_135_596_800_000_000, 253_402_300_799_999_999))
+@given(st.integers(0, 253_402_300_799_999_999))
 def test_text_and_back_is_the_same_instant(instant: int) -> None:
     assert parse_instant(instant_text(instant)) == instant
 

@@ -28,13 +28,18 @@ if TYPE_CHECKING:
 BLOBS = [b"", b"hello\n", some_bytes(300), some_bytes(100_000), b"\x00" * 1000]
 
 
+def publish(writer: PackWriter) -> PutOutcome:
+    info = writer.finish()
+    return writer.stage.commit(info.key, info.size_bytes)
+
+
 def pack_of(blobs: Iterable[bytes]) -> tuple[bytes, list[int]]:
     """The bytes of a pack of these blobs, and where each begins."""
     store = MemoryStore()
     writer = PackWriter(store)
     starts = [writer.add(measure(blob), blob) for blob in blobs]
     info = writer.finish()
-    writer.publish(info)
+    writer.stage.commit(info.key, info.size_bytes)
     return store.read(info.key), starts
 
 
@@ -115,7 +120,7 @@ def test_key_is_the_digest_of_the_bytes() -> None:
     writer.add(measure(b"blob"), b"blob")
 
     info = writer.finish()
-    writer.publish(info)
+    writer.stage.commit(info.key, info.size_bytes)
 
     data = store.read(info.key)
     assert (info.key.kind, info.key.digest, info.size_bytes) == (ObjectKind.PACK, blake3(data).digest(), len(data))
@@ -181,7 +186,7 @@ def test_second_publication_of_the_same_pack_reports_present() -> None:
     for _ in range(2):
         writer = PackWriter(store)
         writer.add(measure(b"blob"), b"blob")
-        outcomes.append(writer.publish(writer.finish()))
+        outcomes.append(publish(writer))
 
     assert outcomes == [PutOutcome.CREATED, PutOutcome.PRESENT]
 
@@ -205,4 +210,4 @@ def test_full_backend_is_reported_while_the_pack_is_written() -> None:
     writer.add(measure(b"blob"), b"blob")
 
     with pytest.raises(StorageFullError):
-        writer.publish(writer.finish())
+        publish(writer)

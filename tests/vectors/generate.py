@@ -40,7 +40,7 @@ def pack() -> dict[str, Any]:
     writer = PackWriter(store)
     starts = [writer.add(measure(blob), blob) for blob in blobs]
     info = writer.finish()
-    writer.publish(info)
+    writer.stage.commit(info.key, info.size_bytes)
     return {
         "blobs": [blob.hex() for blob in blobs],
         "starts": starts,

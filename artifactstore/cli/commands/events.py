@@ -12,7 +12,9 @@ from artifactstore.errors import UsageError
 
 def events(
     context: typer.Context,
-    after: Annotated[int, typer.Option(metavar="SEQ", help="Start after this sequence number.", min=0)] = 0,
+    after: Annotated[
+        int, typer.Option(metavar="SEQ", help="Start after this sequence number.", min=0, max=2**63 - 1)
+    ] = 0,
     limit: Annotated[int, typer.Option(help="How many at most.", min=1, max=10_000)] = 100,
     subject: Annotated[str | None, typer.Option(help="Only of this package id, slug or object digest.")] = None,
     payload: Annotated[bool, typer.Option("--payload", help="With what each event says.")] = False,

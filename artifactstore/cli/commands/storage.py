@@ -15,7 +15,7 @@ app = typer.Typer(no_args_is_help=False, rich_markup_mode=None)
 @app.command("list")
 def list_(
     context: typer.Context,
-    after: Annotated[int, typer.Option(metavar="N", help="Start after this position.", min=0)] = 0,
+    after: Annotated[int, typer.Option(metavar="N", help="Start after this position.", min=0, max=2**63 - 1)] = 0,
     limit: Annotated[int, typer.Option(help="How many at most.", min=1, max=10_000)] = 100,
 ) -> None:
     """List the objects the catalog knows: large blobs, packs, manifests.

@@ -20,7 +20,10 @@ def package_draft(run: Run, retention_class: RetentionClass, *, include_undeclar
     files = run.files + (run.undeclared if include_undeclared else ())
     return PackageDraft(
         producer=PRODUCER,
-        files=tuple(FileDraft(file.path, file.source, file.role, media_type_of(file.path)) for file in files),
+        files=tuple(
+            FileDraft(file.path, file.source, file.role, media_type_of(file.path), file.expected_sha256)
+            for file in files
+        ),
         retention_class=retention_class,
         external_id=run.facts.run_id,
         subject=run.facts.target_profile_ref,

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 
 def refusal(problems: Sequence[Problem], *, hint: str) -> RunDirectoryError:
-    """An error whose message is the first problem and the number of others; all of them are in ``problems``."""
-    first, *others = problems
-    more = f" (and {len(others)} more)" if others else ""
-    return RunDirectoryError(f"{first.where} {first.what}{more}", hint=hint, problems=tuple(problems))
+    """An error whose message is the only problem, or counts them; all of them are in ``problems``."""
+    message = f"{problems[0].where} {problems[0].what}"
+    if len(problems) > 1:
+        message = f"{len(problems)} things are wrong with the run"
+    return RunDirectoryError(message, hint=hint, problems=tuple(problems))

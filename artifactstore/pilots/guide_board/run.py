@@ -27,6 +27,8 @@ class RunFile(NamedTuple):
     path: str
     role: str
     source: FileSource
+    expected_sha256: bytes | None
+    """The declared checksum, which the file had when the run was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +62,32 @@ def read_run(tree: DirectoryTree, *, max_files: int) -> Run:
     found = {file.path: file for file in sorted(tree.files(max_files=max_files), key=lambda file: file.path)}
     _check_complete(found)
     documents = Documents(found)
+    _check_objects(documents)
     facts = read_facts(documents)
     artifacts = read_artifact_manifest(documents)
     sources = {path: documents.source(path) for path in found}
     check_artifacts(artifacts, sources)
 
     roles = {**{artifact.path: layout.RAW_ARTIFACT_ROLE for artifact in artifacts}, **layout.ROLES}
-    files = [RunFile(path, roles.get(path, layout.UNDECLARED_ROLE), source) for path, source in sources.items()]
+    checksums = {artifact.path: bytes.fromhex(artifact.sha256) for artifact in artifacts if artifact.sha256}
+    files = [
+        RunFile(path, roles.get(path, layout.UNDECLARED_ROLE), source, checksums.get(path))
+        for path, source in sources.items()
+    ]
     return Run(
         facts,
         files=tuple(file for file in files if file.path in roles),
         undeclared=tuple(file for file in files if file.path not in roles),
     )
+
+
+def _check_objects(documents: Documents) -> None:
+    paths = (layout.RUN, layout.SUMMARY, layout.ASSESSMENT_PACKAGE)
+    wrong = [
+        Problem(path, "does not hold a JSON object") for path in paths if not isinstance(documents.value(path), dict)
+    ]
+    if wrong:
+        raise refusal(wrong, hint="Let guide-board write the run again, or restore the file.")
 
 
 def _check_complete(found: Mapping[str, TreeFile]) -> None:
