@@ -12,7 +12,7 @@ from artifactstore.domain.digest import Digest
 from artifactstore.errors import CatalogCorruptError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from artifactstore.catalog.database import Connection, Row
     from artifactstore.domain.digest import BlobMeasure
@@ -31,20 +31,11 @@ def resolve(
 ) -> dict[bytes, int]:
     """The row id of every blob; those not known yet are added from ``measures``. Else ``CatalogCorruptError``."""
     wanted = set(addresses)
-    ids: dict[bytes, int] = {}
-    ordinals: dict[int, int] = {}
-    for prefix, ordinal, blake3, row_id in _by_prefix(
-        connection,
-        "SELECT address_prefix, address_ordinal, blake3, id FROM blob WHERE address_prefix IN ({})",
-        addresses,
-    ):
-        ordinals[prefix] = max(ordinals.get(prefix, 0), ordinal + 1)
-        if blake3 in wanted:
-            ids[blake3] = row_id
-    absent = wanted - ids.keys()
-    if unknown := absent - measures.keys():
+    new = [measures[address] for address in wanted & measures.keys()]
+    ids, _ = _find(connection, wanted - measures.keys())
+    if unknown := wanted - measures.keys() - ids.keys():
         raise CatalogCorruptError(f"an event names blob {Digest.blake3(min(unknown))}, which the catalog does not have")
-    _add(connection, [measures[address] for address in absent], ids, ordinals)
+    ids.update(_add_unseen(connection, new) or _add(connection, new))
     return ids
 
 
@@ -63,21 +54,62 @@ def presence(connection: Connection, addresses: Sequence[bytes]) -> dict[bytes, 
     return {blake3: bool(is_present) for blake3, is_present in rows if blake3 in wanted}
 
 
-def _add(
-    connection: Connection, measures: Sequence[BlobMeasure], ids: dict[bytes, int], ordinals: dict[int, int]
-) -> None:
-    """Insert rows sorted by prefix, so that the index is written page by page."""
+def _add_unseen(connection: Connection, measures: Sequence[BlobMeasure]) -> dict[bytes, int] | None:
+    """Add blobs on the guess that nobody has added one since they were looked up, which saves looking them up again.
+
+    None, with nothing added, if the guess was wrong or one shares its prefix with a blob that is there.
+    """
+    first = connection.reserve_ids("blob", len(measures))
+    ids = _insert(connection, measures, first, {}, "ON CONFLICT DO NOTHING")
+    ((added,),) = connection.execute("SELECT count(*) FROM blob WHERE id >= ?", (first,))
+    if added == len(measures):
+        return ids
+    connection.execute("DELETE FROM blob WHERE id >= ?", (first,))
+    return None
+
+
+def _add(connection: Connection, measures: Sequence[BlobMeasure]) -> dict[bytes, int]:
+    """Add those blobs that are not there; the row ids of all."""
+    ids, ordinals = _find(connection, [measure.blake3 for measure in measures])
+    absent = [measure for measure in measures if measure.blake3 not in ids]
+    return ids | _insert(connection, absent, connection.reserve_ids("blob", len(absent)), ordinals)
+
+
+def _insert(
+    connection: Connection,
+    measures: Sequence[BlobMeasure],
+    first: int,
+    ordinals: dict[int, int],
+    on_conflict: str = "",
+) -> dict[bytes, int]:
+    """Insert rows sorted by prefix, so that the index is written page by page; their ids count from ``first``."""
     ordered = sorted((address_prefix(measure.blake3), measure) for measure in measures)
-    rows = []
-    for row_id, (prefix, measure) in enumerate(ordered, start=connection.reserve_ids("blob", len(ordered))):
+    rows, ids = [], {}
+    for row_id, (prefix, measure) in enumerate(ordered, start=first):
         ordinal = ordinals.get(prefix, 0)
         ordinals[prefix] = ordinal + 1
         ids[measure.blake3] = row_id
         rows.append((row_id, prefix, ordinal, *measure[:4], measure.chunks or None))
-    connection.insert("blob (id, address_prefix, address_ordinal, blake3, sha256, size_bytes, crc32, chunks)", rows)
+    connection.insert(
+        "blob (id, address_prefix, address_ordinal, blake3, sha256, size_bytes, crc32, chunks)", rows, on_conflict
+    )
+    return ids
 
 
-def _by_prefix(connection: Connection, sql: str, addresses: Sequence[bytes]) -> Iterator[Row]:
+def _find(connection: Connection, addresses: Iterable[bytes]) -> tuple[dict[bytes, int], dict[int, int]]:
+    """The row ids of those blobs that are known, and the next free ordinal of every prefix that is taken."""
+    wanted = set(addresses)
+    ids: dict[bytes, int] = {}
+    ordinals: dict[int, int] = {}
+    sql = "SELECT address_prefix, address_ordinal, blake3, id FROM blob WHERE address_prefix IN ({})"
+    for prefix, ordinal, blake3, row_id in _by_prefix(connection, sql, wanted):
+        ordinals[prefix] = max(ordinals.get(prefix, 0), ordinal + 1)
+        if blake3 in wanted:
+            ids[blake3] = row_id
+    return ids, ordinals
+
+
+def _by_prefix(connection: Connection, sql: str, addresses: Iterable[bytes]) -> Iterator[Row]:
     return _in_batches(connection, sql, sorted({address_prefix(address) for address in addresses}))
 
 

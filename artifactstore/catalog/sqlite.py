@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from contextlib import contextmanager, suppress
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ BUSY_TIMEOUT_S = 30
 _CACHE_KIB = 32 * 1024
 _CHECKPOINT_PAGES = 16_000
 _ROWS_PER_STATEMENT = 64
+_WAL_RETRY_S = 0.02
 _TAKEN = frozenset({sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY})
 _ERRORS: dict[int, type[ArtifactStoreError]] = {
     sqlite3.SQLITE_BUSY: CatalogUnavailableError,
@@ -120,7 +122,7 @@ class SqliteDatabase:
             self._path or ":memory:", timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            _enter_wal(connection)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
@@ -129,6 +131,20 @@ class SqliteDatabase:
             connection.close()
             raise
         return connection
+
+
+def _enter_wal(connection: sqlite3.Connection) -> None:
+    """Switch to WAL, which a new database does once. SQLite does not wait for others here, so we do."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_WAL_RETRY_S)
+        else:
+            return
 
 
 class SqliteConnection:

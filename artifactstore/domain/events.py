@@ -7,7 +7,7 @@ storage. docs/reference/events.md describes each type; a type's meaning never ch
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from artifactstore.domain.canonical import decode, encode
@@ -120,11 +120,13 @@ class FilesAdded(_PackageEvent):
     object_indexes: tuple[int | None, ...]
     starts: tuple[int | None, ...]
     chunks: tuple[tuple[int, bytes], ...]
+    encoded_files: bytes | None = field(default=None, compare=False, repr=False)
+    """What ``encode_files`` makes of ``files``, if the manifest has had it made; not part of the event."""
 
     def payload(self) -> bytes:
         """The base's encoding, with the file entries written as the manifest writes them."""
         members = {
-            "files": encode_files(self.files),
+            "files": encode_files(self.files) if self.encoded_files is None else self.encoded_files,
             "chunks": encode(self.chunks),
             "crc32s": encode(self.crc32s),
             "starts": encode(self.starts),

@@ -54,11 +54,11 @@ class Manifest:
     schema: str | None = None
     metadata: dict[str, JsonValue] | None = None
 
-    def encode(self) -> bytes:
-        """The canonical bytes. The metadata must already be canonical."""
+    def encode(self, encoded_files: bytes | None = None) -> bytes:
+        """The canonical bytes. The metadata must already be canonical; ``encode_files`` may have been done already."""
         head = {"version": MANIFEST_VERSION, **self._optional_fields()}
         members = {key: encode(value) for key, value in head.items()}
-        members["files"] = encode_files(self.files)
+        members["files"] = encode_files(self.files) if encoded_files is None else encoded_files
         parts = [_head(0xA0, len(members))]
         for key in sorted(members, key=_canonical_key):
             parts += (_text(key), members[key])

@@ -76,5 +76,8 @@ BY_EXTENSION = MappingProxyType(
 
 def media_type_of(path: str) -> str:
     """The type of a file by the extension of its last segment, any case; ``application/octet-stream`` if unknown."""
-    stem, dot, extension = path[path.rfind("/") + 1 :].rpartition(".")
-    return BY_EXTENSION.get(extension.lower(), UNKNOWN) if dot and stem else UNKNOWN
+    dot = path.rfind(".")
+    if dot <= path.rfind("/") + 1:  # none, or the name begins with it
+        return UNKNOWN
+    extension = path[dot + 1 :]
+    return BY_EXTENSION.get(extension) or BY_EXTENSION.get(extension.lower(), UNKNOWN)

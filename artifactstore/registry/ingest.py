@@ -6,6 +6,8 @@ processes that ingest one run at once both store, one records, the other answers
 
 from __future__ import annotations
 
+import gc
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -78,7 +80,8 @@ def ingest(
     _check_storage(registry)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            return _ingest(registry, draft, as_revision, schema, progress)
+            with _collector_paused():
+                return _ingest(registry, draft, as_revision, schema, progress)
         except ConcurrentUpdateError:
             if attempt == _ATTEMPTS:
                 raise
@@ -108,6 +111,18 @@ def _checked(registry: Registry, draft: PackageDraft, schema: dict[str, JsonValu
     if draft.schema is not None and metadata is not None:
         check_metadata(draft.schema, schema_for(registry, draft.schema, schema), metadata)
     return replace(draft, files=files, metadata=metadata)
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Several values for each file live until the record, in no cycles: to walk them again and again is a waste."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _check_storage(registry: Registry) -> None:
@@ -305,6 +320,7 @@ def _files_added(package_id: str, stored: Stored) -> Iterator[FilesAdded]:
             object_indexes=tuple(None if index is None else renumbered[index] for index, _ in places),
             starts=tuple(start for _, start in places),
             chunks=tuple((offset, new.chunks) for offset, new in enumerate(news) if new is not None and new.chunks),
+            encoded_files=stored.encoded_files if len(files_here) == len(files) else None,
         )
 
 

@@ -16,7 +16,7 @@ from blake3 import blake3
 
 from artifactstore.domain.events import ObjectRef
 from artifactstore.domain.hashing import BUFFER_BYTES, BlobHasher, measure
-from artifactstore.domain.manifest import manifest_digest
+from artifactstore.domain.manifest import encode_files, manifest_digest
 from artifactstore.failpoints import failpoint
 from artifactstore.registry.publishing import Publisher
 from artifactstore.registry.reading import entry_of, manifest_of, measure_stream, read_whole
@@ -48,6 +48,8 @@ class Stored:
     """A draft whose bytes are all durable, ready to be recorded."""
 
     manifest: Manifest
+    encoded_files: bytes
+    """The manifest's file entries as they are written in it, for the event that repeats them."""
     manifest_object: ObjectRef
     manifest_written: bool
     objects: list[ObjectRef]
@@ -111,7 +113,8 @@ class _Storing:
         self._flush_batch()
         self._finish_pack()
         manifest = manifest_of(draft, self.entries)
-        encoded = manifest.encode()
+        encoded_files = encode_files(manifest.files)
+        encoded = manifest.encode(encoded_files)
         reference = self._reference(ObjectInfo(ObjectKey(ObjectKind.MANIFEST, manifest_digest(encoded)), len(encoded)))
         written = not self._is_present(reference)
         if written:
@@ -125,6 +128,7 @@ class _Storing:
         self._publisher.finish()
         return Stored(
             manifest=manifest,
+            encoded_files=encoded_files,
             manifest_object=reference,
             manifest_written=written,
             objects=self._objects,

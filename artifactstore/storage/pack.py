@@ -22,14 +22,19 @@ if TYPE_CHECKING:
 PACK_TARGET_BYTES = 64 * 1024 * 1024
 """A pack is closed when it has reached this size."""
 
-_LOCAL = struct.Struct("<4s5H3I2H64s")
-_CENTRAL = struct.Struct("<4s6H3I5H2I64s")
+_DESCRIBED = struct.Struct("<5H3I2H")
+"""What both headers of a member say: version, flags, method, time, date, CRC-32, two sizes, two lengths."""
+_OFFSET = struct.Struct("<I")
 _END = struct.Struct("<4s4H2IH")
 _END64 = struct.Struct("<4sQ2H2I4Q")
 _LOCATOR64 = struct.Struct("<4sIQI")
 _NAME_BYTES = 64
 _TIME, _DATE = 0, 0x21  # 1980-01-01T00:00:00, the earliest a ZIP can say
 _VERSION, _VERSION64 = 10, 45
+_LOCAL_HEAD = b"PK\x03\x04"
+_CENTRAL_HEAD = b"PK\x01\x02" + struct.pack("<H", _VERSION)
+_CENTRAL_NOTHING = bytes(10)  # no comment, first disk, no attributes
+_LOCAL_BYTES = len(_LOCAL_HEAD) + _DESCRIBED.size + _NAME_BYTES
 _MAX_ENTRIES = 0xFFFF
 _FLUSH_BYTES = 1024 * 1024
 
@@ -52,20 +57,15 @@ class PackWriter:
 
     def add(self, blob: BlobMeasure, data: bytes) -> int:
         """Append a blob; returns the offset of its first byte within the pack."""
-        name, crc32, size, header_at = blob.blake3.hex().encode(), blob.crc32, len(data), self.size_bytes
-        self._directory += _CENTRAL.pack(
-            b"PK\x01\x02", _VERSION, _VERSION, 0, 0, _TIME, _DATE, crc32, size, size, _NAME_BYTES, 0, 0, 0, 0, 0,
-            header_at, name,
-        )  # fmt: skip
-        self._pending += _LOCAL.pack(
-            b"PK\x03\x04", _VERSION, 0, 0, _TIME, _DATE, crc32, size, size, _NAME_BYTES, 0, name
-        )
-        self._pending += data
+        name, size, header_at = blob.blake3.hex().encode(), len(data), self.size_bytes
+        described = _DESCRIBED.pack(_VERSION, 0, 0, _TIME, _DATE, blob.crc32, size, size, _NAME_BYTES, 0)
+        self._directory += b"".join((_CENTRAL_HEAD, described, _CENTRAL_NOTHING, _OFFSET.pack(header_at), name))
+        self._pending += b"".join((_LOCAL_HEAD, described, name, data))
         self._entries += 1
-        self.size_bytes = header_at + _LOCAL.size + size
+        self.size_bytes = header_at + _LOCAL_BYTES + size
         if len(self._pending) >= _FLUSH_BYTES:
             self._flush()
-        return header_at + _LOCAL.size
+        return header_at + _LOCAL_BYTES
 
     def finish(self) -> ObjectInfo:
         """Write the directory; the pack is complete and has its key, but is not published."""

@@ -73,7 +73,7 @@ def test_one_name_with_different_content_from_several_processes_has_one_winner(h
 
     answers = at_once(home, *(push(folder, "same") for folder in folders))
 
-    assert [0, 1, 1, 1] == sorted(answer.code for answer in answers)
+    assert [0, 1, 1, 1] == sorted(answer.code for answer in answers), [answer.stderr for answer in answers]
     assert all("RUN_CHANGED" in answer.stderr for answer in answers if answer.code)
     assert ["same"] == check_whole(home)
 
