@@ -21,13 +21,10 @@ NAMES = (
     "DATABASE_URL",
     "STORAGE_URL",
     "RETENTION_CONFIG_PATH",
-    "LOG_LEVEL",
     "PACK_THRESHOLD_BYTES",
     "MAX_FILES",
 )
 """Every setting, without the prefix."""
-
-_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +35,6 @@ class Settings:
     database_url: str
     storage_url: str
     retention_config_path: Path | None = None
-    log_level: str = "WARNING"
     pack_threshold_bytes: int = 1024 * 1024
     max_files: int = 1_000_000
 
@@ -54,7 +50,6 @@ class Settings:
             database_url=found.get("DATABASE_URL") or f"sqlite:///{home}/artifactstore.db",
             storage_url=found.get("STORAGE_URL") or (home / "objects").as_uri(),
             retention_config_path=Path(retention) if retention else None,
-            log_level=_log_level(found.get("LOG_LEVEL", "WARNING")),
             pack_threshold_bytes=_whole_number(found, "PACK_THRESHOLD_BYTES", 1024 * 1024, 0, 16 * 1024 * 1024),
             max_files=_whole_number(found, "MAX_FILES", 1_000_000, 1, 100_000_000),
         )
@@ -101,12 +96,6 @@ def _default_home(environment: Mapping[str, str]) -> Path:
     if sys.platform == "darwin":
         return user / "Library" / "Application Support" / "artifactstore"
     return Path(environment.get("XDG_DATA_HOME") or user / ".local" / "share") / "artifactstore"
-
-
-def _log_level(text: str) -> str:
-    if text.upper() not in _LOG_LEVELS:
-        raise ConfigurationError(f"{PREFIX}LOG_LEVEL must be one of {', '.join(_LOG_LEVELS)}, not {text!r}")
-    return text.upper()
 
 
 def _whole_number(found: Mapping[str, str], name: str, default: int, lowest: int, highest: int) -> int:

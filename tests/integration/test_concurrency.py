@@ -146,3 +146,29 @@ def test_readers_do_not_wait_for_a_writer(registry: Registry) -> None:
 
     assert 1 == len(packages)
     assert time.monotonic() - started < sqlite.BUSY_TIMEOUT_S / 2
+
+
+WRITER = """
+import sys
+from artifactstore.bootstrap import open_registry
+from artifactstore.registry.retention import place_hold
+
+registry = open_registry()
+for number in range(int(sys.argv[2])):
+    place_hold(registry, sys.argv[1], reason=f"{number}")
+registry.close()
+"""
+
+
+def test_eight_processes_of_a_hundred_transactions_each_lose_none(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "writer.py").write_text(WRITER)
+    package_id = at_once(home, push(write_tree(tmp_path / "run", FILES), "one"))[0].document["package_id"]
+
+    program = (str(tmp_path / "writer.py"),)
+    processes = [start_cli(home, package_id, "100", program=program) for _ in range(8)]
+    answers = [CliResult(process) for process in processes]
+
+    assert [0] * 8 == [answer.code for answer in answers], [answer.stderr for answer in answers]
+    registry = open_registry(Settings.from_environment({"ARTIFACTSTORE_HOME": str(home)}))
+    assert 4 + 800 == replay_is_exact(registry).events
+    registry.close()

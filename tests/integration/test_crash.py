@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SIGKILLED = -9
 FILES = {"run.json": b"{}", "logs/a.txt": b"a" * 5000, "logs/b.txt": b"", "large.bin": some_bytes(2 * 2**20)}
-KILLS = 200 if os.environ.get("LONG") else 12
+KILLS = 300 if os.environ.get("LONG") else 25
 
 
 def push(folder: Path, external_id: str = "run-1") -> tuple[str, ...]:

@@ -206,8 +206,8 @@ class StoreMachine(RuleBasedStateMachine):
 
 TestModel = StoreMachine.TestCase
 TestModel.settings = settings(
-    max_examples=400 if os.environ.get("LONG") else 40,
-    stateful_step_count=60 if os.environ.get("LONG") else 25,
+    max_examples=1_000 if os.environ.get("LONG") else 100,
+    stateful_step_count=60 if os.environ.get("LONG") else 30,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
