@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from artifactstore.catalog import blobs, event_log
 from artifactstore.catalog.records import (
@@ -105,7 +105,7 @@ class Queries:
             " WHERE package_file.package = ? ORDER BY package_file.file_index",
             (package,),
         )
-        return map(RecordedFile._make, rows)
+        return cast("Iterator[RecordedFile]", rows)
 
     def users_of_blob(self, address: bytes, *, limit: int) -> list[tuple[str, str]]:
         """(package id, path) of files that have this blob."""

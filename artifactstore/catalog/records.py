@@ -45,18 +45,9 @@ class LocatedFile(NamedTuple):
     """(backend, kind of object, its digest, start) of each live location."""
 
 
-class RecordedFile(NamedTuple):
-    """A file of a package with one location of its blob, or with None for all three if it has none."""
-
-    path: str
-    role: str
-    media_type: str
-    size_bytes: int
-    blake3: bytes
-    sha256: bytes
-    object_id: int | None
-    start: int | None
-    status: str | None
+RecordedFile = tuple[str, str, str, int, bytes, bytes, int | None, int | None, str | None]
+"""A file of a package with one location of its blob: path, role, media type, size, BLAKE3, SHA-256, then object id,
+start and status of the location, or None for all three if it has none. A bare row, as there is one for every file."""
 
 
 class HoldRecord(NamedTuple):

@@ -180,15 +180,16 @@ class TreeFile(NamedTuple):
 class OpenedTreeFile:
     """A regular file open for its one pass; see ``domain.package.OpenedFile``."""
 
-    __slots__ = ("_before", "_descriptor", "_path", "_taken", "size_bytes")
+    __slots__ = ("_descriptor", "_modified_ns", "_path", "_taken", "size_bytes")
 
     def __init__(self, path: str, descriptor: int) -> None:
         self._path = path
         self._descriptor = descriptor
-        self._before = os.fstat(descriptor)
         self._taken = 0
-        self.size_bytes = self._before.st_size
-        if not stat.S_ISREG(self._before.st_mode):
+        found = os.fstat(descriptor)
+        self.size_bytes = found.st_size
+        self._modified_ns = found.st_mtime_ns
+        if not stat.S_ISREG(found.st_mode):
             raise FileUnreadableError(f"{path!r} is not a regular file")
 
     def read(self, size: int, /) -> bytes:
@@ -205,10 +206,7 @@ class OpenedTreeFile:
     def finish(self) -> None:
         """Raises ``FileChangedError`` unless all that was there at the start, and nothing else, has been read."""
         now = os.fstat(self._descriptor)
-        if self._taken != self.size_bytes or (now.st_size, now.st_mtime_ns) != (
-            self._before.st_size,
-            self._before.st_mtime_ns,
-        ):
+        if not self._taken == self.size_bytes == now.st_size or now.st_mtime_ns != self._modified_ns:
             raise FileChangedError(f"{self._path!r} changed while it was read")
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from artifactstore.domain.canonical import canonical_json, canonical_object
@@ -105,7 +106,7 @@ def check(
 def _checked(registry: Registry, draft: PackageDraft, schema: dict[str, JsonValue] | None) -> PackageDraft:
     """The draft with its files in path order and its metadata canonical. Raises for every rule it breaks."""
     check_draft(draft, max_files=registry.max_files)
-    files = tuple(sorted(draft.files, key=lambda file: file.path))
+    files = tuple(sorted(draft.files, key=attrgetter("path")))
     check_paths([file.path for file in files])
     metadata = None if draft.metadata is None else canonical_object(draft.metadata)
     if draft.schema is not None and metadata is not None:
