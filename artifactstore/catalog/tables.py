@@ -63,6 +63,8 @@ class Package(SQLModel, table=True):
         ),
         Index("package_by_producer", "producer", "id"),
         Index("package_by_subject", "subject", "id"),
+        Index("package_by_external_id", "external_id", "id"),
+        Index("package_by_status", "status", "id"),
         Index(
             "package_due", "expires_at",
             sqlite_where=text("status = 'finalized' AND expires_at IS NOT NULL"),

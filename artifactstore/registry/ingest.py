@@ -30,6 +30,7 @@ from artifactstore.domain.package import PackageReceipt, PackageStatus, check_dr
 from artifactstore.domain.paths import check_paths
 from artifactstore.domain.retention import expiry
 from artifactstore.errors import (
+    CatalogUnavailableError,
     ConcurrentUpdateError,
     ObjectNotFoundError,
     PackageDeletedError,
@@ -153,13 +154,33 @@ def _ingest(
     with Lease(registry, "ingest") as lease:
         stored = store(registry, draft, lease, progress)
         failpoint("record.before-transaction")
-        with registry.transaction() as tx:
-            if draft.schema is not None and schema is not None:
-                record_schema(tx, registry, draft.schema, schema)
-            receipt = record(tx, registry, draft, stored, as_revision=as_revision)
-            lease.end_in(tx)
+        receipt = _record_patiently(registry, draft, stored, lease, as_revision, schema)
     failpoint("record.before-answer")
     return receipt
+
+
+def _record_patiently(
+    registry: Registry,
+    draft: PackageDraft,
+    stored: Stored,
+    lease: Lease,
+    as_revision: bool,
+    schema: dict[str, JsonValue] | None,
+) -> PackageReceipt:
+    """Record what is stored. A database that is busy for long is asked again: all the bytes are there already."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            with registry.transaction() as tx:
+                if draft.schema is not None and schema is not None:
+                    record_schema(tx, registry, draft.schema, schema)
+                receipt = record(tx, registry, draft, stored, as_revision=as_revision)
+                lease.end_in(tx)
+        except CatalogUnavailableError:
+            if attempt == _ATTEMPTS:
+                raise
+        else:
+            return receipt
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _find_existing(

@@ -123,7 +123,7 @@ def test_retention_can_be_chosen_extended_held_and_swept(home: Path) -> None:
     retention = ("retention", "hold", package_id, "--reason", "court case")
 
     held = run_cli(home, *retention).document
-    hold_id = held["holds"][0]["hold_id"]
+    hold_id = held["hold_id"]
     extended = run_cli(home, "retention", "extend", package_id, "--until", "2199-01-01T00:00:00Z", "--reason", "r")
     shortened = run_cli(home, "retention", "extend", package_id, "--until", "2027-01-01T00:00:00Z", "--reason", "r")
     released = run_cli(home, "retention", "release", package_id, hold_id, "--reason", "closed").document

@@ -99,6 +99,8 @@ CREATE TABLE package (
 );
 CREATE INDEX package_by_producer ON package (producer, id);
 CREATE INDEX package_by_subject ON package (subject, id);
+CREATE INDEX package_by_external_id ON package (external_id, id);
+CREATE INDEX package_by_status ON package (status, id);
 CREATE UNIQUE INDEX package_content ON package (producer, manifest_digest, revision) WHERE external_id IS NULL AND status <> 'open';
 CREATE INDEX package_due ON package (expires_at) WHERE status = 'finalized' AND expires_at IS NOT NULL;
 CREATE UNIQUE INDEX package_revision ON package (producer, external_id, revision) WHERE external_id IS NOT NULL AND status <> 'open';

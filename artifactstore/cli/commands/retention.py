@@ -38,12 +38,15 @@ def extend(
 
 @app.command()
 def hold(context: typer.Context, package_id: PackageId, reason: Reason) -> None:
-    """Keep a package, whatever its class says, until the hold is released."""
+    """Keep a package, whatever its class says, until the hold is released.
+
+    "hold_id" in the answer is what `retention release` takes.
+    """
     from artifactstore.registry.retention import place_hold
 
     with door_of(context).registry() as registry:
-        place_hold(registry, package_id, reason=reason)
-    _answer(context, package_id)
+        hold_id = place_hold(registry, package_id, reason=reason)
+    _answer(context, package_id, hold_id=hold_id)
 
 
 @app.command()
@@ -78,10 +81,10 @@ def sweep(
     return door.answer({"expired": swept, "count": len(swept)})
 
 
-def _answer(context: typer.Context, package_id: str) -> None:
+def _answer(context: typer.Context, package_id: str, **more: str) -> None:
     from artifactstore.cli.documents import retention_document
     from artifactstore.registry.packages import find_package
 
     door = door_of(context)
     with door.registry() as registry:
-        door.answer(retention_document(*find_package(registry, package_id)))
+        door.answer({**more, **retention_document(*find_package(registry, package_id))})

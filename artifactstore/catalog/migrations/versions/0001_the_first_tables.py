@@ -146,6 +146,8 @@ def upgrade() -> None:
     )
     op.create_index("package_by_producer", "package", ["producer", "id"], unique=False)
     op.create_index("package_by_subject", "package", ["subject", "id"], unique=False)
+    op.create_index("package_by_external_id", "package", ["external_id", "id"], unique=False)
+    op.create_index("package_by_status", "package", ["status", "id"], unique=False)
     op.create_index(
         "package_content",
         "package",
