@@ -22,6 +22,7 @@ from artifactstore.config import Settings, local_user
 from artifactstore.domain.instant import system_clock
 from artifactstore.errors import ConfigurationError, StorageDeniedError, StorageFullError
 from artifactstore.registry.registry import DEFAULT_BACKEND, Registry
+from artifactstore.storage.local import sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -102,21 +103,13 @@ def _make_private_directory(folder: Path) -> None:
     try:
         for missing in reversed([each for each in (folder, *folder.parents) if not each.exists()]):
             missing.mkdir(mode=0o700, exist_ok=True)
-            _sync(missing.parent)
+            sync_directory(missing.parent)
     except OSError as error:
         kind = StorageFullError if error.errno in {errno.ENOSPC, errno.EDQUOT} else StorageDeniedError
         raise kind(
             f"{folder} cannot be created: {error.strerror}",
             hint="Choose another place with ARTIFACTSTORE_HOME, or mend its permissions.",
         ) from error
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -64,17 +64,11 @@ class SqliteDatabase:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """``BEGIN IMMEDIATE`` … ``COMMIT``, or ``ROLLBACK`` on any error."""
+        """See ``Database``."""
         with self._connection() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
+            with committing(connection):
                 yield SqliteConnection(connection)
                 failpoint("catalog.before-commit")
-                connection.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):  # some errors have rolled back already
-                    connection.execute("ROLLBACK")
-                raise
             failpoint("catalog.after-commit")
 
     @contextmanager
@@ -131,6 +125,19 @@ class SqliteDatabase:
             connection.close()
             raise
         return connection
+
+
+@contextmanager
+def committing(connection: sqlite3.Connection) -> Iterator[None]:
+    """``BEGIN IMMEDIATE`` … ``COMMIT``, or ``ROLLBACK`` on any error."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):  # some errors have rolled back already
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _enter_wal(connection: sqlite3.Connection) -> None:

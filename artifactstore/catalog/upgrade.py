@@ -6,18 +6,18 @@ Knowing where a database stands costs one query and does not import Alembic.
 from __future__ import annotations
 
 import secrets
-import sqlite3
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from artifactstore.catalog import event_log, migrations
 from artifactstore.catalog.migrations import HEAD, REVISIONS
-from artifactstore.catalog.sqlite import SqliteConnection
+from artifactstore.catalog.sqlite import SqliteConnection, committing
 from artifactstore.errors import DatabaseVersionError
 from artifactstore.failpoints import failpoint
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from artifactstore.catalog.sqlite import SqliteDatabase
     from artifactstore.domain.instant import Instant
 
@@ -50,16 +50,10 @@ def upgrade(database: SqliteDatabase, *, now: Instant) -> None:
     """
     is_new = current_revision(database) is None
     with database.driver_connection() as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        with committing(connection):
             (_create if is_new else migrate)(connection)
             event_log.create(SqliteConnection(connection), secrets.token_bytes(32), now)
             failpoint("upgrade.before-commit")
-            connection.execute("COMMIT")
-        except BaseException:
-            with suppress(sqlite3.Error):  # some errors have rolled back already
-                connection.execute("ROLLBACK")
-            raise
         failpoint("upgrade.after-commit")
 
 

@@ -11,7 +11,7 @@ from typing import NoReturn, TextIO, cast
 import typer
 
 from artifactstore.cli.door import Door
-from artifactstore.cli.exit_codes import INTERRUPTED, SYSTEM_FAILED, TERMINATED, exit_code_of
+from artifactstore.cli.exit_codes import DONE, INTERRUPTED, SYSTEM_FAILED, TERMINATED, exit_code_of
 from artifactstore.errors import ArtifactStoreError, StorageError, UsageError
 
 
@@ -93,7 +93,7 @@ def _run(door: Door, arguments: list[str]) -> int:
 
     command = typer.main.get_command(build_app(door))
     result = command.main(arguments or ["--help"], prog_name="artifactstore", standalone_mode=False, obj=door)
-    return result if isinstance(result, int) else 0
+    return result if isinstance(result, int) else DONE
 
 
 def _door_from(arguments: list[str]) -> tuple[Door, list[str]]:

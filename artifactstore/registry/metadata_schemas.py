@@ -32,8 +32,8 @@ def record_schema(tx: Transaction, registry: Registry, slug: str, schema: dict[s
     known = tx.schema(slug)
     if known is None:
         tx.record(MetadataSchemaRegistered(slug=slug, json_schema=schema, registered_at=registry.clock()))
-    elif known.json_schema != canonical_json(schema):
-        raise SchemaConflictError(f"another schema is registered as {slug}")
+    else:
+        _refuse_another(known, schema)
 
 
 def find_schema(registry: Registry, slug: str) -> SchemaRecord:
@@ -56,11 +56,16 @@ def schema_for(registry: Registry, slug: str, own: dict[str, JsonValue] | None) 
 
     Raises ``SchemaConflictError`` if both are there and differ, ``MetadataSchemaUnknownError`` if neither is.
     """
-    with registry.catalog.snapshot() as queries:
-        known = queries.schema(slug)
     if own is None:
         document: dict[str, JsonValue] = json.loads(find_schema(registry, slug).json_schema)
         return document
-    if known is not None and known.json_schema != canonical_json(own):
-        raise SchemaConflictError(f"another schema is registered as {slug}")
+    with registry.catalog.snapshot() as queries:
+        known = queries.schema(slug)
+    if known is not None:
+        _refuse_another(known, own)
     return own
+
+
+def _refuse_another(known: SchemaRecord, schema: dict[str, JsonValue]) -> None:
+    if known.json_schema != canonical_json(schema):
+        raise SchemaConflictError(f"another schema is registered as {known.slug}")

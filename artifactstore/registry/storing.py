@@ -24,6 +24,8 @@ from artifactstore.storage.pack import PackWriter
 from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectKind, PutOutcome
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from artifactstore.domain.digest import BlobMeasure
     from artifactstore.domain.manifest import FileEntry, Manifest
     from artifactstore.domain.package import FileDraft, OpenedFile, PackageDraft
@@ -123,7 +125,7 @@ class _Storing:
             with self.registry.store.stage(blake3()) as stage:
                 stage.write(encoded)
                 key = ObjectKey(ObjectKind.MANIFEST, reference.blake3)
-                (stage.replace if self._is_damaged(key) else stage.commit)(key, len(encoded))
+                self._way_to_publish(stage, key)(key, len(encoded))
             failpoint("store.after-manifest")
         self._publisher.finish()
         return Stored(
@@ -222,7 +224,7 @@ class _Storing:
 
     def _publish(self, info: ObjectInfo, stage: Stage) -> int:
         """Have a staged object made durable, beside what follows; returns its index among the objects."""
-        publish = partial(_replace if self._is_damaged(info.key) else _commit, stage, info)
+        publish = partial(_publish_and_close, stage, self._way_to_publish(stage, info.key), info)
         self._publisher.submit(publish, partial(self._count, info.size_bytes))
         self._objects.append(self._reference(info))
         return len(self._objects) - 1
@@ -240,24 +242,21 @@ class _Storing:
             found = queries.objects_of_digest(reference.kind, reference.blake3)
         return any(record.status == "live" for record in found)
 
+    def _way_to_publish(self, stage: Stage, key: ObjectKey) -> Callable[[ObjectKey, int], PutOutcome]:
+        """By replacing, if the object of this key is known to be damaged: a commit would find it and change nothing."""
+        return stage.replace if self._is_damaged(key) else stage.commit
+
     def _is_damaged(self, key: ObjectKey) -> bool:
-        """Whether the object of this key is known to be damaged here: then a put would find it and change nothing."""
         with self.registry.catalog.snapshot() as queries:
             known = queries.objects_of_digest(key.kind, key.digest)
             here = [record for record in known if record.backend == self.registry.default_backend]
             return any(queries.object_has_losses(record.row_id) for record in here)
 
 
-def _replace(stage: Stage, info: ObjectInfo) -> PutOutcome:
+def _publish_and_close(stage: Stage, publish: Callable[[ObjectKey, int], PutOutcome], info: ObjectInfo) -> PutOutcome:
     failpoint("store.before-publish")
     with stage:
-        return stage.replace(info.key, info.size_bytes)
-
-
-def _commit(stage: Stage, info: ObjectInfo) -> PutOutcome:
-    failpoint("store.before-publish")
-    with stage:
-        return stage.commit(info.key, info.size_bytes)
+        return publish(info.key, info.size_bytes)
 
 
 def _pass_through(opened: OpenedFile, hasher: BlobHasher, stage: Stage) -> BlobMeasure:

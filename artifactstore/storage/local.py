@@ -113,7 +113,7 @@ class LocalStore(ObjectStore):
             path = self._root / key.path
             path.unlink(missing_ok=True)
             if path.parent.is_dir():
-                _sync_directory(path.parent)
+                sync_directory(path.parent)
 
     def quarantine(self, key: ObjectKey) -> None:
         """Rename into ``quarantine``, under a name that keeps earlier ones."""
@@ -210,7 +210,7 @@ class _LocalStage(Stage):
     def _sync_name(self, target: Path, outcome: PutOutcome) -> None:
         """Make the name durable. A failed sync must not be repeated: the name goes, and the next put begins anew."""
         try:
-            _sync_directory(target.parent)
+            sync_directory(target.parent)
         except OSError:
             if outcome is PutOutcome.CREATED:
                 with suppress(OSError):
@@ -249,7 +249,7 @@ class _Directories:
                 return
             except OSError:
                 self.set_aside(path)
-        _sync_directory(folder)
+        sync_directory(folder)
 
     def set_aside(self, path: Path) -> None:
         """Move what has this name into ``quarantine``, under a name that keeps earlier ones; nothing is harmless."""
@@ -259,8 +259,8 @@ class _Directories:
             path.rename(folder / f"{path.name}.{secrets.token_hex(4)}")
         except FileNotFoundError:
             return
-        _sync_directory(folder)
-        _sync_directory(path.parent)
+        sync_directory(folder)
+        sync_directory(path.parent)
 
 
 class _BoundedReader:
@@ -311,14 +311,15 @@ def _make_directory(folder: Path) -> bool:
 def _sync_new_directory(folder: Path) -> None:
     """Sync its parent. If that fails the directory goes, so that the next put makes and syncs it anew."""
     try:
-        _sync_directory(folder.parent)
+        sync_directory(folder.parent)
     except OSError:
         with suppress(OSError):
             folder.rmdir()
         raise
 
 
-def _sync_directory(folder: Path) -> None:
+def sync_directory(folder: Path) -> None:
+    """Make the names in a directory durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

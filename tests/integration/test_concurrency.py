@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from artifactstore import failpoints
 from artifactstore.bootstrap import open_registry
 from artifactstore.catalog import sqlite
 from artifactstore.config import Settings
@@ -134,6 +135,32 @@ def test_a_lock_held_too_long_is_an_error_that_may_be_retried(
     assert caught.value.retryable
     other.close()
     ingest(registry, package_draft())
+    registry.close()
+
+
+def test_a_database_that_is_busy_when_all_is_stored_is_asked_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_S", 0.2)
+    registry = open_registry(Settings.from_environment({"ARTIFACTSTORE_HOME": str(home)}))
+    other = sqlite3.connect(home / "artifactstore.db", isolation_level=None, check_same_thread=False)
+    release = threading.Timer(0.3, lambda: other.execute("ROLLBACK"))
+    passed: list[str] = []
+
+    def get_in_the_way(name: str) -> None:
+        passed.append(name)
+        if name == "record.before-transaction":
+            other.execute("BEGIN IMMEDIATE")
+            release.start()
+
+    failpoints.arm(get_in_the_way)
+    try:
+        ingest(registry, package_draft())
+    finally:
+        failpoints.arm(None)
+
+    release.join()
+    other.close()
+    assert 1 == passed.count("store.before-manifest"), "nothing is stored twice"
+    assert 4 == len(event_types(registry))
     registry.close()
 
 
