@@ -19,20 +19,39 @@
     │   ├── RetentionInvalidError         RETENTION_INVALID
     │   ├── DestinationInvalidError       DESTINATION_INVALID   `get` cannot write there
     │   ├── RunDirectoryError             RUN_DIRECTORY_INVALID a pilot's: missing or contradictory run files
-    │   └── UsageError                    USAGE
+    │   ├── ArchiveInvalidError           ARCHIVE_INVALID       a ZIP that is not strictly one of stored entries
+    │   ├── UsageError                    USAGE
+    │   └── RequestInvalidError           REQUEST_INVALID       an HTTP request that cannot be understood
+    │       ├── RequestTimeoutError       REQUEST_TIMEOUT       its body came too slowly
+    │       ├── PreconditionError         PRECONDITION_FAILED
+    │       ├── MediaTypeError            MEDIA_TYPE_UNSUPPORTED
+    │       ├── HostRefusedError          HOST_REFUSED          not a name this server answers to
+    │       └── MethodNotAllowedError     METHOD_NOT_ALLOWED
     ├── NotFoundError
     │   ├── PackageUnknownError           PACKAGE_UNKNOWN
     │   ├── FileUnknownError              FILE_UNKNOWN
     │   ├── MetadataSchemaUnknownError    SCHEMA_UNKNOWN
-    │   └── HoldUnknownError              HOLD_UNKNOWN
+    │   ├── HoldUnknownError              HOLD_UNKNOWN
+    │   ├── UploadUnknownError            UPLOAD_UNKNOWN
+    │   └── TokenUnknownError             TOKEN_UNKNOWN
     ├── ConflictError
     │   ├── RunChangedError               RUN_CHANGED
     │   ├── PackageExpiredError           PACKAGE_EXPIRED
     │   ├── PackageDeletedError           PACKAGE_DELETED
     │   ├── PackageStateError             PACKAGE_STATE
     │   ├── SchemaConflictError           SCHEMA_CONFLICT
-    │   └── DestinationExistsError        DESTINATION_EXISTS
-    ├── AccessError                       FORBIDDEN
+    │   ├── DestinationExistsError        DESTINATION_EXISTS
+    │   ├── PackageIncompleteError        PACKAGE_INCOMPLETE    declared files have not arrived
+    │   ├── PathTakenError                PATH_TAKEN            the open package has other content at this path
+    │   ├── UploadOffsetError             UPLOAD_OFFSET         the upload stands elsewhere
+    │   ├── IdempotencyMismatchError      IDEMPOTENCY_MISMATCH  the key was used for another request
+    │   └── TokenExistsError              TOKEN_EXISTS
+    ├── AccessError
+    │   ├── UnauthenticatedError          UNAUTHENTICATED
+    │   └── ForbiddenError                FORBIDDEN
+    ├── ServiceError                      SERVICE_FAILED        the server's answer makes no sense
+    │   ├── ServiceUnavailableError       SERVICE_UNAVAILABLE   it cannot be reached; may be retried
+    │   └── ServiceBusyError              SERVICE_BUSY          too many requests; may be retried
     ├── StorageError                      STORAGE_FAILED        a backend or the database failed us
     │   ├── ObjectNotFoundError           OBJECT_NOT_FOUND
     │   ├── StorageUnavailableError       STORAGE_UNAVAILABLE   may be retried
@@ -193,6 +212,54 @@ class UsageError(InvalidRequestError):
     code = "USAGE"
 
 
+class ArchiveInvalidError(InvalidRequestError):
+    """A ZIP archive that is not strictly one of stored entries."""
+
+    code = "ARCHIVE_INVALID"
+    default_hint = "docs/reference/http-api.md says which archives are taken; `zip -0 -X` does not write one."
+
+
+class RequestInvalidError(InvalidRequestError):
+    """An HTTP request that cannot be understood."""
+
+    code = "REQUEST_INVALID"
+    default_hint = "docs/reference/http-api.md and /docs of the server describe each request."
+
+
+class RequestTimeoutError(RequestInvalidError):
+    """A request body that came too slowly."""
+
+    code = "REQUEST_TIMEOUT"
+    retryable = True
+    default_hint = "Send at least 1 KiB a second; a resumable upload keeps what has arrived."
+
+
+class PreconditionError(RequestInvalidError):
+    """The representation is not the one the condition asks for."""
+
+    code = "PRECONDITION_FAILED"
+    default_hint = ""
+
+
+class MediaTypeError(RequestInvalidError):
+    """A request body of a type that this endpoint does not take."""
+
+    code = "MEDIA_TYPE_UNSUPPORTED"
+
+
+class HostRefusedError(RequestInvalidError):
+    """``Host`` is not a name this server answers to."""
+
+    code = "HOST_REFUSED"
+    default_hint = "Use a name of ARTIFACTSTORE_ALLOWED_HOSTS, or have it added there."
+
+
+class MethodNotAllowedError(RequestInvalidError):
+    """This resource does not know the method."""
+
+    code = "METHOD_NOT_ALLOWED"
+
+
 class NotFoundError(ArtifactStoreError):
     """What was asked for is not here."""
 
@@ -227,10 +294,38 @@ class HoldUnknownError(NotFoundError):
     default_hint = "`artifactstore retention show ID` lists a package's holds."
 
 
+class UploadUnknownError(NotFoundError):
+    """The package has no such upload."""
+
+    code = "UPLOAD_UNKNOWN"
+    default_hint = "`POST .../uploads` begins one; it ends with its package, after 24 hours at most."
+
+
+class TokenUnknownError(NotFoundError):
+    """No token has this name."""
+
+    code = "TOKEN_UNKNOWN"
+    default_hint = "`artifactstore token list` shows the tokens."
+
+
 class AccessError(ArtifactStoreError):
     """The caller may not do this."""
 
+    code = "ACCESS_DENIED"
+
+
+class UnauthenticatedError(AccessError):
+    """No token, or one that is unknown, expired or revoked."""
+
+    code = "UNAUTHENTICATED"
+    default_hint = "Set ARTIFACTSTORE_API_TOKEN; `artifactstore token create` on the server makes a token."
+
+
+class ForbiddenError(AccessError):
+    """The token does not allow this."""
+
     code = "FORBIDDEN"
+    default_hint = "GET /whoami says what the token allows."
 
 
 class ConflictError(ArtifactStoreError):
@@ -278,6 +373,69 @@ class DestinationExistsError(ConflictError):
 
     code = "DESTINATION_EXISTS"
     default_hint = "Choose a destination that does not exist yet."
+
+
+class PackageIncompleteError(ConflictError):
+    """Declared files have not arrived."""
+
+    code = "PACKAGE_INCOMPLETE"
+    default_hint = "Send the files named above, then finalize again."
+
+
+class PathTakenError(ConflictError):
+    """The open package has other content at this path."""
+
+    code = "PATH_TAKEN"
+    default_hint = "Begin another package; what a path has received is not replaced."
+
+
+class UploadOffsetError(ConflictError):
+    """The upload stands elsewhere."""
+
+    code = "UPLOAD_OFFSET"
+    default_hint = "HEAD says where the upload stands; go on from there."
+
+    def __init__(self, message: str, *, offset: int = 0) -> None:
+        super().__init__(message)
+        self.offset = offset
+        """Where it stands, in bytes."""
+
+
+class IdempotencyMismatchError(ConflictError):
+    """The idempotency key was used for another request."""
+
+    code = "IDEMPOTENCY_MISMATCH"
+    default_hint = "Use a new key for a new request."
+
+
+class TokenExistsError(ConflictError):
+    """A token of this name is in use."""
+
+    code = "TOKEN_EXISTS"
+    default_hint = "Choose another name, or revoke that token first."
+
+
+class ServiceError(ArtifactStoreError):
+    """A server's answer that makes no sense."""
+
+    code = "SERVICE_FAILED"
+    default_hint = "Is ARTIFACTSTORE_API_URL the address of an artifactstore server?"
+
+
+class ServiceUnavailableError(ServiceError):
+    """The server cannot be reached."""
+
+    code = "SERVICE_UNAVAILABLE"
+    retryable = True
+    default_hint = "Is it running? Is ARTIFACTSTORE_API_URL right? Run the same command again; what arrived is kept."
+
+
+class ServiceBusyError(ServiceError):
+    """The server has too many requests at once."""
+
+    code = "SERVICE_BUSY"
+    retryable = True
+    default_hint = "Try again a little later."
 
 
 class StorageError(ArtifactStoreError):

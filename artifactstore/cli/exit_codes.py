@@ -13,6 +13,7 @@ from artifactstore.errors import (
     CorruptionError,
     InvalidRequestError,
     NotFoundError,
+    ServiceError,
     StorageError,
 )
 
@@ -30,6 +31,7 @@ EXIT_CODES: tuple[tuple[type[ArtifactStoreError], int], ...] = (
     (AccessError, CALLER_CAN_MEND_IT),
     (ConfigurationError, CALLER_CAN_MEND_IT),
     (StorageError, SYSTEM_FAILED),
+    (ServiceError, SYSTEM_FAILED),
     (CorruptionError, SYSTEM_FAILED),
 )
 

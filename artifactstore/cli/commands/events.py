@@ -23,7 +23,7 @@ def events(
 
     "next_after" in the answer is what to give --after for the next page; null at the end.
     """
-    from artifactstore.cli.documents import event_document
+    from artifactstore.documents import event_document
     from artifactstore.registry.events import list_events
 
     door = door_of(context)

@@ -78,7 +78,7 @@ def list_(
 
     "next_after" in the answer is what to give --after for the next page; null at the end.
     """
-    from artifactstore.cli.documents import package_document
+    from artifactstore.documents import package_document
     from artifactstore.domain.package import PackageStatus
     from artifactstore.registry.packages import list_packages
 
@@ -97,7 +97,7 @@ def show(
     files: Annotated[bool, typer.Option("--files/--no-files", help="List the package's files.")] = True,
 ) -> None:
     """Show one package: its digest, metadata, retention, holds and files."""
-    from artifactstore.cli.documents import file_document, package_details
+    from artifactstore.documents import file_document, package_details
     from artifactstore.domain.package import PackageStatus
     from artifactstore.registry.files import list_files
     from artifactstore.registry.packages import find_package

@@ -82,7 +82,7 @@ def sweep(
 
 
 def _answer(context: typer.Context, package_id: str, **more: str) -> None:
-    from artifactstore.cli.documents import retention_document
+    from artifactstore.documents import retention_document
     from artifactstore.registry.packages import find_package
 
     door = door_of(context)

@@ -19,7 +19,7 @@ def register(
     file: Annotated[Path, typer.Argument(help="The JSON Schema; - for standard input.", show_default=False)],
 ) -> None:
     """Register a JSON Schema under a slug, for good. The same schema again is harmless."""
-    from artifactstore.cli.documents import schema_document
+    from artifactstore.documents import schema_document
     from artifactstore.cli.input_files import read_json_object
     from artifactstore.registry.metadata_schemas import register_schema
 
@@ -32,7 +32,7 @@ def register(
 @app.command("list")
 def list_(context: typer.Context) -> None:
     """List the registered schemas."""
-    from artifactstore.cli.documents import schema_document
+    from artifactstore.documents import schema_document
     from artifactstore.registry.metadata_schemas import list_schemas
 
     door = door_of(context)
@@ -46,7 +46,7 @@ def show(
     context: typer.Context, slug: Annotated[str, typer.Argument(help="A schema's slug.", show_default=False)]
 ) -> None:
     """Show one schema."""
-    from artifactstore.cli.documents import schema_document
+    from artifactstore.documents import schema_document
     from artifactstore.registry.metadata_schemas import find_schema
 
     door = door_of(context)

@@ -22,7 +22,7 @@ def list_(
 
     "next_after" in the answer is what to give --after for the next page; null at the end.
     """
-    from artifactstore.cli.documents import object_document
+    from artifactstore.documents import object_document
     from artifactstore.registry.objects import list_objects
 
     door = door_of(context)

@@ -1,4 +1,7 @@
-"""Records as the JSON documents the commands print. Instants are RFC 3339, digests ``algorithm:hex``."""
+"""Records as JSON documents: what the commands print and what the HTTP API answers are the same.
+
+Instants are RFC 3339, digests ``algorithm:hex``.
+"""
 
 from __future__ import annotations
 
