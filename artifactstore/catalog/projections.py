@@ -11,7 +11,7 @@ from artifactstore.catalog import blobs
 from artifactstore.domain import events
 from artifactstore.domain.canonical import canonical_json
 from artifactstore.domain.digest import BlobMeasure
-from artifactstore.domain.package import PackageStatus, check_transition
+from artifactstore.domain.package import PackageStatus, check_transition, search_terms
 from artifactstore.errors import EventLogCorruptError
 
 if TYPE_CHECKING:
@@ -59,6 +59,11 @@ def _package_opened(connection: Connection, event: events.PackageOpened, actor: 
             event.revision, event.supersedes, PackageStatus.OPEN, event.opened_at, actor,
         ),
     )  # fmt: skip
+    if terms := search_terms(event.metadata or {}):
+        package, _ = _package(connection, event.package_id)
+        connection.insert(
+            "package_metadata (key, value, package)", [(key, value, package) for key, value in terms.items()]
+        )
 
 
 @_projects(events.FilesAdded)

@@ -25,6 +25,10 @@ NATURAL_ROWS = {
         " opened_at, opened_by, finalized_at, manifest_digest, file_count, total_bytes, stored_bytes, retention_class,"
         " duration_days, expires_at, expired_at FROM package ORDER BY package_id"
     ),
+    "package_metadata": (
+        "SELECT package_metadata.key, package_metadata.value, package.package_id FROM package"
+        " JOIN package_metadata ON package_metadata.package = package.id ORDER BY 3, 1, 2"
+    ),
     "blob": (
         "SELECT blake3, sha256, size_bytes, crc32, chunks, address_prefix FROM blob ORDER BY address_prefix, blake3"
     ),

@@ -65,6 +65,8 @@ class Package(SQLModel, table=True):
         Index("package_by_subject", "subject", "id"),
         Index("package_by_external_id", "external_id", "id"),
         Index("package_by_status", "status", "id"),
+        Index("package_by_schema", "schema_slug", "id"),
+        Index("package_by_retention_class", "retention_class", "id"),
         Index(
             "package_due", "expires_at",
             sqlite_where=text("status = 'finalized' AND expires_at IS NOT NULL"),
@@ -93,6 +95,17 @@ class Package(SQLModel, table=True):
     duration_days: int | None = Field(default=None, sa_column=Column(BigInteger))
     expires_at: int | None = Field(default=None, sa_column=Column(BigInteger))
     expired_at: int | None = Field(default=None, sa_column=Column(BigInteger))
+
+
+class PackageMetadata(SQLModel, table=True):
+    """A package's metadata by key and value, to find it by: top-level members that are short text, numbers or true."""
+
+    __tablename__ = "package_metadata"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    key: str = Field(sa_column=Column(Text, primary_key=True))
+    value: str = Field(sa_column=Column(Text, primary_key=True))
+    package: int = Field(sa_column=_key("package.id"))
 
 
 class Blob(SQLModel, table=True):
@@ -235,3 +248,116 @@ class Lease(SQLModel, table=True):
     owner: str = Field(sa_column=_required(Text))
     opened_at: int = Field(sa_column=_required(BigInteger))
     heartbeat_at: int = Field(sa_column=_required(BigInteger))
+
+
+class Token(SQLModel, table=True):
+    """An access token: only the SHA-256 of its text. Unique by name among those that are not revoked."""
+
+    __tablename__ = "token"
+    __table_args__ = (
+        Index(
+            "token_name", "name", unique=True,
+            sqlite_where=text("revoked_at IS NULL"), postgresql_where=text("revoked_at IS NULL"),
+        ),
+    )  # fmt: skip
+
+    token_id: str = Field(sa_column=Column(Text, primary_key=True))
+    name: str = Field(sa_column=_required(Text))
+    secret_sha256: bytes = Field(sa_column=_required(LargeBinary))
+    scopes: str = Field(sa_column=_required(Text))
+    created_at: int = Field(sa_column=_required(BigInteger))
+    created_by: str = Field(sa_column=_required(Text))
+    expires_at: int | None = Field(default=None, sa_column=Column(BigInteger))
+    revoked_at: int | None = Field(default=None, sa_column=Column(BigInteger))
+    last_used_at: int | None = Field(default=None, sa_column=Column(BigInteger))
+
+
+class OpenPackage(SQLModel, table=True):
+    """A package that is being pushed. Nothing of it is in the log until it is finalized; then ``receipt`` is set."""
+
+    __tablename__ = "open_package"
+    __table_args__ = (Index("open_package_expiry", "expires_at"),)
+
+    package_id: str = Field(sa_column=Column(Text, primary_key=True))
+    producer: str = Field(sa_column=_required(Text))
+    opened_by: str = Field(sa_column=_required(Text))
+    opened_at: int = Field(sa_column=_required(BigInteger))
+    expires_at: int = Field(sa_column=_required(BigInteger))
+    draft: bytes = Field(sa_column=_required(LargeBinary))
+    receipt: str | None = Field(default=None, sa_column=Column(Text))
+
+
+class DeclaredFiles(SQLModel, table=True):
+    """The files that an open package is to have, as its manifest will say them; no row if they were not declared."""
+
+    __tablename__ = "declared_files"
+
+    package_id: str = Field(sa_column=Column(Text, ForeignKey("open_package.package_id"), primary_key=True))
+    files: bytes = Field(sa_column=_required(LargeBinary))
+
+
+class ReceivedObject(SQLModel, table=True):
+    """An object that holds bytes sent for an open package: as good as a reference to it."""
+
+    __tablename__ = "received_object"
+
+    package_id: str = Field(sa_column=Column(Text, ForeignKey("open_package.package_id"), primary_key=True))
+    blake3: bytes = Field(sa_column=Column(LargeBinary, primary_key=True))
+    kind: str = Field(sa_column=Column(Text, primary_key=True))
+    backend: str = Field(sa_column=_required(Text))
+    size_bytes: int = Field(sa_column=_required(BigInteger))
+    blobs: bytes = Field(sa_column=_required(LargeBinary))
+
+
+class ReceivedFile(SQLModel, table=True):
+    """A file sent for an open package that did not declare its files."""
+
+    __tablename__ = "received_file"
+
+    package_id: str = Field(sa_column=Column(Text, ForeignKey("open_package.package_id"), primary_key=True))
+    path: str = Field(sa_column=Column(Text, primary_key=True))
+    role: str = Field(sa_column=_required(Text))
+    media_type: str = Field(sa_column=_required(Text))
+    blake3: bytes = Field(sa_column=_required(LargeBinary))
+    sha256: bytes = Field(sa_column=_required(LargeBinary))
+    size_bytes: int = Field(sa_column=_required(BigInteger))
+
+
+class Upload(SQLModel, table=True):
+    """A resumable upload of one file of an open package, until it is complete."""
+
+    __tablename__ = "upload"
+    __table_args__ = (Index("upload_path", "package_id", "path", unique=True),)
+
+    upload_id: str = Field(sa_column=Column(Text, primary_key=True))
+    package_id: str = Field(sa_column=Column(Text, ForeignKey("open_package.package_id"), nullable=False))
+    path: str = Field(sa_column=_required(Text))
+    role: str = Field(sa_column=_required(Text))
+    media_type: str = Field(sa_column=_required(Text))
+    size_bytes: int = Field(sa_column=_required(BigInteger))
+    received_bytes: int = Field(sa_column=_required(BigInteger))
+
+
+class UploadPart(SQLModel, table=True):
+    """A piece of an upload: an object of its own, which begins with ``upload_id`` so that no two uploads share one."""
+
+    __tablename__ = "upload_part"
+
+    upload_id: str = Field(sa_column=Column(Text, ForeignKey("upload.upload_id"), primary_key=True))
+    start: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    size_bytes: int = Field(sa_column=_required(BigInteger))
+    backend: str = Field(sa_column=_required(Text))
+    blake3: bytes = Field(sa_column=_required(LargeBinary))
+
+
+class IdempotencyKey(SQLModel, table=True):
+    """What a request with this key answered, so that a retry is answered the same."""
+
+    __tablename__ = "idempotency_key"
+    __table_args__ = (Index("idempotency_key_age", "created_at"),)
+
+    caller: str = Field(sa_column=Column(Text, primary_key=True))
+    key: str = Field(sa_column=Column(Text, primary_key=True))
+    request_digest: bytes = Field(sa_column=_required(LargeBinary))
+    answer: str = Field(sa_column=_required(Text))
+    created_at: int = Field(sa_column=_required(BigInteger))

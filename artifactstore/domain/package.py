@@ -11,6 +11,7 @@ An open package that is abandoned expires without ever having been finalized. No
 from __future__ import annotations
 
 import io
+import json
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -20,10 +21,13 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from artifactstore.errors import LimitExceededError, PackageInvalidError, PackageStateError, Problem, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from artifactstore.domain.canonical import JsonValue
     from artifactstore.domain.retention import RetentionClass
 
 MAX_TEXT_CHARACTERS = 512
+MAX_SEARCHED_CHARACTERS = 256
 DEFAULT_ROLE = "content"
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 
@@ -151,6 +155,19 @@ def check_draft(draft: PackageDraft, *, max_files: int) -> None:
         problems.append(Problem("metadata", f"is missing, and schema {draft.schema} asks for it"))
     if found := tuple(problem for problem in problems if problem.what):
         raise PackageInvalidError("the package cannot be recorded as described", problems=found)
+
+
+def search_terms(metadata: Mapping[str, JsonValue]) -> dict[str, str]:
+    """What a package can be found by: the top-level members that are text, a number or a boolean, as text.
+
+    A value of more than 256 characters is left out.
+    """
+    texts = {
+        key: value if isinstance(value, str) else json.dumps(value)
+        for key, value in metadata.items()
+        if isinstance(value, str | int | float)
+    }
+    return {key: text for key, text in texts.items() if len(text) <= MAX_SEARCHED_CHARACTERS}
 
 
 def check_slug(text: str, *, what: str) -> None:

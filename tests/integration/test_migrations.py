@@ -18,7 +18,17 @@ from artifactstore.catalog.sqlite import SqliteDatabase
 from artifactstore.catalog.upgrade import is_at_head, migrate
 from scripts.generate_head_schema import HEAD_SQL, head_schema
 
-OPERATIONAL = {"lease"}
+OPERATIONAL = {
+    "lease",
+    "token",
+    "open_package",
+    "declared_files",
+    "received_object",
+    "received_file",
+    "upload",
+    "upload_part",
+    "idempotency_key",
+}
 THE_RECORD = {"event", "event_log"}
 
 

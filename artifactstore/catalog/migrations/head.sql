@@ -133,4 +133,95 @@ CREATE TABLE package_file (
  WITHOUT ROWID;
 CREATE INDEX package_file_by_blob ON package_file (blob_id);
 CREATE UNIQUE INDEX package_file_path ON package_file (package, path);
-INSERT INTO alembic_version (version_num) VALUES ('0001')
+CREATE INDEX package_by_schema ON package (schema_slug, id);
+CREATE INDEX package_by_retention_class ON package (retention_class, id);
+CREATE TABLE package_metadata (
+	"key" TEXT NOT NULL, 
+	value TEXT NOT NULL, 
+	package BIGINT NOT NULL, 
+	PRIMARY KEY ("key", value, package), 
+	FOREIGN KEY(package) REFERENCES package (id)
+)
+ WITHOUT ROWID;
+CREATE TABLE token (
+	token_id TEXT NOT NULL, 
+	name TEXT NOT NULL, 
+	secret_sha256 BLOB NOT NULL, 
+	scopes TEXT NOT NULL, 
+	created_at BIGINT NOT NULL, 
+	created_by TEXT NOT NULL, 
+	expires_at BIGINT, 
+	revoked_at BIGINT, 
+	last_used_at BIGINT, 
+	PRIMARY KEY (token_id)
+);
+CREATE UNIQUE INDEX token_name ON token (name) WHERE revoked_at IS NULL;
+CREATE TABLE open_package (
+	package_id TEXT NOT NULL, 
+	producer TEXT NOT NULL, 
+	opened_by TEXT NOT NULL, 
+	opened_at BIGINT NOT NULL, 
+	expires_at BIGINT NOT NULL, 
+	draft BLOB NOT NULL, 
+	receipt TEXT, 
+	PRIMARY KEY (package_id)
+);
+CREATE INDEX open_package_expiry ON open_package (expires_at);
+CREATE TABLE declared_files (
+	package_id TEXT NOT NULL, 
+	files BLOB NOT NULL, 
+	PRIMARY KEY (package_id), 
+	FOREIGN KEY(package_id) REFERENCES open_package (package_id)
+);
+CREATE TABLE received_object (
+	package_id TEXT NOT NULL, 
+	blake3 BLOB NOT NULL, 
+	kind TEXT NOT NULL, 
+	backend TEXT NOT NULL, 
+	size_bytes BIGINT NOT NULL, 
+	blobs BLOB NOT NULL, 
+	PRIMARY KEY (package_id, blake3, kind), 
+	FOREIGN KEY(package_id) REFERENCES open_package (package_id)
+);
+CREATE TABLE received_file (
+	package_id TEXT NOT NULL, 
+	path TEXT NOT NULL, 
+	role TEXT NOT NULL, 
+	media_type TEXT NOT NULL, 
+	blake3 BLOB NOT NULL, 
+	sha256 BLOB NOT NULL, 
+	size_bytes BIGINT NOT NULL, 
+	PRIMARY KEY (package_id, path), 
+	FOREIGN KEY(package_id) REFERENCES open_package (package_id)
+);
+CREATE TABLE upload (
+	upload_id TEXT NOT NULL, 
+	package_id TEXT NOT NULL, 
+	path TEXT NOT NULL, 
+	role TEXT NOT NULL, 
+	media_type TEXT NOT NULL, 
+	size_bytes BIGINT NOT NULL, 
+	received_bytes BIGINT NOT NULL, 
+	PRIMARY KEY (upload_id), 
+	FOREIGN KEY(package_id) REFERENCES open_package (package_id)
+);
+CREATE UNIQUE INDEX upload_path ON upload (package_id, path);
+CREATE TABLE upload_part (
+	upload_id TEXT NOT NULL, 
+	start BIGINT NOT NULL, 
+	size_bytes BIGINT NOT NULL, 
+	backend TEXT NOT NULL, 
+	blake3 BLOB NOT NULL, 
+	PRIMARY KEY (upload_id, start), 
+	FOREIGN KEY(upload_id) REFERENCES upload (upload_id)
+);
+CREATE TABLE idempotency_key (
+	caller TEXT NOT NULL, 
+	"key" TEXT NOT NULL, 
+	request_digest BLOB NOT NULL, 
+	answer TEXT NOT NULL, 
+	created_at BIGINT NOT NULL, 
+	PRIMARY KEY (caller, "key")
+);
+CREATE INDEX idempotency_key_age ON idempotency_key (created_at);
+INSERT INTO alembic_version (version_num) VALUES ('0002')
