@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, cast
 
 from artifactstore.built_in import BACKENDS, load_entry_point
 from artifactstore.catalog.catalog import Catalog
+from artifactstore.catalog.migrations import HEAD
 from artifactstore.catalog.sqlite import SqliteDatabase
-from artifactstore.catalog.upgrade import is_at_head, upgrade
+from artifactstore.catalog.upgrade import current_revision, is_at_head
+from artifactstore.catalog.upgrade import upgrade as upgrade_database
 from artifactstore.config import Settings, local_user
 from artifactstore.domain.instant import system_clock
-from artifactstore.errors import ConfigurationError, StorageDeniedError, StorageFullError
+from artifactstore.errors import ConfigurationError, DatabaseVersionError, StorageDeniedError, StorageFullError
 from artifactstore.registry.registry import DEFAULT_BACKEND, Registry
 from artifactstore.storage.local import sync_directory
 
@@ -32,13 +34,18 @@ if TYPE_CHECKING:
 _SQLITE = "sqlite://"
 
 
-def open_registry(settings: Settings | None = None, *, actor: str | None = None) -> Registry:
-    """A registry on the database and storage that the settings name; created or upgraded if need be."""
+def open_registry(settings: Settings | None = None, *, actor: str | None = None, upgrade: bool = True) -> Registry:
+    """A registry on the database and storage that the settings name; created or upgraded if need be.
+
+    Without ``upgrade`` nothing is: a database that is not at head raises ``DatabaseVersionError``.
+    """
     settings = settings or Settings.from_environment()
     if settings.storage_url.startswith("memory:") and not is_in_memory(settings.database_url):
         raise ConfigurationError(
             "storage in memory beside a database on disk would record what is gone with the process"
         )
+    if not upgrade:
+        _require_head(settings.database_url)
     store, retention = open_store(settings.storage_url), settings.retention_policy()
     return Registry(
         catalog=Catalog(open_database(settings.database_url), system_clock),
@@ -63,17 +70,11 @@ def open_store(url: str) -> ObjectStore:
 
 def open_database(url: str) -> SqliteDatabase:
     """A database at head. Raises ``ConfigurationError`` or ``DatabaseVersionError``."""
-    if not url.startswith(_SQLITE) or (url != _SQLITE and not url.startswith(f"{_SQLITE}/")):
-        raise ConfigurationError(
-            f"no database driver for {url.partition(':')[0]!r}",
-            hint="Write it as sqlite:////absolute/path.db.",
-        )
-    name = url.removeprefix(_SQLITE).removeprefix("/")
-    if is_in_memory(url):
+    path = _path_of(url)
+    if path is None:
         database = SqliteDatabase(None)
-        upgrade(database, now=system_clock())
+        upgrade_database(database, now=system_clock())
         return database
-    path = Path(name)
     _make_private_directory(path.parent)
     with ExitStack() as on_error:
         database = SqliteDatabase(path)
@@ -81,9 +82,21 @@ def open_database(url: str) -> SqliteDatabase:
         if not is_at_head(database):
             with _exclusively(path.with_name(f"{path.name}.lock")):
                 if not is_at_head(database):
-                    upgrade(database, now=system_clock())
+                    upgrade_database(database, now=system_clock())
         on_error.pop_all()
     return database
+
+
+def database_revision(url: str) -> str | None:
+    """Where the database of this URL stands; None if it is not there yet. Nothing is made or upgraded."""
+    path = _path_of(url)
+    if path is None or _is_missing(path):
+        return None
+    database = SqliteDatabase(path)
+    try:
+        return current_revision(database)
+    finally:
+        database.close()
 
 
 @contextmanager
@@ -91,11 +104,40 @@ def scratch_database() -> Iterator[SqliteDatabase]:
     """An empty database at head, on disk for as long as the context is open."""
     with TemporaryDirectory(prefix="artifactstore-") as folder:
         database = SqliteDatabase(Path(folder) / "scratch.db")
-        upgrade(database, now=system_clock())
+        upgrade_database(database, now=system_clock())
         try:
             yield database
         finally:
             database.close()
+
+
+def _path_of(url: str) -> Path | None:
+    """Where a database's file is; None for one in memory."""
+    if not url.startswith(_SQLITE) or (url != _SQLITE and not url.startswith(f"{_SQLITE}/")):
+        raise ConfigurationError(
+            f"no database driver for {url.partition(':')[0]!r}",
+            hint="Write it as sqlite:////absolute/path.db.",
+        )
+    return None if is_in_memory(url) else Path(url.removeprefix(_SQLITE).removeprefix("/"))
+
+
+def _is_missing(path: Path) -> bool:
+    """Whether there is no file, or one that nothing was ever written to: SQLite would make it its own to look at it."""
+    try:
+        return not path.exists() or (path.is_file() and path.stat().st_size == 0)
+    except OSError:
+        return False  # what is wrong with it, opening it says
+
+
+def _require_head(url: str) -> None:
+    if is_in_memory(url):
+        return
+    revision = database_revision(url)
+    if revision != HEAD:
+        found = "is not there" if revision is None else f"is at revision {revision}, and this version needs {HEAD}"
+        raise DatabaseVersionError(
+            f"the database {found}", hint="`artifactstore db upgrade` creates it, or brings it to where it must be."
+        )
 
 
 def _make_private_directory(folder: Path) -> None:

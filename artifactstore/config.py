@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import sys
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from artifactstore.domain.access import SCOPE_FORMS, StaticToken, parse_scopes
+from artifactstore.domain.package import check_slug
 from artifactstore.domain.retention import RetentionPolicy
-from artifactstore.errors import ConfigurationError
+from artifactstore.errors import ConfigurationError, InvalidRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 PREFIX = "ARTIFACTSTORE_"
 NAMES = (
@@ -23,8 +28,22 @@ NAMES = (
     "RETENTION_CONFIG_PATH",
     "PACK_THRESHOLD_BYTES",
     "MAX_FILES",
+    "API_URL",
+    "API_TOKEN",
+    "AUTH_TOKENS",
+    "ANON_READ",
+    "ALLOWED_HOSTS",
+    "LOG_LEVEL",
 )
 """Every setting, without the prefix."""
+
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+LOG_LEVELS = ("debug", "info", "warning", "error")
+_YES_OR_NO = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+_VISIBLE = re.compile(r"[!-~]+")
+_HOST_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?")
+_MIN_SECRET_CHARACTERS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +56,17 @@ class Settings:
     retention_config_path: Path | None = None
     pack_threshold_bytes: int = 1024 * 1024
     max_files: int = 1_000_000
+    api_url: str | None = None
+    """The server that the command line works on; without a slash at its end."""
+    api_token: str | None = field(default=None, repr=False)
+    auth_tokens: tuple[StaticToken, ...] = field(default=(), repr=False)
+    anon_read: bool = False
+    allowed_hosts: tuple[str, ...] = LOOPBACK_NAMES
+    """Lower case, without ports; an IPv6 address in brackets."""
+    log_level: str = "info"
+    """One of ``LOG_LEVELS``."""
+    metrics_folder: str | None = None
+    """Where the worker processes of one service add up what they count."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -52,6 +82,13 @@ class Settings:
             retention_config_path=Path(retention) if retention else None,
             pack_threshold_bytes=_whole_number(found, "PACK_THRESHOLD_BYTES", 1024 * 1024, 0, 16 * 1024 * 1024),
             max_files=_whole_number(found, "MAX_FILES", 1_000_000, 1, 100_000_000),
+            api_url=parse_server_url(url, what=f"{PREFIX}API_URL") if (url := found.get("API_URL")) else None,
+            api_token=_api_token(found.get("API_TOKEN")),
+            auth_tokens=_static_tokens(found.get("AUTH_TOKENS", "")),
+            anon_read=_yes_or_no(found, "ANON_READ"),
+            allowed_hosts=_host_names(found.get("ALLOWED_HOSTS")),
+            log_level=_one_of(found, "LOG_LEVEL", LOG_LEVELS, "info"),
+            metrics_folder=environment.get(METRICS_FOLDER),
         )
 
     def retention_policy(self) -> RetentionPolicy:
@@ -75,12 +112,48 @@ class Settings:
         return RetentionPolicy.with_overrides(table)
 
 
+@contextmanager
+def shared_metrics_folder(folder: str) -> Iterator[None]:
+    """Let processes that are started meanwhile count together in a folder; prometheus-client reads this variable."""
+    os.environ[METRICS_FOLDER] = folder
+    try:
+        yield
+    finally:
+        del os.environ[METRICS_FOLDER]
+
+
 def local_user() -> str:
     """Who runs this process, for the event log: by the system's word, not the environment's."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         return f"uid-{os.getuid()}"
+
+
+def parse_server_url(text: str, *, what: str) -> str:
+    """The address of a server without a slash at its end.
+
+    Raises ``ConfigurationError``, which calls it ``what`` and does not repeat it: there may be a password in it.
+    """
+    from urllib.parse import urlsplit
+
+    problem = ""
+    try:
+        parts = urlsplit(text)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
+            problem = "is not the address of a server"
+        elif "@" in parts.netloc:
+            problem = "must not hold a name or password"
+        elif "?" in text or "#" in text:
+            problem = "must not have a query or a fragment"
+    except ValueError:
+        problem = "is not the address of a server"
+    if problem or not _VISIBLE.fullmatch(text):
+        raise ConfigurationError(
+            f"{what} {problem or 'has characters that no address has'}",
+            hint="Write it like https://artifacts.example.org or http://127.0.0.1:8000.",
+        )
+    return text.rstrip("/")
 
 
 def _refuse_unknown(found: Mapping[str, str]) -> None:
@@ -105,3 +178,83 @@ def _whole_number(found: Mapping[str, str], name: str, default: int, lowest: int
     if not text.isascii() or not text.isdigit() or len(text) > len(str(highest)) or not lowest <= int(text) <= highest:
         raise ConfigurationError(f"{PREFIX}{name} must be a whole number from {lowest} to {highest}, not {text!r}")
     return int(text)
+
+
+def _yes_or_no(found: Mapping[str, str], name: str) -> bool:
+    return _YES_OR_NO[_one_of(found, name, tuple(_YES_OR_NO), "false")]
+
+
+def _one_of(found: Mapping[str, str], name: str, choices: tuple[str, ...], default: str) -> str:
+    text = (found.get(name) or default).lower()
+    if text not in choices:
+        raise ConfigurationError(f"{PREFIX}{name} must be one of {', '.join(choices)}, not {text[:60]!r}")
+    return text
+
+
+def _host_names(text: str | None) -> tuple[str, ...]:
+    if not text:
+        return LOOPBACK_NAMES
+    return tuple(_host_name(name.strip()) for name in text.split(","))
+
+
+def _host_name(text: str) -> str:
+    name = text.lower()
+    if name.startswith("[") and name.endswith("]"):
+        from ipaddress import AddressValueError, IPv6Address
+
+        try:
+            return f"[{IPv6Address(name[1:-1])}]"
+        except AddressValueError:
+            name = ""
+    if not _HOST_NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"{PREFIX}ALLOWED_HOSTS: {text[:80]!r} is not the name of a host",
+            hint="Names without ports, separated by commas: artifacts.example.org,192.0.2.7,[2001:db8::7]",
+        )
+    return name
+
+
+def _api_token(text: str | None) -> str | None:
+    if text and not _VISIBLE.fullmatch(text):
+        raise ConfigurationError(f"{PREFIX}API_TOKEN has a space or a character that no token has")
+    return text or None
+
+
+def _static_tokens(text: str) -> tuple[StaticToken, ...]:
+    """Entries ``name scope,scope secret``, separated by semicolons.
+
+    No message repeats anything of an entry: whoever forgets the name has the secret stand where another word belongs.
+    """
+    tokens = tuple(
+        _static_token(entry.split(), number) for number, entry in enumerate(text.split(";"), 1) if entry.strip()
+    )
+    for what, values in (
+        ("name", {token.name for token in tokens}),
+        ("secret", {token.secret_sha256 for token in tokens}),
+    ):
+        if len(values) < len(tokens):
+            raise ConfigurationError(f"{PREFIX}AUTH_TOKENS: two entries have the same {what}")
+    return tokens
+
+
+def _static_token(words: list[str], number: int) -> StaticToken:
+    if problem := _entry_problem(words):
+        raise ConfigurationError(f"{PREFIX}AUTH_TOKENS: entry {number} {problem}", hint=SCOPE_FORMS)
+    name, scopes, secret = words
+    return StaticToken(name, parse_scopes(scopes.split(",")), sha256(secret.encode()).digest())
+
+
+def _entry_problem(words: list[str]) -> str:
+    """What is wrong with an entry. Answered, not raised: a chained error would tell what this keeps to itself."""
+    match words:
+        case [name, scopes, secret]:
+            if len(secret) < _MIN_SECRET_CHARACTERS or not _VISIBLE.fullmatch(secret):
+                return f"needs a secret of at least {_MIN_SECRET_CHARACTERS} printable ASCII characters"
+            try:
+                check_slug(name, what="the name")
+                parse_scopes(scopes.split(","))
+            except InvalidRequestError:
+                return "needs a slug for a name, and scopes separated by commas"
+            return ""
+        case _:
+            return "must be a name, scopes and a secret, separated by spaces"

@@ -6,6 +6,7 @@ Instants are RFC 3339, digests ``algorithm:hex``.
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from artifactstore.domain.digest import Digest
@@ -13,7 +14,15 @@ from artifactstore.domain.instant import instant_text
 
 if TYPE_CHECKING:
     from artifactstore.catalog.event_log import EventRecord
+    from artifactstore.catalog.pushes import OpenPackageRecord, UploadRecord
     from artifactstore.catalog.records import HoldRecord, LocatedFile, ObjectRecord, PackageRecord, SchemaRecord
+    from artifactstore.catalog.tokens import TokenRecord
+    from artifactstore.domain.access import Caller
+    from artifactstore.domain.manifest import FileEntry
+    from artifactstore.domain.package import PackageDraft
+    from artifactstore.registry.events import ReplayReport
+    from artifactstore.registry.open_packages import PushState
+    from artifactstore.registry.verify import VerifyReport
 
 Document = dict[str, object]
 
@@ -108,6 +117,20 @@ def object_document(found: ObjectRecord) -> Document:
     }
 
 
+def token_document(token: TokenRecord) -> Document:
+    """One token, without anything that would prove to be its bearer."""
+    return {
+        "name": token.name,
+        "token_id": token.token_id,
+        "scopes": token.scopes.split(),
+        "created_at": _instant(token.created_at),
+        "created_by": token.created_by,
+        "expires_at": _instant(token.expires_at),
+        "revoked_at": _instant(token.revoked_at),
+        "last_used_at": _instant(token.last_used_at),
+    }
+
+
 def event_document(event: EventRecord, *, with_payload: bool) -> Document:
     """One event; its payload's byte strings are written in hex."""
     from artifactstore.domain.canonical import decode
@@ -122,6 +145,87 @@ def event_document(event: EventRecord, *, with_payload: bool) -> Document:
         "chain": event.chain.hex(),
     }
     return {**document, "payload": _printable(decode(event.payload))} if with_payload else document
+
+
+def push_document(state: PushState, *, pack_threshold_bytes: int) -> Document:
+    """What is left to do for a package."""
+    return {
+        "package_id": state.package_id,
+        "status": state.status,
+        "expires_at": _instant(state.expires_at),
+        "missing": [f"blake3:{address.hex()}" for address in state.missing],
+        "uploads": [upload_document(upload) for upload in state.uploads],
+        "pack_threshold_bytes": pack_threshold_bytes,
+        "receipt": None if state.receipt is None else asdict(state.receipt),
+    }
+
+
+def open_package_document(opened: OpenPackageRecord, draft: PackageDraft) -> Document:
+    """An open package as ``package_document`` has one that is recorded; what is not decided yet is null."""
+    return {
+        "package_id": opened.package_id,
+        "manifest_digest": None,
+        "status": "open",
+        "producer": opened.producer,
+        "external_id": draft.external_id,
+        "revision": None,
+        "supersedes": None,
+        "subject": draft.subject,
+        "schema": draft.schema,
+        "file_count": 0,
+        "total_bytes": 0,
+        "stored_bytes": 0,
+        "retention_class": draft.retention_class,
+        "expires_at": _instant(opened.expires_at),
+        "opened_at": _instant(opened.opened_at),
+        "opened_by": opened.opened_by,
+        "finalized_at": None,
+    }
+
+
+def upload_document(upload: UploadRecord) -> Document:
+    """Where a resumable upload stands."""
+    return {
+        "upload_id": upload.upload_id,
+        "path": upload.path,
+        "offset": upload.received_bytes,
+        "size": upload.size_bytes,
+    }
+
+
+def received_document(file: FileEntry) -> Document:
+    """A file that has arrived for an open package."""
+    return {
+        "path": file.path,
+        "size": file.size_bytes,
+        "blake3": _blake3(file.blake3),
+        "sha256": str(Digest.sha256(file.sha256)),
+    }
+
+
+def verification_document(report: VerifyReport) -> Document:
+    """What a verification found."""
+    return {"status": "damaged" if report.damage else "verified", **asdict(report)}
+
+
+def replay_document(report: ReplayReport) -> Document:
+    """What a replay went through, which reproduced the tables."""
+    return {
+        "status": "reproduced",
+        "events": report.events,
+        "log_id": report.log_id.hex(),
+        "chain": report.chain.hex(),
+    }
+
+
+def caller_document(caller: Caller) -> Document:
+    """Who asks and what they may do."""
+    return {
+        "name": caller.name,
+        "scopes": [str(scope) for scope in caller.scopes],
+        "can": caller.describe(),
+        "expires_at": _instant(caller.expires_at),
+    }
 
 
 def _printable(value: object) -> object:

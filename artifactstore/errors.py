@@ -255,7 +255,7 @@ class HostRefusedError(RequestInvalidError):
 
 
 class MethodNotAllowedError(RequestInvalidError):
-    """This resource does not know the method."""
+    """A method that the resource does not know."""
 
     code = "METHOD_NOT_ALLOWED"
 

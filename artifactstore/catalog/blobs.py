@@ -8,17 +8,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from artifactstore.domain.digest import Digest
+from artifactstore.domain.digest import BlobDescriptor, Digest
 from artifactstore.errors import CatalogCorruptError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from artifactstore.catalog.database import Connection, Row
+    from artifactstore.catalog.database import Connection, Row, SqlValue
     from artifactstore.domain.digest import BlobMeasure
 
 BATCH = 1_000
 """Values in one IN list."""
+_PRESENT = (
+    "SELECT blake3, sha256, size_bytes FROM blob WHERE address_prefix IN ({}) AND EXISTS (SELECT 1 FROM blob_location"
+    " JOIN stored_object ON stored_object.id = blob_location.object_id WHERE blob_location.blob_id = blob.id"
+    " AND blob_location.status = 'live' AND stored_object.status = 'live')"
+)
+_IN_A_PACKAGE_OF = (
+    " AND EXISTS (SELECT 1 FROM (SELECT package_file.package FROM package_file WHERE package_file.blob_id = blob.id"
+    " ORDER BY package_file.package DESC LIMIT 64) AS newest JOIN package ON package.id = newest.package"
+    " WHERE package.producer IN ({}))"
+)
 
 
 def address_prefix(address: bytes) -> int:
@@ -52,6 +62,20 @@ def presence(connection: Connection, addresses: Sequence[bytes]) -> dict[bytes, 
     )
     wanted = set(addresses)
     return {blake3: bool(is_present) for blake3, is_present in rows if blake3 in wanted}
+
+
+def readable(
+    connection: Connection, addresses: Sequence[bytes], producers: Sequence[str] | None
+) -> dict[bytes, BlobDescriptor]:
+    """Those of these blobs that are present and in a package of one of these producers; of anyone's, if None.
+
+    Of a blob that is in very many packages only the newest of them are looked at, so that the answer costs the same
+    however often others have it. One more blob sent is harmless, one more admitted would tell of others' content.
+    """
+    condition = "" if producers is None else _IN_A_PACKAGE_OF.format(",".join("?" * len(producers)))
+    rows = _by_prefix(connection, f"{_PRESENT} {condition}", addresses, tuple(producers or ()))
+    wanted = set(addresses)
+    return {blake3: BlobDescriptor(blake3, sha256, size) for blake3, sha256, size in rows if blake3 in wanted}
 
 
 def _add_unseen(connection: Connection, measures: Sequence[BlobMeasure]) -> dict[bytes, int] | None:
@@ -109,11 +133,15 @@ def _find(connection: Connection, addresses: Iterable[bytes]) -> tuple[dict[byte
     return ids, ordinals
 
 
-def _by_prefix(connection: Connection, sql: str, addresses: Iterable[bytes]) -> Iterator[Row]:
-    return _in_batches(connection, sql, sorted({address_prefix(address) for address in addresses}))
+def _by_prefix(
+    connection: Connection, sql: str, addresses: Iterable[bytes], more: tuple[SqlValue, ...] = ()
+) -> Iterator[Row]:
+    return _in_batches(connection, sql, sorted({address_prefix(address) for address in addresses}), more)
 
 
-def _in_batches(connection: Connection, sql: str, values: Sequence[int]) -> Iterator[Row]:
+def _in_batches(
+    connection: Connection, sql: str, values: Sequence[int], more: tuple[SqlValue, ...] = ()
+) -> Iterator[Row]:
     for at in range(0, len(values), BATCH):
         batch = values[at : at + BATCH]
-        yield from connection.execute(sql.format(",".join("?" * len(batch))), batch)
+        yield from connection.execute(sql.format(",".join("?" * len(batch))), (*batch, *more))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from artifactstore.catalog import blobs, event_log
+from artifactstore.catalog.package_filter import EVERY_PACKAGE, PackageFilter, page_of_packages
 from artifactstore.catalog.records import (
+    FileSum,
     HoldRecord,
     LocatedFile,
     ObjectRecord,
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from artifactstore.catalog.database import Connection, SqlValue
+    from artifactstore.domain.digest import BlobDescriptor
 
 _PACKAGE = (
     "id, package_id, producer, external_id, subject, schema_slug, metadata_json, revision, supersedes, status,"
@@ -27,7 +30,6 @@ _PACKAGE = (
     " retention_class, duration_days, expires_at, expired_at"
 )
 _OBJECT = "SELECT id, backend, kind, blake3, size_bytes, status FROM stored_object"
-_FILTERS = {"producer": "producer", "external_id": "external_id", "subject": "subject", "status": "status"}
 LARGE_BLOB_BYTES = 1024 * 1024
 """From this size on, blobs are indexed by size."""
 
@@ -58,11 +60,11 @@ class Queries:
             (producer, manifest_digest),
         )
 
-    def packages(self, *, after: int, limit: int, **filters: str | None) -> list[PackageRecord]:
-        """A page of packages in the order they were opened, after a row id; filters by equality."""
-        chosen = {_FILTERS[name]: value for name, value in filters.items() if value is not None}
-        conditions = " AND ".join(["id > ?", *(f"{column} = ?" for column in chosen)])
-        return self._packages(f"{conditions} ORDER BY id LIMIT ?", (after, *chosen.values(), limit))
+    def packages(self, *, after: int, limit: int, wanted: PackageFilter = EVERY_PACKAGE) -> list[PackageRecord]:
+        """A page of packages in the order they were opened, after a row id."""
+        source, parameters = page_of_packages(wanted, after=after, limit=limit)
+        rows = self.connection.execute(f"SELECT {_PACKAGE} FROM {source}", parameters)
+        return list(map(PackageRecord._make, rows))
 
     def due(self, now: int, *, limit: int) -> list[PackageRecord]:
         """Finalized packages whose retention has ended and that no hold protects, longest overdue first."""
@@ -94,6 +96,23 @@ class Queries:
         """One file by its path, with its blob's live locations."""
         condition = "package_file.package = ? AND package_file.path = ?"
         return next(iter(self._located(condition, (package, path))), None)
+
+    def file_sums(self, package: int, *, after_index: int, below_bytes: int, limit: int) -> list[FileSum]:
+        """A page of a package's files smaller than a size, in path order, with what an archive says of each."""
+        rows = self.connection.execute(
+            "SELECT package_file.file_index, package_file.path, blob.size_bytes, blob.crc32"
+            " FROM package_file JOIN blob ON blob.id = package_file.blob_id WHERE package_file.package = ?"
+            " AND package_file.file_index > ? AND blob.size_bytes < ? ORDER BY package_file.file_index LIMIT ?",
+            (package, after_index, below_bytes, limit),
+        )
+        return list(map(FileSum._make, rows))
+
+    def chunk_digests(self, address: bytes) -> bytes:
+        """The BLAKE3 digests of a blob's 4 MiB chunks, concatenated; empty for a blob of one chunk or less."""
+        rows = self.connection.execute(
+            "SELECT chunks FROM blob WHERE address_prefix = ? AND blake3 = ?", (blobs.address_prefix(address), address)
+        )
+        return next((bytes(chunks) for (chunks,) in rows if chunks), b"")
 
     def recorded_files(self, package: int) -> Iterator[RecordedFile]:
         """A package's files in path order with every location of their blobs: a row for each, or one without."""
@@ -138,10 +157,12 @@ class Queries:
         )
         return next(map(SchemaRecord._make, rows), None)
 
-    def schemas(self) -> list[SchemaRecord]:
-        """Every registered schema, by slug."""
+    def schemas(self, *, after: str = "", limit: int | None = None) -> list[SchemaRecord]:
+        """Registered schemas by slug, after one."""
         rows = self.connection.execute(
-            "SELECT slug, json_schema, registered_at, registered_by FROM metadata_schema ORDER BY slug"
+            "SELECT slug, json_schema, registered_at, registered_by FROM metadata_schema WHERE slug > ? ORDER BY slug"
+            + ("" if limit is None else f" LIMIT {int(limit)}"),
+            (after,),
         )
         return list(map(SchemaRecord._make, rows))
 
@@ -150,6 +171,12 @@ class Queries:
     def blob_presence(self, addresses: Sequence[bytes]) -> dict[bytes, bool]:
         """For each of these blobs that is known: whether it is at a live location in a live object."""
         return blobs.presence(self.connection, addresses)
+
+    def readable_blobs(
+        self, addresses: Sequence[bytes], producers: Sequence[str] | None
+    ) -> dict[bytes, BlobDescriptor]:
+        """Those of these blobs that are present in a package of one of these producers; of anyone's, if None."""
+        return blobs.readable(self.connection, addresses, producers)
 
     def may_have_blob_of_size(self, size_bytes: int) -> bool:
         """Whether some large blob has exactly this size: then it is worth hashing a file before storing it."""
@@ -251,6 +278,14 @@ class Queries:
     def events(self, *, after: int, limit: int, subject: str | None = None) -> list[event_log.EventRecord]:
         """A page of events."""
         return list(event_log.read(self.connection, after=after, limit=limit, subject=subject))
+
+    def producers_of(self, package_ids: Sequence[str]) -> dict[str, str]:
+        """The producers of those of these ids that are packages."""
+        marks = ", ".join("?" * len(package_ids))
+        rows = self.connection.execute(
+            f"SELECT package_id, producer FROM package WHERE package_id IN ({marks})", package_ids
+        )
+        return dict(iter(rows))
 
     def _placed(self, condition: str, row_id: int) -> Iterator[PlacedBlob]:
         rows = self.connection.execute(

@@ -45,6 +45,15 @@ class LocatedFile(NamedTuple):
     """(backend, kind of object, its digest, start) of each live location."""
 
 
+class FileSum(NamedTuple):
+    """What an archive says of a file."""
+
+    file_index: int
+    path: str
+    size_bytes: int
+    crc32: int
+
+
 RecordedFile = tuple[str, str, str, int, bytes, bytes, int | None, int | None, str | None]
 """A file of a package with one location of its blob: path, role, media type, size, BLAKE3, SHA-256, then object id,
 start and status of the location, or None for all three if it has none. A bare row, as there is one for every file."""

@@ -8,7 +8,7 @@ import typer
 
 from artifactstore import __version__
 from artifactstore.built_in import ENTRY_POINTS, PLUGINS, load_entry_point
-from artifactstore.cli.commands import events, packages, retention, schemas, storage
+from artifactstore.cli.commands import database, events, packages, retention, schemas, serve, storage, tokens
 
 if TYPE_CHECKING:
     from artifactstore.cli.door import Door
@@ -41,6 +41,9 @@ def build_app(door: Door) -> typer.Typer:
     app.add_typer(schemas.app, name="schema", help="Metadata schemas: what a package's metadata must satisfy.")
     app.add_typer(retention.app, name="retention", help="How long packages stay.")
     app.add_typer(storage.app, name="storage", help="Stored objects.")
+    app.add_typer(tokens.app, name="token", help="Tokens of the HTTP API.")
+    app.add_typer(database.app, name="db", help="The database's schema.")
+    app.command()(serve.serve)
     return app
 
 

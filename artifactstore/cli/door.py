@@ -1,4 +1,4 @@
-"""What every command is given: the store, and the two ways to speak.
+"""What every command is given: the store, embedded or behind a server, and the two ways to speak.
 
 Standard output carries one JSON document per command, or raw bytes where they were asked for. Warnings and
 errors go to standard error; progress bars too, and only when a person is watching.
@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from artifactstore.errors import UsageError
 from artifactstore.registry.progress import SILENT
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     import typer
 
+    from artifactstore.cli.stores import Store
+    from artifactstore.config import Settings
     from artifactstore.errors import ArtifactStoreError
     from artifactstore.plugins.contract import Plugin, PluginContext
     from artifactstore.registry.progress import Progress
@@ -34,6 +37,8 @@ class Door:
     debug: bool = False
     quiet: bool = False
     show_progress: bool = True
+    server: str | None = None
+    """The address of a server, if the line names one; else the settings decide."""
 
     @property
     def someone_is_watching(self) -> bool:
@@ -41,23 +46,39 @@ class Door:
         return not self.quiet and sys.stderr.isatty()
 
     @contextmanager
+    def store(self) -> Iterator[Store]:
+        """The store that the line or the settings name: a server's, or this host's, created on first use."""
+        store = self._open_store()
+        try:
+            yield store
+        finally:
+            store.close()
+
+    @contextmanager
     def registry(self) -> Iterator[Registry]:
-        """The store that the settings name; created on first use."""
+        """The store of this host, for what only its host can do. Raises ``UsageError`` if a server is named."""
         from artifactstore.bootstrap import open_registry
 
-        registry = open_registry()
+        self.require_embedded()
+        registry = open_registry(self._settings())
         try:
             yield registry
         finally:
             registry.close()
 
+    def require_embedded(self) -> None:
+        """Raises ``UsageError`` if the line or the settings name a server."""
+        if server := self._server(self._settings()):
+            raise UsageError(
+                f"this command works on the host of the store, and {server} is a server",
+                hint="Run it there, without --server and ARTIFACTSTORE_API_URL.",
+            )
+
     @contextmanager
     def context(self, plugin: Plugin) -> Iterator[PluginContext]:
-        """A plug-in's context on that store."""
-        from artifactstore.plugins.context import EmbeddedContext
-
-        with self.registry() as registry, self.progress() as progress:
-            yield EmbeddedContext(registry, plugin, progress=progress)
+        """A plug-in's context on the store."""
+        with self.store() as store, self.progress() as progress:
+            yield store.context(plugin, progress=progress)
 
     @contextmanager
     def progress(self, *, total_bytes: int | None = None) -> Iterator[Progress]:
@@ -91,6 +112,28 @@ class Door:
         if error.hint:
             lines.append(f"hint: {error.hint}")
         sys.stderr.write("".join(f"{_one_line_each(line)}\n" for line in lines))
+
+    def _open_store(self) -> Store:
+        settings = self._settings()
+        if server := self._server(settings):
+            from artifactstore.cli.remote import RemoteStore
+
+            return RemoteStore.open(server, settings)
+        from artifactstore.cli.embedded import EmbeddedStore
+
+        return EmbeddedStore.open(settings)
+
+    def _server(self, settings: Settings) -> str | None:
+        if self.server is None:
+            return settings.api_url
+        from artifactstore.config import parse_server_url
+
+        return parse_server_url(self.server, what="--server")
+
+    def _settings(self) -> Settings:
+        from artifactstore.config import Settings
+
+        return Settings.from_environment()
 
 
 def door_of(context: typer.Context) -> Door:

@@ -26,8 +26,9 @@ def main() -> NoReturn:
 def run(arguments: list[str]) -> int:
     """Run one command line; its exit code."""
     sys.stderr = sys.stderr or _nowhere("w")
-    door, arguments = _door_from(arguments)
+    door = Door(debug="--debug" in arguments)
     try:
+        door, arguments = _door_from(arguments)
         _check_streams()
         code = _run(door, arguments)
         sys.stdout.flush()  # an answer that cannot be written is an error, too
@@ -97,11 +98,28 @@ def _run(door: Door, arguments: list[str]) -> int:
 
 
 def _door_from(arguments: list[str]) -> tuple[Door, list[str]]:
-    """Take the options that may stand anywhere before ``--``."""
+    """Take the options that may stand anywhere before ``--``. Raises ``UsageError`` for --server without an address."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    here, rest = arguments[:end], arguments[end:]
-    door = Door(debug="--debug" in here, quiet="--quiet" in here, show_progress="--no-progress" not in here)
-    return door, [argument for argument in here if argument not in {"--debug", "--quiet", "--no-progress"}] + rest
+    door, kept, ahead = Door(), list[str](), iter(arguments[:end])
+    for argument in ahead:
+        name, equals, value = argument.partition("=")
+        if argument == "--debug":
+            door.debug = True
+        elif argument == "--quiet":
+            door.quiet = True
+        elif argument == "--no-progress":
+            door.show_progress = False
+        elif name == "--server":
+            door.server = value if equals else next(ahead, "")
+            _refuse_no_address(door.server)
+        else:
+            kept.append(argument)
+    return door, kept + arguments[end:]
+
+
+def _refuse_no_address(server: str) -> None:
+    if not server or server.startswith("-"):
+        raise UsageError("--server needs an address", hint="Such as --server https://artifacts.example.org.")
 
 
 def _as_ours(error: Exception) -> ArtifactStoreError:

@@ -132,13 +132,19 @@ def canonical_json(value: JsonValue) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
-def parse_json(data: bytes, *, what: str, error: type[ArtifactStoreError] = MetadataInvalidError) -> JsonValue:
-    """Parse JSON as RFC 8259 means it: UTF-8, no duplicate key, no NaN; at most 16 MiB and 64 levels.
+def parse_json(
+    data: bytes,
+    *,
+    what: str,
+    error: type[ArtifactStoreError] = MetadataInvalidError,
+    max_bytes: int = MAX_DOCUMENT_BYTES,
+) -> JsonValue:
+    """Parse JSON as RFC 8259 means it: UTF-8, no duplicate key, no NaN; at most ``max_bytes`` and 64 levels.
 
     ``what`` names the document in the message of the ``error`` that is raised for anything else.
     """
-    if len(data) > MAX_DOCUMENT_BYTES:
-        raise LimitExceededError(f"{what} is {len(data)} bytes long, more than {MAX_DOCUMENT_BYTES}")
+    if len(data) > max_bytes:
+        raise LimitExceededError(f"{what} is {len(data)} bytes long, more than {max_bytes}")
     try:
         value = load_json(data)
     except UnicodeDecodeError as cause:

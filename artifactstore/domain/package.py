@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 MAX_TEXT_CHARACTERS = 512
 MAX_SEARCHED_CHARACTERS = 256
+MAX_MEDIA_TYPE_CHARACTERS = 255
 DEFAULT_ROLE = "content"
+_NAME = r"[!#$&^_.+\w-]+"
+_MEDIA_TYPE = re.compile(rf'{_NAME}/{_NAME}(?:; ?{_NAME}=(?:{_NAME}|"[ !#-\[\]-~]*"))*', re.ASCII)
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 
 
@@ -151,6 +154,11 @@ def check_draft(draft: PackageDraft, *, max_files: int) -> None:
         )
     problems = [Problem("producer", _slug_problem(draft.producer)), *_text_problems(draft)]
     problems += [Problem(f"role of {file.path}", _slug_problem(file.role)) for file in _first_of_each_role(draft)]
+    problems += [
+        Problem(f"media type of {file.path}", "must be a media type such as text/plain")
+        for file in {file.media_type: file for file in reversed(draft.files)}.values()
+        if not is_media_type(file.media_type)
+    ]
     if draft.schema is not None and draft.metadata is None:
         problems.append(Problem("metadata", f"is missing, and schema {draft.schema} asks for it"))
     if found := tuple(problem for problem in problems if problem.what):
@@ -174,6 +182,17 @@ def check_slug(text: str, *, what: str) -> None:
     """Raises ``PackageInvalidError`` unless ``text`` is a slug: at most 64 of a-z, 0-9, ``.``, ``_``, ``-``."""
     if problem := _slug_problem(text):
         raise PackageInvalidError(f"{what} {text[:80]!r} {problem}")
+
+
+def check_media_type(text: str) -> None:
+    """Raises ``PackageInvalidError`` unless it is a media type: names of RFC 6838, parameters of RFC 9110."""
+    if not is_media_type(text):
+        raise PackageInvalidError(f"{text[:80]!r} is not a media type such as text/plain")
+
+
+def is_media_type(text: str) -> bool:
+    """Whether it is one. It becomes a header of a download, so nothing else may stand in it."""
+    return len(text) <= MAX_MEDIA_TYPE_CHARACTERS and _MEDIA_TYPE.fullmatch(text) is not None
 
 
 def check_text(text: str, *, what: str, max_characters: int = MAX_TEXT_CHARACTERS) -> None:

@@ -6,9 +6,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from artifactstore.catalog.replay import differences, replay
+from artifactstore.domain.events import MetadataSchemaRegistered
 from artifactstore.errors import Problem, ReplayMismatchError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from artifactstore.catalog.database import Database, Row
     from artifactstore.catalog.event_log import EventRecord
     from artifactstore.registry.registry import Registry
@@ -29,6 +32,47 @@ def list_events(registry: Registry, *, after: int = 0, limit: int, subject: str 
     """A page of events after a sequence number, in order."""
     with registry.catalog.snapshot() as queries:
         return queries.events(after=after, limit=limit, subject=subject)
+
+
+def latest_seq(registry: Registry) -> int:
+    """The newest event's sequence number, 0 for an empty log."""
+    with registry.catalog.snapshot() as queries:
+        return queries.latest_seq()
+
+
+class EventPage(NamedTuple):
+    """Events that a caller may see, and where the next page begins; None if this was the last."""
+
+    events: list[EventRecord]
+    next_after: int | None
+
+
+def list_visible_events(
+    registry: Registry,
+    *,
+    after: int = 0,
+    limit: int,
+    subject: str | None = None,
+    readable_producers: Sequence[str] | None = None,
+) -> EventPage:
+    """A page of events for a caller who may read these producers' packages (None: everything).
+
+    They see what happened to those packages, and schemas, which are everyone's. Of a page of the log what they may not
+    see is left out, so a page may be empty though the log goes on; it costs the same however rare their events are.
+    """
+    with registry.catalog.snapshot() as queries:
+        page = queries.events(after=after, limit=limit, subject=subject)
+        next_after = page[-1].seq if len(page) == limit else None
+        if readable_producers is None:
+            return EventPage(page, next_after)
+        producers = queries.producers_of([event.subject for event in page])
+    readable = set(readable_producers)
+    visible = [
+        event
+        for event in page
+        if event.type == MetadataSchemaRegistered.type or producers.get(event.subject) in readable
+    ]
+    return EventPage(visible, next_after)
 
 
 def check_replay(registry: Registry, scratch: Database) -> ReplayReport:

@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from artifactstore.registry.progress import Progress
     from artifactstore.registry.registry import Registry
 
-_IN_MEMORY_BYTES = 8 * 1024 * 1024
+IN_MEMORY_BYTES = 8 * 1024 * 1024
 _PAGE = 1_000
 _NEAR_BYTES = 64 * 1024
 """Blobs of one object that lie closer than this are read as one range."""
 
 
-def list_files(registry: Registry, package_id: str) -> Iterator[LocatedFile]:
-    """Every file in path order with where its bytes are, a page at a time."""
+def list_files(registry: Registry, package_id: str, *, after_index: int = -1) -> Iterator[LocatedFile]:
+    """Every file after an index, in path order, with where its bytes are; read a page at a time."""
     with registry.catalog.snapshot() as queries:
         package = require_content(queries, package_id)
 
@@ -46,7 +46,22 @@ def list_files(registry: Registry, package_id: str) -> Iterator[LocatedFile]:
         with registry.catalog.snapshot() as queries:
             return queries.located_files(package.row_id, after_index=after, limit=_PAGE)
 
-    return every(page, first=-1, size=_PAGE, key=attrgetter("file_index"))
+    return every(page, first=after_index, size=_PAGE, key=attrgetter("file_index"))
+
+
+def page_of_files(registry: Registry, package_id: str, *, after_index: int, limit: int) -> list[LocatedFile]:
+    """A page of files in path order, after an index."""
+    with registry.catalog.snapshot() as queries:
+        package = require_content(queries, package_id)
+        return queries.located_files(package.row_id, after_index=after_index, limit=limit)
+
+
+def find_file_by_index(registry: Registry, package_id: str, index: int) -> LocatedFile:
+    """One file by its place in the package. Raises ``FileUnknownError``."""
+    found = page_of_files(registry, package_id, after_index=index - 1, limit=1)
+    if not found:
+        raise FileUnknownError(f"package {package_id} has no file number {index}")
+    return found[0]
 
 
 def get_package(registry: Registry, package_id: str, destination: Path, *, progress: Progress = SILENT) -> int:
@@ -55,7 +70,7 @@ def get_package(registry: Registry, package_id: str, destination: Path, *, progr
         package = require_content(queries, package_id)
     progress.begin("fetching", package.total_bytes)
     with appearing_directory(destination) as tree:
-        for file, data in _contents(registry, list_files(registry, package_id)):
+        for file, data in contents(registry, list_files(registry, package_id)):
             if data is None:
                 with tree.create(file.path) as write:
                     _deliver(registry, file, write)
@@ -76,7 +91,7 @@ def get_file(registry: Registry, package_id: str, path: str, destination: Path) 
 def send_file(registry: Registry, package_id: str, path: str, sink: BinaryIO) -> int:
     """Write one file to a stream that cannot take bytes back: a large one is checked before its first byte is sent."""
     file = find_file(registry, package_id, path)
-    if file.size_bytes > _IN_MEMORY_BYTES:
+    if file.size_bytes > IN_MEMORY_BYTES:
         _check(registry, file)
     _deliver(registry, file, sink.write)
     return file.size_bytes
@@ -94,12 +109,12 @@ def find_file(registry: Registry, package_id: str, path: str) -> LocatedFile:
 # from objects
 
 
-def _contents(registry: Registry, files: Iterator[LocatedFile]) -> Iterator[tuple[LocatedFile, bytes | None]]:
+def contents(registry: Registry, files: Iterator[LocatedFile]) -> Iterator[tuple[LocatedFile, bytes | None]]:
     """Each file with its checked bytes if it is small and where it was expected; else None, for ``_deliver``."""
     reader = _SequentialReader(registry)
     try:
         for file in files:
-            yield file, reader.read(file) if file.size_bytes <= _IN_MEMORY_BYTES else None
+            yield file, reader.read(file) if file.size_bytes <= IN_MEMORY_BYTES else None
     finally:
         reader.close()
 
@@ -113,18 +128,23 @@ def _deliver(registry: Registry, file: LocatedFile, write: Callable[[bytes], obj
     """A file's bytes from the first location that has them, checked. A small one is checked before it is written."""
     if not file.locations:
         raise BlobMissingError(f"{file.path!r}: no live copy of blob {Digest.blake3(file.blake3)} is left")
-    if file.size_bytes > _IN_MEMORY_BYTES:
+    if file.size_bytes > IN_MEMORY_BYTES:
         return _stream(registry, file, write)
-    found: bytes = b""
+    write(read_checked(registry, file))
+    return None
+
+
+def read_checked(registry: Registry, file: LocatedFile) -> bytes:
+    """A small file's bytes from the first location where they are right. Raises what ``lost`` says."""
+    found = b""
     for backend, kind, digest, start in file.locations:
         try:
             data = registry.backend(backend).read(ObjectKey(ObjectKind(kind), digest), start, file.size_bytes)
         except (StorageError, RangeInvalidError):
             continue
         if (found := blake3(data).digest()) == file.blake3:
-            write(data)
-            return None
-    raise _lost(file, found)
+            return data
+    raise lost(file, found)
 
 
 def _stream(registry: Registry, file: LocatedFile, write: Callable[[bytes], object]) -> None:
@@ -143,12 +163,13 @@ def _stream(registry: Registry, file: LocatedFile, write: Callable[[bytes], obje
         finally:
             opened.__exit__(None, None, None)
         if hasher.digest() != file.blake3:
-            raise _lost(file, hasher.digest())
+            raise lost(file, hasher.digest())
         return
-    raise _lost(file, b"")
+    raise lost(file, b"")
 
 
-def _lost(file: LocatedFile, found: bytes) -> BlobCorruptError | BlobMissingError:
+def lost(file: LocatedFile, found: bytes) -> BlobCorruptError | BlobMissingError:
+    """What to raise for a file of which no location has the right bytes; ``found`` is the digest of others, if any."""
     expected = Digest.blake3(file.blake3)
     if found:
         return BlobCorruptError(f"{file.path!r}: stored bytes are {Digest.blake3(found)}, not {expected}")

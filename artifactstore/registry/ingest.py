@@ -10,7 +10,7 @@ import gc
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from artifactstore.domain.canonical import canonical_json, canonical_object
 from artifactstore.domain.digest import Digest
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from artifactstore.catalog.queries import Queries
     from artifactstore.catalog.records import PackageRecord
     from artifactstore.domain.canonical import JsonValue
+    from artifactstore.domain.instant import Instant
     from artifactstore.domain.manifest import FileEntry, Manifest
     from artifactstore.domain.package import PackageDraft
     from artifactstore.registry.progress import Progress
@@ -62,6 +63,13 @@ if TYPE_CHECKING:
 _ATTEMPTS = 3
 _NAMED_DIFFERENCES = 20
 _NOWHERE = (None, None)
+
+
+class Opened(NamedTuple):
+    """A package that is to be recorded: its id, and when it was begun."""
+
+    package_id: str
+    at: Instant
 
 
 def ingest(
@@ -78,8 +86,8 @@ def ingest(
     ``RunChangedError``. ``schema`` is registered with the package under the draft's slug, unless one is already.
     Raises ``InvalidRequestError`` or ``StorageError``, with nothing recorded.
     """
-    draft = _checked(registry, draft, schema)
-    _check_storage(registry)
+    draft = checked_draft(registry, draft, schema)
+    check_storage(registry)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             with _collector_paused():
@@ -101,10 +109,10 @@ def check(
 
     ``schema`` stands in for the one that is registered under the draft's slug, or is not registered yet.
     """
-    return describe(_checked(registry, draft, schema), progress)
+    return describe(checked_draft(registry, draft, schema), progress)
 
 
-def _checked(registry: Registry, draft: PackageDraft, schema: dict[str, JsonValue] | None) -> PackageDraft:
+def checked_draft(registry: Registry, draft: PackageDraft, schema: dict[str, JsonValue] | None = None) -> PackageDraft:
     """The draft with its files in path order and its metadata canonical. Raises for every rule it breaks."""
     check_draft(draft, max_files=registry.max_files)
     files = tuple(sorted(draft.files, key=attrgetter("path")))
@@ -127,7 +135,7 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _check_storage(registry: Registry) -> None:
+def check_storage(registry: Registry) -> None:
     """The object recorded last must be there: else this is another storage, or none, and nothing can rely on it."""
     with registry.catalog.snapshot() as queries:
         newest = queries.newest_object(registry.default_backend)
@@ -150,7 +158,7 @@ def _ingest(
     progress: Progress,
 ) -> PackageReceipt:
     if existing := _find_existing(registry, draft, as_revision, progress):
-        return _receipt(existing, stored_bytes=0)
+        return receipt_of(existing, stored_bytes=0)
     with Lease(registry, "ingest") as lease:
         stored = store(registry, draft, lease, progress)
         failpoint("record.before-transaction")
@@ -196,31 +204,45 @@ def _find_existing(
         return None
     manifest = describe(draft, progress)
     with registry.catalog.snapshot() as queries:
-        digest = manifest_digest(manifest.encode())
-        found = _decide(queries, known, manifest, digest, as_revision=as_revision)
-        return found if not isinstance(found, _NextRevision) and _is_whole(queries, found) else None
+        return existing_package(queries, manifest, as_revision=as_revision)
+
+
+def existing_package(queries: Queries, manifest: Manifest, *, as_revision: bool) -> PackageRecord | None:
+    """A whole package that has this content already; None if something is to be stored or recorded.
+
+    Raises ``RunChangedError``, ``PackageExpiredError`` or ``PackageDeletedError`` where that would be refused.
+    """
+    digest = manifest_digest(manifest.encode())
+    found = _decide(queries, _known(queries, manifest, digest), manifest, digest, as_revision=as_revision)
+    return found if not isinstance(found, _NextRevision) and _is_whole(queries, found) else None
 
 
 def record(
-    tx: Transaction, registry: Registry, draft: PackageDraft, stored: Stored, *, as_revision: bool
+    tx: Transaction,
+    registry: Registry,
+    draft: PackageDraft,
+    stored: Stored,
+    *,
+    as_revision: bool,
+    opened: Opened | None = None,
 ) -> PackageReceipt:
-    """Write a stored draft's events in a transaction the caller owns; or only what it heals of a package it equals."""
+    """Write a stored draft's events in a transaction the caller owns; or only what it heals of a package it equals.
+
+    ``opened`` names a package that was opened before; without it the package is opened now.
+    """
     digest = stored.manifest_object.blake3
-    if draft.external_id:
-        known = tx.revisions(draft.producer, draft.external_id)
-    else:
-        known = tx.packages_of_content(draft.producer, digest)
+    known = _known(tx, stored.manifest, digest)
     found = _decide(tx, known, stored.manifest, digest, as_revision=as_revision)
     manifest_relied_on = None if stored.manifest_written else digest
     tx.rely_on_presence(stored.relied, manifest=manifest_relied_on, since=stored.relies_since)
     if not isinstance(found, _NextRevision):
         if not _is_whole(tx, found):
             tx.record(*_restoration(tx, stored))
-        return _receipt(found, stored_bytes=stored.stored_bytes)
-    package_id = registry.new_id()
-    tx.record(*_package_events(registry, draft, stored, package_id, found))
+        return receipt_of(found, stored_bytes=stored.stored_bytes)
+    opened = opened or Opened(registry.new_id(), registry.clock())
+    tx.record(*_package_events(registry, draft, stored, opened, found))
     return PackageReceipt(
-        package_id=package_id,
+        package_id=opened.package_id,
         manifest_digest=str(Digest.blake3(digest)),
         file_count=len(stored.manifest.files),
         total_bytes=_total_bytes(stored.manifest.files),
@@ -237,6 +259,13 @@ def record(
 class _NextRevision:
     number: int
     supersedes: str | None
+
+
+def _known(queries: Queries, manifest: Manifest, digest: bytes) -> list[PackageRecord]:
+    """The packages this content may be, newest first: those of its external id, or without one, of its manifest."""
+    if manifest.external_id:
+        return queries.revisions(manifest.producer, manifest.external_id)
+    return queries.packages_of_content(manifest.producer, digest)
 
 
 def _decide(
@@ -290,15 +319,15 @@ def _is_whole(queries: Queries, package: PackageRecord) -> bool:
 
 
 def _package_events(
-    registry: Registry, draft: PackageDraft, stored: Stored, package_id: str, revision: _NextRevision
+    registry: Registry, draft: PackageDraft, stored: Stored, opened: Opened, revision: _NextRevision
 ) -> Iterator[Event]:
-    now = registry.clock()
+    package_id, now = opened.package_id, registry.clock()
     files = stored.manifest.files
     yield PackageOpened(
         package_id=package_id,
         producer=draft.producer,
         revision=revision.number,
-        opened_at=now,
+        opened_at=opened.at,
         external_id=draft.external_id,
         subject_ref=draft.subject,
         schema=draft.schema,
@@ -364,7 +393,8 @@ def _total_bytes(files: Sequence[FileEntry]) -> int:
     return sum(file.size_bytes for file in files)
 
 
-def _receipt(package: PackageRecord, *, stored_bytes: int) -> PackageReceipt:
+def receipt_of(package: PackageRecord, *, stored_bytes: int) -> PackageReceipt:
+    """The receipt for a package that was there already."""
     return PackageReceipt(
         package_id=package.package_id,
         manifest_digest=str(Digest.blake3(package.manifest_digest or b"")),

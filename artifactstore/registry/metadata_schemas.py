@@ -45,10 +45,16 @@ def find_schema(registry: Registry, slug: str) -> SchemaRecord:
     return found
 
 
-def list_schemas(registry: Registry) -> list[SchemaRecord]:
-    """Every registered schema, by slug."""
+def is_registered(registry: Registry, slug: str) -> bool:
+    """Whether some schema is registered under this slug."""
     with registry.catalog.snapshot() as queries:
-        return queries.schemas()
+        return queries.schema(slug) is not None
+
+
+def list_schemas(registry: Registry, *, after: str = "", limit: int | None = None) -> list[SchemaRecord]:
+    """The registered schemas by slug, after one; all of them without a limit."""
+    with registry.catalog.snapshot() as queries:
+        return queries.schemas(after=after, limit=limit)
 
 
 def schema_for(registry: Registry, slug: str, own: dict[str, JsonValue] | None) -> dict[str, JsonValue]:

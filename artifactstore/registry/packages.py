@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from heapq import merge
+from itertools import islice
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from artifactstore.catalog.package_filter import EVERY_PACKAGE
 from artifactstore.domain.digest import Digest
 from artifactstore.domain.manifest import manifest_digest
 from artifactstore.domain.package import PackageStatus
@@ -17,6 +22,9 @@ from artifactstore.errors import (
 from artifactstore.storage.port import ObjectKey, ObjectKind
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from artifactstore.catalog.package_filter import PackageFilter
     from artifactstore.catalog.queries import Queries
     from artifactstore.catalog.records import HoldRecord, PackageRecord
     from artifactstore.registry.registry import Registry
@@ -26,8 +34,13 @@ def require_package(queries: Queries, package_id: str) -> PackageRecord:
     """Raises ``PackageUnknownError``."""
     found = queries.package(package_id)
     if found is None:
-        raise PackageUnknownError(f"there is no package {package_id[:80]!r}")
+        raise package_unknown(package_id)
     return found
+
+
+def package_unknown(package_id: str) -> PackageUnknownError:
+    """What is said of a package that is not there, or that the caller may not see."""
+    return PackageUnknownError(f"there is no package {package_id[:80]!r}")
 
 
 def require_content(queries: Queries, package_id: str) -> PackageRecord:
@@ -48,12 +61,32 @@ def find_package(registry: Registry, package_id: str) -> tuple[PackageRecord, li
 
 
 def list_packages(
-    registry: Registry, *, after: str | None = None, limit: int, **filters: str | None
+    registry: Registry,
+    *,
+    after: str | None = None,
+    limit: int,
+    wanted: PackageFilter = EVERY_PACKAGE,
+    readable_producers: Sequence[str] | None = None,
 ) -> list[PackageRecord]:
-    """A page in the order of opening, after a package id. Filters: producer, external_id, subject, status."""
+    """A page in the order of opening, after a package id, of these producers only (None: everyone's)."""
     with registry.catalog.snapshot() as queries:
-        start = 0 if after is None else require_package(queries, after).row_id
-        return queries.packages(after=start, limit=limit, **filters)
+        start = 0 if after is None else _position(queries, after, readable_producers)
+        if readable_producers is None or wanted.producer in readable_producers:
+            return queries.packages(after=start, limit=limit, wanted=wanted)
+        if wanted.producer is not None:
+            return []
+        pages = (
+            queries.packages(after=start, limit=limit, wanted=replace(wanted, producer=producer))
+            for producer in readable_producers
+        )
+        return list(islice(merge(*pages, key=attrgetter("row_id")), limit))
+
+
+def _position(queries: Queries, package_id: str, readable_producers: Sequence[str] | None) -> int:
+    package = require_package(queries, package_id)
+    if readable_producers is not None and package.producer not in readable_producers:
+        raise package_unknown(package_id)
+    return package.row_id
 
 
 def read_manifest(registry: Registry, package_id: str) -> bytes:

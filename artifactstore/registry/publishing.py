@@ -10,13 +10,33 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
+from artifactstore.failpoints import failpoint
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from artifactstore.storage.port import PutOutcome
+    from artifactstore.registry.registry import Registry
+    from artifactstore.storage.port import ObjectInfo, ObjectKey, PutOutcome, Stage
+
+    Publish = Callable[[ObjectKey, int], PutOutcome]
 
 _AT_ONCE = 2
 """Publications under way. Each holds an open file and no memory to speak of."""
+
+
+def way_to_publish(registry: Registry, stage: Stage, key: ObjectKey) -> Publish:
+    """By replacing, if the object of this key is known to be damaged: a commit would find it and change nothing."""
+    with registry.catalog.snapshot() as queries:
+        known = queries.objects_of_digest(key.kind, key.digest)
+        here = [record for record in known if record.backend == registry.default_backend]
+        return stage.replace if any(queries.object_has_losses(record.row_id) for record in here) else stage.commit
+
+
+def publish_and_close(stage: Stage, publish: Publish, info: ObjectInfo) -> PutOutcome:
+    """Give a staged object its name, durably, and let go of the stage."""
+    failpoint("store.before-publish")
+    with stage:
+        return publish(info.key, info.size_bytes)
 
 
 class Publisher:

@@ -9,10 +9,13 @@ from artifactstore.domain.instant import Instant
 from artifactstore.domain.package import PackageStatus, check_text
 from artifactstore.domain.retention import check_extension
 from artifactstore.errors import HoldUnknownError, PackageStateError
+from artifactstore.registry.idempotency import answer_once
 from artifactstore.registry.packages import require_package
 
 if TYPE_CHECKING:
+    from artifactstore.catalog.catalog import Transaction
     from artifactstore.catalog.records import PackageRecord
+    from artifactstore.registry.idempotency import Attempt
     from artifactstore.registry.registry import Registry
 
 _SWEEP_PAGE = 500
@@ -20,25 +23,36 @@ _EVERYTHING = 2**62
 _MAX_REASON_CHARACTERS = 2_000
 
 
-def extend_retention(registry: Registry, package_id: str, expires_at: Instant, *, reason: str) -> None:
+def extend_retention(
+    registry: Registry, package_id: str, expires_at: Instant, *, reason: str, attempt: Attempt | None = None
+) -> None:
     """Move a finalized package's expiry to a later instant. Raises ``RetentionInvalidError``, ``PackageStateError``."""
     check_text(reason, what="the reason", max_characters=_MAX_REASON_CHARACTERS)
-    with registry.transaction() as tx:
+
+    def extend(tx: Transaction) -> str:
         package = require_package(tx, package_id)
         _require_status(package, PackageStatus.FINALIZED)
         check_extension(None if package.expires_at is None else Instant(package.expires_at), expires_at)
         tx.record(RetentionExtended(package_id=package_id, expires_at=expires_at, reason=reason))
+        return package_id
+
+    with registry.transaction() as tx:
+        answer_once(tx, attempt, registry.clock(), extend)
 
 
-def place_hold(registry: Registry, package_id: str, *, reason: str) -> str:
+def place_hold(registry: Registry, package_id: str, *, reason: str, attempt: Attempt | None = None) -> str:
     """Keep a package from sweep and collection until the hold is released; returns the hold's id."""
     check_text(reason, what="the reason", max_characters=_MAX_REASON_CHARACTERS)
-    hold_id = registry.new_id()
-    with registry.transaction() as tx:
+
+    def place(tx: Transaction) -> str:
         package = require_package(tx, package_id)
         _require_status(package, PackageStatus.FINALIZED, PackageStatus.EXPIRED)
-        tx.record(HoldPlaced(package_id=package_id, hold_id=hold_id, reason=reason, placed_at=registry.clock()))
-    return hold_id
+        hold_id, now = registry.new_id(), registry.clock()
+        tx.record(HoldPlaced(package_id=package_id, hold_id=hold_id, reason=reason, placed_at=now))
+        return hold_id
+
+    with registry.transaction() as tx:
+        return answer_once(tx, attempt, registry.clock(), place)
 
 
 def release_hold(registry: Registry, package_id: str, hold_id: str, *, reason: str) -> None:

@@ -18,14 +18,12 @@ from artifactstore.domain.events import ObjectRef
 from artifactstore.domain.hashing import BUFFER_BYTES, BlobHasher, measure
 from artifactstore.domain.manifest import encode_files, manifest_digest
 from artifactstore.failpoints import failpoint
-from artifactstore.registry.publishing import Publisher
+from artifactstore.registry.publishing import Publisher, publish_and_close, way_to_publish
 from artifactstore.registry.reading import entry_of, manifest_of, measure_stream, read_whole
 from artifactstore.storage.pack import PackWriter
 from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectKind, PutOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from artifactstore.domain.digest import BlobMeasure
     from artifactstore.domain.manifest import FileEntry, Manifest
     from artifactstore.domain.package import FileDraft, OpenedFile, PackageDraft
@@ -125,7 +123,7 @@ class _Storing:
             with self.registry.store.stage(blake3()) as stage:
                 stage.write(encoded)
                 key = ObjectKey(ObjectKind.MANIFEST, reference.blake3)
-                self._way_to_publish(stage, key)(key, len(encoded))
+                way_to_publish(self.registry, stage, key)(key, len(encoded))
             failpoint("store.after-manifest")
         self._publisher.finish()
         return Stored(
@@ -224,7 +222,7 @@ class _Storing:
 
     def _publish(self, info: ObjectInfo, stage: Stage) -> int:
         """Have a staged object made durable, beside what follows; returns its index among the objects."""
-        publish = partial(_publish_and_close, stage, self._way_to_publish(stage, info.key), info)
+        publish = partial(publish_and_close, stage, way_to_publish(self.registry, stage, info.key), info)
         self._publisher.submit(publish, partial(self._count, info.size_bytes))
         self._objects.append(self._reference(info))
         return len(self._objects) - 1
@@ -241,22 +239,6 @@ class _Storing:
         with self.registry.catalog.snapshot() as queries:
             found = queries.objects_of_digest(reference.kind, reference.blake3)
         return any(record.status == "live" for record in found)
-
-    def _way_to_publish(self, stage: Stage, key: ObjectKey) -> Callable[[ObjectKey, int], PutOutcome]:
-        """By replacing, if the object of this key is known to be damaged: a commit would find it and change nothing."""
-        return stage.replace if self._is_damaged(key) else stage.commit
-
-    def _is_damaged(self, key: ObjectKey) -> bool:
-        with self.registry.catalog.snapshot() as queries:
-            known = queries.objects_of_digest(key.kind, key.digest)
-            here = [record for record in known if record.backend == self.registry.default_backend]
-            return any(queries.object_has_losses(record.row_id) for record in here)
-
-
-def _publish_and_close(stage: Stage, publish: Callable[[ObjectKey, int], PutOutcome], info: ObjectInfo) -> PutOutcome:
-    failpoint("store.before-publish")
-    with stage:
-        return publish(info.key, info.size_bytes)
 
 
 def _pass_through(opened: OpenedFile, hasher: BlobHasher, stage: Stage) -> BlobMeasure:

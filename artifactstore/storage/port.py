@@ -43,9 +43,11 @@ class ObjectKind(StrEnum):
     BLOB = "blob"
     PACK = "pack"
     MANIFEST = "manifest"
+    PART = "part"
+    """A piece of an upload, until that is complete."""
 
 
-_SUFFIXES = {ObjectKind.BLOB: "", ObjectKind.PACK: ".zip", ObjectKind.MANIFEST: ".cbor"}
+_SUFFIXES = {ObjectKind.BLOB: "", ObjectKind.PACK: ".zip", ObjectKind.MANIFEST: ".cbor", ObjectKind.PART: ""}
 
 
 @dataclass(frozen=True, slots=True)

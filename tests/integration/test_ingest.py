@@ -312,7 +312,7 @@ class TestValidation:
 class TestHealing:
     """Damage is treated as absence: the same bytes are stored afresh."""
 
-    @pytest.mark.parametrize("kind", list(ObjectKind))
+    @pytest.mark.parametrize("kind", [ObjectKind.BLOB, ObjectKind.PACK, ObjectKind.MANIFEST])
     def test_a_damaged_object_is_healed_by_the_same_run(
         self, registry: Registry, home: Path, tmp_path: Path, kind: ObjectKind
     ) -> None:

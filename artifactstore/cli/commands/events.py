@@ -23,15 +23,9 @@ def events(
 
     "next_after" in the answer is what to give --after for the next page; null at the end.
     """
-    from artifactstore.documents import event_document
-    from artifactstore.registry.events import list_events
-
     door = door_of(context)
-    with door.registry() as registry:
-        page = list_events(registry, after=after, limit=limit, subject=subject)
-    next_after = page[-1].seq if len(page) == limit else None
-    documents = [event_document(event, with_payload=payload) for event in page]
-    door.answer({"events": documents, "next_after": next_after})
+    with door.store() as store:
+        door.answer(store.list_events(after=after, limit=limit, subject=subject, payload=payload))
 
 
 def replay(
@@ -42,19 +36,8 @@ def replay(
 
     Every event is replayed into a scratch database and the tables are compared row by row.
     """
-    from artifactstore.bootstrap import scratch_database
-    from artifactstore.registry.events import check_replay
-
     if not check:
         raise UsageError("replay only checks", hint="Use replay --check.")
     door = door_of(context)
-    with door.registry() as registry, scratch_database() as scratch:
-        report = check_replay(registry, scratch)
-    door.answer(
-        {
-            "status": "reproduced",
-            "events": report.events,
-            "log_id": report.log_id.hex(),
-            "chain": report.chain.hex(),
-        }
-    )
+    with door.store() as store:
+        door.answer(store.check_replay())

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -14,9 +13,9 @@ from artifactstore.cli.exit_codes import SYSTEM_FAILED
 from artifactstore.errors import UsageError
 
 if TYPE_CHECKING:
+    from artifactstore.documents import Document
     from artifactstore.domain.canonical import JsonValue
     from artifactstore.registry.directory import TreeFile
-    from artifactstore.registry.verify import VerifyReport
 
 PackageId = Annotated[str, typer.Argument(help="A package id.", show_default=False)]
 Limit = Annotated[int, typer.Option(help="How many at most.", min=1, max=10_000)]
@@ -43,13 +42,12 @@ def push(
     from artifactstore.domain.package import DEFAULT_ROLE, FileDraft, PackageDraft
     from artifactstore.domain.retention import RetentionClass
     from artifactstore.registry.directory import DirectoryTree
-    from artifactstore.registry.ingest import ingest
 
     door = door_of(context)
     retention_class = RetentionClass.parse(retention)
     document = _read_metadata(metadata)
-    with door.registry() as registry, DirectoryTree(directory) as tree:
-        found = tree.files(max_files=registry.max_files)
+    with door.store() as store, DirectoryTree(directory) as tree:
+        found = tree.files(max_files=store.max_files)
         draft = PackageDraft(
             producer=producer,
             files=tuple(FileDraft(file.path, file, DEFAULT_ROLE, media_type_of(file.path)) for file in found),
@@ -60,9 +58,9 @@ def push(
             metadata=document,
         )
         with door.progress(total_bytes=_total_bytes(found) if door.someone_is_watching else None) as progress:
-            receipt = ingest(registry, draft, as_revision=revision, progress=progress)
+            receipt = store.push(draft, as_revision=revision, progress=progress)
     _warn_of_case_collisions(context, found)
-    door.answer(asdict(receipt))
+    door.answer(receipt)
 
 
 def list_(
@@ -78,17 +76,13 @@ def list_(
 
     "next_after" in the answer is what to give --after for the next page; null at the end.
     """
-    from artifactstore.documents import package_document
     from artifactstore.domain.package import PackageStatus
-    from artifactstore.registry.packages import list_packages
 
     door = door_of(context)
-    with door.registry() as registry:
-        wanted = PackageStatus.parse(status) if status else None
-        filters = {"producer": producer, "external_id": external_id, "subject": subject, "status": wanted}
-        page = list_packages(registry, after=after, limit=limit, **filters)
-    next_after = page[-1].package_id if len(page) == limit else None
-    door.answer({"packages": [package_document(package) for package in page], "next_after": next_after})
+    wanted = PackageStatus.parse(status) if status else None
+    filters = {"producer": producer, "external_id": external_id, "subject": subject, "status": wanted}
+    with door.store() as store:
+        door.answer(store.list_packages(filters, after=after, limit=limit))
 
 
 def show(
@@ -97,18 +91,9 @@ def show(
     files: Annotated[bool, typer.Option("--files/--no-files", help="List the package's files.")] = True,
 ) -> None:
     """Show one package: its digest, metadata, retention, holds and files."""
-    from artifactstore.documents import file_document, package_details
-    from artifactstore.domain.package import PackageStatus
-    from artifactstore.registry.files import list_files
-    from artifactstore.registry.packages import find_package
-
     door = door_of(context)
-    with door.registry() as registry:
-        package, holds = find_package(registry, package_id)
-        document = package_details(package, holds)
-        if files and package.status in {PackageStatus.FINALIZED, PackageStatus.EXPIRED}:
-            document["files"] = [file_document(package_id, file) for file in list_files(registry, package_id)]
-    door.answer(document)
+    with door.store() as store:
+        door.answer(store.show_package(package_id, files=files))
 
 
 def manifest(
@@ -121,12 +106,11 @@ def manifest(
     Example: artifactstore manifest ID | b3sum      (prints the manifest digest)
     """
     from artifactstore.domain.manifest import Manifest
-    from artifactstore.registry.packages import read_manifest
 
     if not as_json and sys.stdout.isatty():
         raise UsageError("a manifest is binary", hint="Redirect it to a file, or use --json.")
-    with door_of(context).registry() as registry:
-        encoded = read_manifest(registry, package_id)
+    with door_of(context).store() as store:
+        encoded = store.manifest(package_id)
     sys.stdout.buffer.write(Manifest.decode(encoded).to_json() + b"\n" if as_json else encoded)
 
 
@@ -149,20 +133,18 @@ def get(
 
     Example, one file: artifactstore get ID reports/report.md -o -
     """
-    from artifactstore.registry.files import get_file, get_package, send_file
-
     door = door_of(context)
     if output is None or (str(output) == "-" and path is None):
         raise UsageError("there is nowhere to write to", hint="Add -o DEST; -o - writes one file to standard output.")
-    with door.registry() as registry:
+    with door.store() as store:
         if path is None:
             with door.progress() as progress:
-                count = get_package(registry, package_id, output, progress=progress)
+                count = store.get_package(package_id, output, progress=progress)
             door.answer({"package_id": package_id, "destination": str(output), "file_count": count})
         elif str(output) == "-":
-            send_file(registry, package_id, path, sys.stdout.buffer)
+            store.send_file(package_id, path, sys.stdout.buffer)
         else:
-            size_bytes = get_file(registry, package_id, path, output)
+            size_bytes = store.get_file(package_id, path, output)
             door.answer({"package_id": package_id, "path": path, "destination": str(output), "size": size_bytes})
 
 
@@ -175,28 +157,27 @@ def verify(
 
     Damage is named by package and file, recorded, and answered with exit code 2.
     """
-    from artifactstore.registry.verify import verify_all, verify_package
-
     if everything == (package_id is not None):
         raise UsageError("verify needs a package id or --all")
     door = door_of(context)
-    with door.registry() as registry, door.progress() as progress:
+    with door.store() as store, door.progress() as progress:
         if package_id is None:
-            report = verify_all(registry, progress=progress)
+            report = store.verify_all(progress=progress)
         else:
-            report = verify_package(registry, package_id, progress=progress)
+            report = store.verify_package(package_id, progress=progress)
     answer_verification(context, report)
 
 
-def answer_verification(context: typer.Context, report: VerifyReport) -> None:
+def answer_verification(context: typer.Context, report: Document) -> None:
     """Print the report; name every damage to a person; exit 2 if there is any."""
     door = door_of(context)
-    door.answer({"status": "damaged" if report.damage else "verified", **asdict(report)})
-    for damage in report.damage:
-        where = f"package {damage.package_id}, file {damage.path}" if damage.path else damage.object_key
-        expected, found = damage.expected_blake3, damage.found_blake3 or "nothing"
-        door.say(f"damaged: {where}: {damage.finding}; expected {expected}, found {found}")
-    if report.damage:
+    door.answer(report)
+    damaged = cast("list[Document]", report["damage"])
+    for damage in damaged:
+        where = f"package {damage['package_id']}, file {damage['path']}" if damage["path"] else damage["object_key"]
+        expected, found = damage["expected_blake3"], damage["found_blake3"] or "nothing"
+        door.say(f"damaged: {where}: {damage['finding']}; expected {expected}, found {found}")
+    if damaged:
         raise typer.Exit(SYSTEM_FAILED)
 
 

@@ -17,7 +17,9 @@ Reason = Annotated[str, typer.Option(help="Why; it goes into the event log.", sh
 @app.command()
 def show(context: typer.Context, package_id: PackageId) -> None:
     """Show what decides how long a package stays."""
-    _answer(context, package_id)
+    door = door_of(context)
+    with door.store() as store:
+        door.answer(store.retention(package_id))
 
 
 @app.command()
@@ -29,11 +31,11 @@ def extend(
 ) -> None:
     """Keep a package longer. Nothing ever shortens retention."""
     from artifactstore.domain.instant import parse_instant
-    from artifactstore.registry.retention import extend_retention
 
-    with door_of(context).registry() as registry:
-        extend_retention(registry, package_id, parse_instant(until), reason=reason)
-    _answer(context, package_id)
+    door = door_of(context)
+    expires_at = parse_instant(until)
+    with door.store() as store:
+        door.answer(store.extend_retention(package_id, expires_at, reason=reason))
 
 
 @app.command()
@@ -42,11 +44,9 @@ def hold(context: typer.Context, package_id: PackageId, reason: Reason) -> None:
 
     "hold_id" in the answer is what `retention release` takes.
     """
-    from artifactstore.registry.retention import place_hold
-
-    with door_of(context).registry() as registry:
-        hold_id = place_hold(registry, package_id, reason=reason)
-    _answer(context, package_id, hold_id=hold_id)
+    door = door_of(context)
+    with door.store() as store:
+        door.answer(store.place_hold(package_id, reason=reason))
 
 
 @app.command()
@@ -57,11 +57,9 @@ def release(
     reason: Reason,
 ) -> None:
     """End a hold."""
-    from artifactstore.registry.retention import release_hold
-
-    with door_of(context).registry() as registry:
-        release_hold(registry, package_id, hold_id, reason=reason)
-    _answer(context, package_id)
+    door = door_of(context)
+    with door.store() as store:
+        door.answer(store.release_hold(package_id, hold_id, reason=reason))
 
 
 @app.command()
@@ -70,21 +68,6 @@ def sweep(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be marked.")] = False,
 ) -> None:
     """Mark the packages whose retention has ended as expired. No byte is removed."""
-    from artifactstore.registry.retention import due_packages, sweep
-
     door = door_of(context)
-    with door.registry() as registry:
-        if dry_run:
-            due = [package.package_id for package in due_packages(registry)]
-            return door.answer({"would_expire": due, "count": len(due)})
-        swept = sweep(registry)
-    return door.answer({"expired": swept, "count": len(swept)})
-
-
-def _answer(context: typer.Context, package_id: str, **more: str) -> None:
-    from artifactstore.documents import retention_document
-    from artifactstore.registry.packages import find_package
-
-    door = door_of(context)
-    with door.registry() as registry:
-        door.answer({**more, **retention_document(*find_package(registry, package_id))})
+    with door.store() as store:
+        door.answer(store.due_packages() if dry_run else store.sweep())

@@ -22,22 +22,15 @@ def list_(
 
     "next_after" in the answer is what to give --after for the next page; null at the end.
     """
-    from artifactstore.documents import object_document
-    from artifactstore.registry.objects import list_objects
-
     door = door_of(context)
-    with door.registry() as registry:
-        page = list_objects(registry, after=after, limit=limit)
-    next_after = page[-1].row_id if len(page) == limit else None
-    door.answer({"objects": [object_document(found) for found in page], "next_after": next_after})
+    with door.store() as store:
+        door.answer(store.list_objects(after=after, limit=limit))
 
 
 @app.command()
 def verify(context: typer.Context) -> None:
     """Read every object back and compare it with its digest and with those of the blobs in it."""
-    from artifactstore.registry.verify import verify_objects
-
     door = door_of(context)
-    with door.registry() as registry, door.progress() as progress:
-        report = verify_objects(registry, progress=progress)
+    with door.store() as store, door.progress() as progress:
+        report = store.verify_objects(progress=progress)
     answer_verification(context, report)

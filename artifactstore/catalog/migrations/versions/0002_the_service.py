@@ -10,6 +10,8 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
+_MAX_CHARACTERS = 256
+
 
 def upgrade() -> None:
     """Add the tables, and the metadata of the packages that are there."""
@@ -51,7 +53,7 @@ def _fill(package_metadata: sa.Table) -> None:
             {"key": key, "value": text, "package": row_id}
             for key, value in json.loads(metadata).items()
             if isinstance(value, str | int | float)
-            and len(text := value if isinstance(value, str) else json.dumps(value)) <= 256
+            and len(text := value if isinstance(value, str) else json.dumps(value)) <= _MAX_CHARACTERS
         ]
         if rows:
             connection.execute(package_metadata.insert(), rows)

@@ -1,0 +1,110 @@
+"""The application: routes, the answers to errors, and what runs beside the requests."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+import structlog
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from artifactstore import __version__
+from artifactstore.api import openapi
+from artifactstore.api.frontier import Frontier
+from artifactstore.api.routes import events, files, metadata_schemas, packages, push, retention, store, uploads
+from artifactstore.errors import (
+    ArtifactStoreError,
+    MethodNotAllowedError,
+    NotFoundError,
+    Problem,
+    RequestInvalidError,
+)
+from artifactstore.registry.open_packages import expire_open_packages
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from starlette.requests import Request
+
+    from artifactstore.api.service import Service
+
+log = structlog.get_logger("artifactstore.api")
+
+_TOKEN_USES_S = 30.0
+_OPEN_PACKAGES_S = 60.0
+DESCRIPTION = """A store for what runs leave behind: immutable packages, addressed by digest.
+
+Errors are problem documents (RFC 9457) with a stable `code` and a `hint`. Every write needs a token; what a token may
+not read behaves as if it were not there. `docs/reference/http-api.md` in the repository says everything in words.
+"""
+
+
+def build_app(service: Service) -> FastAPI:
+    """The application on one service, which it closes when it ends."""
+    app = FastAPI(
+        title="artifactstore",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=_lifespan,
+        redirect_slashes=False,
+        docs_url="/docs",
+        redoc_url=None,
+    )
+    app.state.service = service
+    for module in (push, uploads, packages, files, retention, metadata_schemas, events, store):
+        app.include_router(module.router)
+    app.include_router(push.preflight_router)
+    app.add_exception_handler(RequestValidationError, _raise_as_ours)
+    app.add_exception_handler(HTTPException, _raise_as_ours)
+    app.add_middleware(Frontier, service=service)
+    app.openapi = lambda: openapi.describe(app)  # type: ignore[method-assign]
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
+    """Run the duties beside the requests. ``stop`` in the state is what the server calls when it is asked to end."""
+    service: Service = app.state.service
+    duties = [
+        asyncio.create_task(_repeat(lambda: service.token_uses.flush(service.registry), _TOKEN_USES_S)),
+        asyncio.create_task(_repeat(lambda: expire_open_packages(service.registry), _OPEN_PACKAGES_S)),
+    ]
+    try:
+        yield {"stop": service.event_feed.stop}
+    finally:
+        for duty in duties:
+            duty.cancel()
+            with suppress(asyncio.CancelledError):
+                await duty
+        await asyncio.to_thread(service.close)
+
+
+async def _repeat(act: Callable[[], object], every_s: float) -> None:
+    while True:
+        await asyncio.sleep(every_s)
+        try:
+            await asyncio.to_thread(act)
+        except ArtifactStoreError as error:
+            log.warning("duty failed", code=error.code, message=error.message)
+
+
+async def _raise_as_ours(_: Request, error: Exception) -> Response:
+    """What the framework refuses, as our errors."""
+    raise _as_ours(error) from error
+
+
+def _as_ours(error: Exception) -> ArtifactStoreError:
+    match error:
+        case RequestValidationError():
+            problems = tuple(Problem(".".join(map(str, each["loc"])), each["msg"]) for each in error.errors())
+            return RequestInvalidError("the request is not as this endpoint takes it", problems=problems)
+        case HTTPException(status_code=404):
+            return NotFoundError("there is no such resource", hint="/docs lists what there is.")
+        case HTTPException(status_code=405):
+            return MethodNotAllowedError("this resource does not know the method", hint="/docs lists what it knows.")
+        case _:
+            return RequestInvalidError(str(getattr(error, "detail", error)))

@@ -1,0 +1,422 @@
+"""What is sent and answered, as the OpenAPI document says it.
+
+Requests are checked against these. Answers are made by ``artifactstore.documents``, which the command line prints too;
+a test compares them with these.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+PRODUCER = Field(description="Who made the run: 1 to 64 of a-z 0-9 . _ -", examples=["ci"], max_length=64)
+PATH = Field(description="The file's logical path.", examples=["reports/report.txt"], max_length=1024)
+Size = Annotated[int, Field(ge=0, le=2**53 - 1, description="Bytes.", examples=[6])]
+Blake3 = Annotated[str, Field(pattern="^blake3:[0-9a-f]{64}$", examples=["blake3:" + "0" * 64])]
+Sha256 = Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$", examples=["sha256:" + "0" * 64])]
+Time = Annotated[str, Field(description="RFC 3339.", examples=["2027-01-31T00:00:00.000000Z"])]
+Reason = Annotated[str, Field(min_length=1, max_length=2000, description="Why; it goes into the event log.")]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+# requests
+
+
+class FileSketch(_Request):
+    """A file as preflight needs it."""
+
+    path: str = PATH
+    size: Size
+    role: str | None = Field(default=None, examples=["content"])
+    media_type: str | None = Field(default=None, examples=["text/plain"])
+    blake3: Blake3 | None = None
+    sha256: Sha256 | None = None
+
+
+class FileDeclaration(_Request):
+    """A file that a package is to have."""
+
+    path: str = PATH
+    size: Size
+    blake3: Blake3
+    sha256: Sha256
+    role: str | None = Field(default=None, examples=["content"])
+    media_type: str | None = Field(default=None, examples=["text/plain"])
+
+
+class _Package(_Request):
+    producer: str = PRODUCER
+    external_id: str | None = Field(default=None, description="The producer's own id of the run.", max_length=512)
+    subject: str | None = Field(default=None, description="What the run was about.", max_length=512)
+    schema_slug: str | None = Field(default=None, alias="schema", examples=["ci.build.v1"])
+    metadata: dict[str, Any] | None = Field(default=None, examples=[{"branch": "main"}])
+    retention_class: str | None = Field(default=None, examples=["summary-evidence"])
+    revision: bool = Field(default=False, description="Changed content may become the next revision.")
+
+
+class PackageOpening(_Package):
+    """A package to open. With ``files`` it is exactly these."""
+
+    files: list[FileDeclaration] | None = None
+
+
+class PackageSketch(_Package):
+    """A package to ask about before anything is hashed."""
+
+    files: list[FileSketch] | None = None
+
+
+class UploadBeginning(_Request):
+    """A resumable upload to begin."""
+
+    path: str = PATH
+    size: Size
+    role: str | None = None
+    media_type: str | None = None
+
+
+class Extension(_Request):
+    """A later expiry."""
+
+    new_expires_at: Time
+    reason: Reason
+
+
+class Explanation(_Request):
+    """A reason, for placing or releasing a hold."""
+
+    reason: Reason
+
+
+class Sweep(_Request):
+    """Whether to mark, or only to say what would be marked."""
+
+    dry_run: bool = False
+
+
+class WhatToVerify(_Request):
+    """Every package and object, or the objects alone."""
+
+    what: Literal["all", "objects"] = "all"
+
+
+class SchemaRegistration(_Request):
+    """A JSON Schema to register under a slug, for good."""
+
+    slug: str = Field(examples=["ci.build.v1"])
+    json_schema: dict[str, Any] = Field(examples=[{"type": "object"}])
+
+
+# answers
+
+
+class Problem(BaseModel):
+    """A problem document (RFC 9457)."""
+
+    class Offender(BaseModel):
+        """One of several things wrong."""
+
+        where: str
+        what: str
+
+    type: str = Field(examples=["urn:artifactstore:error:PACKAGE_UNKNOWN"])
+    title: str
+    status: int
+    detail: str
+    code: str = Field(examples=["PACKAGE_UNKNOWN"])
+    hint: str
+    retryable: bool
+    problems: list[Offender]
+    request_id: str
+
+
+class Receipt(_Answer):
+    """What a producer gets back, and all that others need to keep: the id and the digest."""
+
+    package_id: str
+    manifest_digest: Blake3
+    file_count: int
+    total_bytes: int
+    stored_bytes: int
+    reused_existing: bool
+    revision: int
+
+
+class UploadState(_Answer):
+    """Where a resumable upload stands."""
+
+    upload_id: str
+    path: str
+    offset: int
+    size: int
+
+
+class PushState(_Answer):
+    """What is left to do for a package."""
+
+    package_id: str
+    status: Literal["open", "finalized"]
+    expires_at: Time | None
+    missing: list[Blake3]
+    uploads: list[UploadState]
+    pack_threshold_bytes: int
+    receipt: Receipt | None
+
+
+class ReceivedFile(_Answer):
+    """A file that has arrived."""
+
+    path: str
+    size: int
+    blake3: Blake3
+    sha256: Sha256
+
+
+class ReceivedFiles(_Answer):
+    """The files of a form."""
+
+    files: list[ReceivedFile]
+
+
+class ReceivedArchive(_Answer):
+    """What an archive held."""
+
+    files: int
+    bytes: int
+
+
+class Obstacle(_Answer):
+    """One thing a push would be refused for."""
+
+    code: str
+    where: str
+    what: str
+
+
+class Limits(_Answer):
+    """What a package may have at most."""
+
+    max_files: int
+    max_file_bytes: int
+    pack_threshold_bytes: int
+
+
+class Preflight(_Answer):
+    """What a push would meet."""
+
+    ok: bool
+    problems: list[Obstacle]
+    limits: Limits
+
+
+class Package(_Answer):
+    """A package without its files."""
+
+    package_id: str
+    manifest_digest: Blake3 | None
+    status: Literal["open", "finalized", "expired", "deleted"]
+    producer: str
+    external_id: str | None
+    revision: int | None
+    supersedes: str | None
+    subject: str | None
+    schema_slug: str | None = Field(alias="schema")
+    file_count: int
+    total_bytes: int
+    stored_bytes: int
+    retention_class: str | None
+    expires_at: Time | None
+    opened_at: Time
+    opened_by: str
+    finalized_at: Time | None
+
+
+class Hold(_Answer):
+    """One hold."""
+
+    hold_id: str
+    in_force: bool
+    reason: str
+    placed_at: Time
+    placed_by: str
+    released_at: Time | None
+    released_by: str | None
+    release_reason: str | None
+
+
+class PackageDetails(Package):
+    """A package with its metadata and holds."""
+
+    metadata: dict[str, Any] | None
+    holds: list[Hold]
+
+
+class PackagePage(_Answer):
+    """A page of packages."""
+
+    packages: list[Package]
+    next_after: str | None
+
+
+class File(_Answer):
+    """One file of a package."""
+
+    file_id: str
+    path: str
+    role: str
+    media_type: str
+    size: int
+    blake3: Blake3
+    sha256: Sha256
+
+
+class FilePage(_Answer):
+    """A page of files in path order."""
+
+    files: list[File]
+    next_after: int | None
+
+
+class Retention(_Answer):
+    """What decides how long a package stays."""
+
+    package_id: str
+    status: str
+    retention_class: str | None
+    duration_days: int | None
+    expires_at: Time | None
+    expired_at: Time | None
+    holds: list[Hold]
+
+
+class HoldPlaced(Retention):
+    """The hold's id, and the retention then."""
+
+    hold_id: str
+
+
+class HoldList(_Answer):
+    """A package's holds, oldest first."""
+
+    holds: list[Hold]
+
+
+class Swept(_Answer):
+    """What was marked, or would be."""
+
+    expired: list[str] | None = None
+    would_expire: list[str] | None = None
+    count: int
+
+
+class Schema(_Answer):
+    """A registered metadata schema without its text."""
+
+    slug: str
+    registered_at: Time
+    registered_by: str
+
+
+class SchemaDetails(Schema):
+    """A registered metadata schema."""
+
+    json_schema: dict[str, Any]
+
+
+class SchemaPage(_Answer):
+    """A page of schemas by slug."""
+
+    schemas: list[Schema]
+    next_after: str | None
+
+
+class Event(_Answer):
+    """One event."""
+
+    seq: int
+    at: Time
+    type: str
+    subject: str
+    actor: str
+    payload_digest: Blake3
+    chain: str
+    payload: dict[str, Any] | None = None
+
+
+class EventPage(_Answer):
+    """A page of the event log."""
+
+    events: list[Event]
+    next_after: int | None
+
+
+class StoredObject(_Answer):
+    """One stored object."""
+
+    backend: str
+    kind: str
+    digest: Blake3
+    size: int
+    status: str
+
+
+class ObjectPage(_Answer):
+    """A page of the stored objects."""
+
+    objects: list[StoredObject]
+    next_after: int | None
+
+
+class Rights(_Answer):
+    """What the caller can do; ``*`` is everyone's packages."""
+
+    read: Literal["*"] | list[str]
+    write: Literal["*"] | list[str]
+    admin: bool
+
+
+class WhoAmI(_Answer):
+    """The caller."""
+
+    name: str
+    scopes: list[str]
+    can: Rights
+    expires_at: Time | None
+
+
+class Health(_Answer):
+    """The process runs."""
+
+    status: Literal["ok"]
+    version: str
+
+
+class Check(_Answer):
+    """One condition of being ready."""
+
+    ok: bool
+    detail: str
+
+
+class Readiness(_Answer):
+    """Whether requests can be served."""
+
+    status: Literal["ready", "not ready"]
+    checks: dict[str, Check]
+
+
+class Replayed(_Answer):
+    """The tables follow from the log."""
+
+    status: Literal["reproduced"]
+    events: int
+    log_id: str
+    chain: str

@@ -1,0 +1,76 @@
+"""What handlers are asked with: paging, JSON bodies, idempotency keys."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+from blake3 import blake3
+from fastapi import Query
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+
+from artifactstore.api.bodies import json_body
+from artifactstore.api.guards import CurrentCaller
+from artifactstore.domain.canonical import canonical_json, escaped
+from artifactstore.errors import MediaTypeError, Problem, RequestInvalidError
+from artifactstore.registry.idempotency import Attempt
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from artifactstore.domain.canonical import JsonValue
+
+M = TypeVar("M", bound=BaseModel)
+
+LIMIT = Annotated[int, Query(ge=1, le=1000, description="How many at most.")]
+SEQ = Annotated[int, Query(ge=0, le=2**63 - 1, description="Start after this one.")]
+MAX_BODY_BYTES = 1024 * 1024
+MAX_FILE_LIST_BYTES = 64 * 1024 * 1024
+_KEY = re.compile(r"[!-~]{1,128}")
+
+
+def body_of(model: type[M], *, max_bytes: int = MAX_BODY_BYTES) -> Callable[[Request, CurrentCaller], Awaitable[M]]:
+    """A dependency that gives the JSON body as ``model``, read only once it is known who asks."""
+
+    async def read(request: Request, caller: CurrentCaller) -> M:  # noqa: ARG001 - who asks is settled first
+        require_media_type(request, "application/json")
+        document = await json_body(request, max_bytes=max_bytes)
+        request.state.body_digest = None if "idempotency-key" not in request.headers else _digest(document)
+        return parsed(model, document)
+
+    return read
+
+
+def require_media_type(request: Request, expected: str) -> None:
+    """Raises ``MediaTypeError`` unless the body is of this type."""
+    found = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if found != expected:
+        raise MediaTypeError(f"the body is {found or 'of no type'}, not {expected}")
+
+
+def parsed(model: type[M], document: JsonValue) -> M:
+    """Raises ``RequestInvalidError`` naming every member that is wrong."""
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        problems = tuple(
+            Problem("".join(f"/{escaped(str(step))}" for step in each["loc"]), each["msg"])
+            for each in error.errors(include_url=False, include_context=False, include_input=False)
+        )
+        raise RequestInvalidError("the body is not what this request takes", problems=problems) from error
+
+
+def attempt_of(request: Request, caller: CurrentCaller) -> Attempt | None:
+    """The attempt that an ``Idempotency-Key`` stands for, with the body that was read. None without the header."""
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return None
+    if not _KEY.fullmatch(key):
+        raise RequestInvalidError("Idempotency-Key is not 1 to 128 visible ASCII characters")
+    digest: bytes = request.state.body_digest
+    return Attempt(caller.actor, key, blake3(f"{request.method} {request.url.path}\n".encode() + digest).digest())
+
+
+def _digest(document: JsonValue) -> bytes:
+    return blake3(canonical_json(document).encode(errors="surrogatepass")).digest()

@@ -1,0 +1,102 @@
+"""How long packages stay: retention, extensions, holds, sweep."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from starlette.responses import JSONResponse
+
+from artifactstore.api import models
+from artifactstore.api.guards import CurrentAdmin, CurrentRegistry, ReadablePackage, WritablePackage
+from artifactstore.api.openapi import json_request, problems
+from artifactstore.api.requests import attempt_of, body_of
+from artifactstore.documents import hold_document, retention_document
+from artifactstore.domain.instant import parse_instant
+from artifactstore.registry.idempotency import Attempt
+from artifactstore.registry.packages import find_package
+from artifactstore.registry.registry import Registry
+from artifactstore.registry.retention import due_packages, extend_retention, place_hold, release_hold, sweep
+
+router = APIRouter(tags=["retention"])
+
+_WRITE = problems(401, 404, 408, 409, 413, 415, 507)
+
+
+@router.get("/packages/{package_id}/retention", response_model=models.Retention, responses=problems(401, 404))
+def show(package: ReadablePackage, registry: CurrentRegistry) -> JSONResponse:
+    """What decides how long a package stays."""
+    return JSONResponse(_retention(registry, package.package_id))
+
+
+@router.post(
+    "/packages/{package_id}/retention/extensions", response_model=models.Retention, status_code=201, responses=_WRITE,
+    openapi_extra=json_request(models.Extension),
+)  # fmt: skip
+def extend(
+    package: WritablePackage,
+    registry: CurrentRegistry,
+    body: Annotated[models.Extension, Depends(body_of(models.Extension))],
+    attempt: Annotated[Attempt | None, Depends(attempt_of)],
+) -> JSONResponse:
+    """Keep a package longer. Nothing ever shortens retention. Takes ``Idempotency-Key``."""
+    expires_at = parse_instant(body.new_expires_at)
+    extend_retention(registry, package.package_id, expires_at, reason=body.reason, attempt=attempt)
+    return JSONResponse(_retention(registry, package.package_id), 201)
+
+
+@router.get("/packages/{package_id}/holds", response_model=models.HoldList, responses=problems(401, 404))
+def holds(package: ReadablePackage, registry: CurrentRegistry) -> JSONResponse:
+    """A package's holds, released ones included, oldest first."""
+    _, found = find_package(registry, package.package_id)
+    return JSONResponse({"holds": [hold_document(hold) for hold in found]})
+
+
+@router.post(
+    "/packages/{package_id}/holds", response_model=models.HoldPlaced, status_code=201, responses=_WRITE,
+    openapi_extra=json_request(models.Explanation),
+)  # fmt: skip
+def hold(
+    package: WritablePackage,
+    registry: CurrentRegistry,
+    body: Annotated[models.Explanation, Depends(body_of(models.Explanation))],
+    attempt: Annotated[Attempt | None, Depends(attempt_of)],
+) -> JSONResponse:
+    """Keep a package, whatever its class says, until the hold is released. Takes ``Idempotency-Key``."""
+    hold_id = place_hold(registry, package.package_id, reason=body.reason, attempt=attempt)
+    return JSONResponse({"hold_id": hold_id, **_retention(registry, package.package_id)}, 201)
+
+
+@router.post(
+    "/packages/{package_id}/holds/{hold_id}/release", response_model=models.Retention, responses=_WRITE,
+    openapi_extra=json_request(models.Explanation),
+)  # fmt: skip
+def release(
+    _: CurrentAdmin,
+    package: ReadablePackage,
+    hold_id: str,
+    registry: CurrentRegistry,
+    body: Annotated[models.Explanation, Depends(body_of(models.Explanation))],
+) -> JSONResponse:
+    """End a hold. Needs ``admin``."""
+    release_hold(registry, package.package_id, hold_id, reason=body.reason)
+    return JSONResponse(_retention(registry, package.package_id))
+
+
+@router.post(
+    "/retention:sweep", response_model=models.Swept, responses=problems(401, 408, 413, 415, 507),
+    openapi_extra=json_request(models.Sweep),
+)  # fmt: skip
+def sweep_(
+    _: CurrentAdmin, registry: CurrentRegistry, body: Annotated[models.Sweep, Depends(body_of(models.Sweep))]
+) -> JSONResponse:
+    """Mark the packages whose retention has ended as expired. No byte is removed. Needs ``admin``."""
+    if body.dry_run:
+        due = [package.package_id for package in due_packages(registry)]
+        return JSONResponse({"would_expire": due, "count": len(due)})
+    swept = sweep(registry)
+    return JSONResponse({"expired": swept, "count": len(swept)})
+
+
+def _retention(registry: Registry, package_id: str) -> dict[str, object]:
+    return retention_document(*find_package(registry, package_id))

@@ -1,0 +1,84 @@
+"""The service and the store as a whole: health, readiness, metrics, who am I, and what an administrator asks of all."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from starlette.responses import JSONResponse, Response
+
+from artifactstore import __version__
+from artifactstore.api import models
+from artifactstore.api.guards import CurrentAdmin, CurrentCaller, CurrentRegistry, CurrentService
+from artifactstore.api.openapi import json_request, problems
+from artifactstore.api.requests import LIMIT, SEQ, body_of
+from artifactstore.bootstrap import scratch_database
+from artifactstore.documents import caller_document, object_document, replay_document, verification_document
+from artifactstore.registry.events import check_replay, latest_seq
+from artifactstore.registry.objects import list_objects
+from artifactstore.registry.readiness import check_readiness
+from artifactstore.registry.verify import verify_all, verify_objects
+
+router = APIRouter(tags=["store"])
+
+
+@router.get("/health", response_model=models.Health, responses=problems())
+async def health() -> JSONResponse:
+    """Whether the process runs. No token is needed."""
+    return JSONResponse({"status": "ok", "version": __version__})
+
+
+@router.get("/ready", response_model=models.Readiness, responses=problems(503))
+def ready(service: CurrentService) -> JSONResponse:
+    """Whether requests can be served: the database at head, the storage readable and writable. No token is needed."""
+    checks = check_readiness(service.registry)
+    is_ready = all(check.ok for check in checks.values())
+    document = {
+        "status": "ready" if is_ready else "not ready",
+        "checks": {name: check._asdict() for name, check in checks.items()},
+    }
+    return JSONResponse(document, 200 if is_ready else 503)
+
+
+@router.get("/metrics", response_class=Response, responses=problems(401))
+def metrics(service: CurrentService, caller: CurrentCaller) -> Response:
+    """What is counted, in the Prometheus text format. Needs ``read``."""
+    caller.require_read_everything()
+    text = service.metrics.exposition(events=latest_seq(service.registry))
+    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@router.get("/whoami", response_model=models.WhoAmI, responses=problems(401))
+def whoami(caller: CurrentCaller) -> JSONResponse:
+    """What the token allows."""
+    return JSONResponse(caller_document(caller))
+
+
+@router.get("/objects", response_model=models.ObjectPage, responses=problems(401))
+def objects(_: CurrentAdmin, registry: CurrentRegistry, after: SEQ = 0, limit: LIMIT = 100) -> JSONResponse:
+    """The objects the catalog knows: large blobs, packs, manifests. Needs ``admin``."""
+    page = list_objects(registry, after=after, limit=limit)
+    next_after = page[-1].row_id if len(page) == limit else None
+    return JSONResponse({"objects": [object_document(found) for found in page], "next_after": next_after})
+
+
+@router.post(
+    "/verification", response_model=None,
+    responses={**problems(401, 408, 413, 415, 507), 200: {"description": "The report."}},
+    openapi_extra=json_request(models.WhatToVerify),
+)  # fmt: skip
+def verification(
+    _: CurrentAdmin,
+    registry: CurrentRegistry,
+    body: Annotated[models.WhatToVerify, Depends(body_of(models.WhatToVerify))],
+) -> JSONResponse:
+    """Read everything back and compare it with every digest that is recorded. Damage is recorded. Needs ``admin``."""
+    report = verify_all(registry) if body.what == "all" else verify_objects(registry)
+    return JSONResponse(verification_document(report))
+
+
+@router.post("/replay:check", response_model=models.Replayed, responses=problems(401))
+def replay_check(_: CurrentAdmin, registry: CurrentRegistry) -> JSONResponse:
+    """Check the event log's chain and replay it into a scratch database: do the tables follow? Needs ``admin``."""
+    with scratch_database() as scratch:
+        return JSONResponse(replay_document(check_replay(registry, scratch)))

@@ -1,0 +1,148 @@
+"""Running the service: what must hold before it listens, the listening socket, workers, and the ready line."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import signal
+import socket
+import sys
+import threading
+from http.client import HTTPConnection
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import structlog
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from artifactstore.api.app import build_app
+from artifactstore.api.protocol import BoundedProtocol
+from artifactstore.api.service import Service
+from artifactstore.bootstrap import open_registry
+from artifactstore.config import Settings, shared_metrics_folder
+from artifactstore.errors import ConfigurationError
+from artifactstore.registry.tokens import list_tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastapi import FastAPI
+
+GRACE_S = 60
+"""How long a request may go on after the server has been asked to end."""
+_KEEP_ALIVE_S = 65
+_BACKLOG = 1024
+_ANSWER_S = 60.0
+
+
+def serve(settings: Settings, *, host: str, port: int, workers: int, ready: Callable[[str], None]) -> None:
+    """Serve until a signal ends it. ``ready`` is called with the address once requests are answered.
+
+    Raises ``ConfigurationError`` if the address cannot be had, or is not loopback and there is no token,
+    ``DatabaseVersionError`` if the database is not at head.
+    """
+    _check_tokens(settings, host)
+    listener = _listen(host, port)
+    threading.Thread(target=_announce, args=(listener, ready), daemon=True).start()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _ended)
+    if workers == 1:
+        configure_logging(settings.log_level)
+        config = _config(build_app(Service.open(settings)))
+        uvicorn.Server(config).run(sockets=[listener])
+        return
+    with TemporaryDirectory(prefix="artifactstore-metrics-") as folder, shared_metrics_folder(folder):
+        config = _config("artifactstore.api.serve:worker_app", workers=workers)
+        Multiprocess(config, [listener]).run()
+
+
+def worker_app() -> FastAPI:
+    """The application of one of several worker processes, which inherit the settings."""
+    settings = Settings.from_environment()
+    configure_logging(settings.log_level)
+    return build_app(Service.open(settings, metrics_folder=settings.metrics_folder))
+
+
+def configure_logging(level: str) -> None:
+    """One JSON object a line on standard error. Headers and bodies are never logged, so no token is."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def _config(app: FastAPI | str, *, workers: int = 1) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        factory=isinstance(app, str),
+        workers=workers,
+        http=BoundedProtocol,
+        ws="none",
+        loop="uvloop",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACE_S,
+        backlog=_BACKLOG,
+    )
+
+
+def _check_tokens(settings: Settings, host: str) -> None:
+    registry = open_registry(settings, upgrade=False)
+    try:
+        has_tokens = bool(settings.auth_tokens) or any(token.revoked_at is None for token in list_tokens(registry))
+    finally:
+        registry.close()
+    if not has_tokens and not _is_loopback(host):
+        raise ConfigurationError(
+            f"there is no token, so nobody could write, and {host} is reachable from elsewhere",
+            hint="Make one first: artifactstore token create NAME --scope admin",
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{host}:{port} cannot be had: {error.strerror or error}", hint="Choose another one with --port."
+        ) from error
+    listener.listen(_BACKLOG)
+    listener.set_inheritable(True)
+    return listener
+
+
+def _ended(*_: object) -> None:
+    """Uvicorn raises the signal that ended it once more when it is done; being asked to end is no failure."""
+
+
+def _announce(listener: socket.socket, ready: Callable[[str], None]) -> None:
+    """Ask until the service answers, as its first client."""
+    host, port = listener.getsockname()[:2]
+    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - to ask, not to listen
+    connection = HTTPConnection(name, port, timeout=_ANSWER_S)
+    connection.request("GET", "/health", headers={"Host": f"localhost:{port}"})
+    connection.getresponse().read()
+    connection.close()
+    ready(f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}")

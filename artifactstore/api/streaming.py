@@ -1,0 +1,84 @@
+"""Answers that are streamed: pieces made on a thread, the next one while this one is sent."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from starlette.responses import Response
+
+from artifactstore.api.service import service_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from starlette.requests import Request
+    from starlette.types import Receive, Scope, Send
+
+SEND_TIMEOUT_S = 60.0
+"""How long a client may take over one piece of at most 4 MiB."""
+_SANDBOX = "sandbox; default-src 'none'"
+
+
+class StreamedAnswer(Response):
+    """Pieces of known total length. If making one fails, the connection is cut before the answer is complete."""
+
+    def __init__(
+        self, request: Request, pieces: Iterator[bytes], *, length: int, status: int, headers: Mapping[str, str]
+    ) -> None:
+        super().__init__(status_code=status, headers={**headers, "content-length": str(length)})
+        self._threads = service_of(request).threads
+        self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
+        """Send the answer; its first piece is made before its head is sent, so that an early error is answered."""
+        loop = asyncio.get_running_loop()
+
+        def following() -> asyncio.Future[bytes]:
+            return loop.run_in_executor(self._threads, next, self._pieces, b"")
+
+        coming = following()
+        try:
+            piece = await coming
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            while piece:
+                coming = following()
+                async with asyncio.timeout(SEND_TIMEOUT_S):
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                piece = await coming
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            coming.cancel()
+            await asyncio.shield(loop.run_in_executor(self._threads, _close, self._pieces))
+
+
+def _close(pieces: Iterator[bytes]) -> None:
+    """Let go of what the pieces are read from, once nobody is reading."""
+    close = getattr(pieces, "close", None)
+    if close is not None:
+        try:
+            close()
+        except ValueError:  # a thread is still making a piece: it ends by itself, and the generator with it
+            return
+
+
+def download_headers(*, media_type: str, file_name: str) -> dict[str, str]:
+    """What keeps stored content from acting as this site: a file to save, of the type it was given, in a sandbox."""
+    return {
+        "content-type": media_type,
+        "content-disposition": content_disposition(file_name),
+        "content-security-policy": _SANDBOX,
+        "x-content-type-options": "nosniff",
+        "cache-control": "private, no-cache",
+    }
+
+
+def content_disposition(file_name: str) -> str:
+    """``attachment`` with a name that any client can read and none can be misled by (RFC 6266, RFC 8187)."""
+    plain = "".join(
+        character if character.isascii() and character.isprintable() and character not in '"\\%/' else "_"
+        for character in file_name
+    )
+    extended = "" if plain == file_name else f"; filename*=UTF-8''{quote(file_name, safe='')}"
+    return f'attachment; filename="{plain}"{extended}'

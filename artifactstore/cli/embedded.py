@@ -1,0 +1,234 @@
+"""The store of this process: each question is one use-case, each answer its document.
+
+What a use-case needs is imported where it is used: a command pays for its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from artifactstore.config import Settings
+    from artifactstore.documents import Document
+    from artifactstore.domain.canonical import JsonValue
+    from artifactstore.domain.instant import Instant
+    from artifactstore.domain.package import PackageDraft
+    from artifactstore.plugins.contract import Plugin, PluginContext
+    from artifactstore.registry.progress import Progress
+    from artifactstore.registry.registry import Registry
+
+
+class EmbeddedStore:
+    """A ``Store`` over a registry; see there for what each method promises."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    @classmethod
+    def open(cls, settings: Settings) -> EmbeddedStore:
+        """The store that the settings name; created on first use."""
+        from artifactstore.bootstrap import open_registry
+
+        return cls(open_registry(settings))
+
+    @property
+    def max_files(self) -> int:
+        """See ``Store``."""
+        return self._registry.max_files
+
+    def close(self) -> None:
+        """See ``Store``."""
+        self._registry.close()
+
+    # packages
+
+    def push(self, draft: PackageDraft, *, as_revision: bool, progress: Progress) -> Document:
+        """See ``Store``."""
+        from artifactstore.registry.ingest import ingest
+
+        return asdict(ingest(self._registry, draft, as_revision=as_revision, progress=progress))
+
+    def list_packages(self, filters: Mapping[str, str | None], *, after: str | None, limit: int) -> Document:
+        """See ``Store``."""
+        from artifactstore.catalog.package_filter import PackageFilter
+        from artifactstore.documents import package_document
+        from artifactstore.registry.packages import list_packages
+
+        wanted = PackageFilter(
+            producer=filters["producer"],
+            external_id=filters["external_id"],
+            subject=filters["subject"],
+            status=filters["status"],
+        )
+        page = list_packages(self._registry, after=after, limit=limit, wanted=wanted)
+        next_after = page[-1].package_id if len(page) == limit else None
+        return {"packages": [package_document(package) for package in page], "next_after": next_after}
+
+    def show_package(self, package_id: str, *, files: bool) -> Document:
+        """See ``Store``."""
+        from artifactstore.documents import file_document, package_details
+        from artifactstore.domain.package import PackageStatus
+        from artifactstore.registry.files import list_files
+        from artifactstore.registry.packages import find_package
+
+        package, holds = find_package(self._registry, package_id)
+        document = package_details(package, holds)
+        if files and package.status in {PackageStatus.FINALIZED, PackageStatus.EXPIRED}:
+            document["files"] = [file_document(package_id, file) for file in list_files(self._registry, package_id)]
+        return document
+
+    def manifest(self, package_id: str) -> bytes:
+        """See ``Store``."""
+        from artifactstore.registry.packages import read_manifest
+
+        return read_manifest(self._registry, package_id)
+
+    def get_package(self, package_id: str, destination: Path, *, progress: Progress) -> int:
+        """See ``Store``."""
+        from artifactstore.registry.files import get_package
+
+        return get_package(self._registry, package_id, destination, progress=progress)
+
+    def get_file(self, package_id: str, path: str, destination: Path) -> int:
+        """See ``Store``."""
+        from artifactstore.registry.files import get_file
+
+        return get_file(self._registry, package_id, path, destination)
+
+    def send_file(self, package_id: str, path: str, sink: BinaryIO) -> int:
+        """See ``Store``."""
+        from artifactstore.registry.files import send_file
+
+        return send_file(self._registry, package_id, path, sink)
+
+    def verify_package(self, package_id: str, *, progress: Progress) -> Document:
+        """See ``Store``."""
+        from artifactstore.documents import verification_document
+        from artifactstore.registry.verify import verify_package
+
+        return verification_document(verify_package(self._registry, package_id, progress=progress))
+
+    # the whole store
+
+    def verify_all(self, *, progress: Progress) -> Document:
+        """See ``Store``."""
+        from artifactstore.documents import verification_document
+        from artifactstore.registry.verify import verify_all
+
+        return verification_document(verify_all(self._registry, progress=progress))
+
+    def verify_objects(self, *, progress: Progress) -> Document:
+        """See ``Store``."""
+        from artifactstore.documents import verification_document
+        from artifactstore.registry.verify import verify_objects
+
+        return verification_document(verify_objects(self._registry, progress=progress))
+
+    def list_events(self, *, after: int, limit: int, subject: str | None, payload: bool) -> Document:
+        """See ``Store``."""
+        from artifactstore.documents import event_document
+        from artifactstore.registry.events import list_events
+
+        page = list_events(self._registry, after=after, limit=limit, subject=subject)
+        next_after = page[-1].seq if len(page) == limit else None
+        return {"events": [event_document(event, with_payload=payload) for event in page], "next_after": next_after}
+
+    def check_replay(self) -> Document:
+        """See ``Store``."""
+        from artifactstore.bootstrap import scratch_database
+        from artifactstore.documents import replay_document
+        from artifactstore.registry.events import check_replay
+
+        with scratch_database() as scratch:
+            return replay_document(check_replay(self._registry, scratch))
+
+    def list_objects(self, *, after: int, limit: int) -> Document:
+        """See ``Store``."""
+        from artifactstore.documents import object_document
+        from artifactstore.registry.objects import list_objects
+
+        page = list_objects(self._registry, after=after, limit=limit)
+        next_after = page[-1].row_id if len(page) == limit else None
+        return {"objects": [object_document(found) for found in page], "next_after": next_after}
+
+    # metadata schemas
+
+    def register_schema(self, slug: str, json_schema: JsonValue) -> Document:
+        """See ``Store``."""
+        from artifactstore.documents import schema_document
+        from artifactstore.registry.metadata_schemas import register_schema
+
+        return schema_document(register_schema(self._registry, slug, json_schema), with_schema=False)
+
+    def list_schemas(self) -> Document:
+        """See ``Store``."""
+        from artifactstore.documents import schema_document
+        from artifactstore.registry.metadata_schemas import list_schemas
+
+        found = list_schemas(self._registry)
+        return {"schemas": [schema_document(schema, with_schema=False) for schema in found]}
+
+    def show_schema(self, slug: str) -> Document:
+        """See ``Store``."""
+        from artifactstore.documents import schema_document
+        from artifactstore.registry.metadata_schemas import find_schema
+
+        return schema_document(find_schema(self._registry, slug), with_schema=True)
+
+    # retention
+
+    def retention(self, package_id: str) -> Document:
+        """See ``Store``."""
+        from artifactstore.documents import retention_document
+        from artifactstore.registry.packages import find_package
+
+        return retention_document(*find_package(self._registry, package_id))
+
+    def extend_retention(self, package_id: str, expires_at: Instant, *, reason: str) -> Document:
+        """See ``Store``."""
+        from artifactstore.registry.retention import extend_retention
+
+        extend_retention(self._registry, package_id, expires_at, reason=reason)
+        return self.retention(package_id)
+
+    def place_hold(self, package_id: str, *, reason: str) -> Document:
+        """See ``Store``."""
+        from artifactstore.registry.retention import place_hold
+
+        hold_id = place_hold(self._registry, package_id, reason=reason)
+        return {"hold_id": hold_id, **self.retention(package_id)}
+
+    def release_hold(self, package_id: str, hold_id: str, *, reason: str) -> Document:
+        """See ``Store``."""
+        from artifactstore.registry.retention import release_hold
+
+        release_hold(self._registry, package_id, hold_id, reason=reason)
+        return self.retention(package_id)
+
+    def due_packages(self) -> Document:
+        """See ``Store``."""
+        from artifactstore.registry.retention import due_packages
+
+        return _counted("would_expire", [package.package_id for package in due_packages(self._registry)])
+
+    def sweep(self) -> Document:
+        """See ``Store``."""
+        from artifactstore.registry.retention import sweep
+
+        return _counted("expired", sweep(self._registry))
+
+    # plug-ins
+
+    def context(self, plugin: Plugin, *, progress: Progress) -> PluginContext:
+        """See ``Store``."""
+        from artifactstore.plugins.context import EmbeddedContext
+
+        return EmbeddedContext(self._registry, plugin, progress=progress)
+
+
+def _counted(name: str, package_ids: Sequence[str]) -> Document:
+    return {name: list(package_ids), "count": len(package_ids)}

@@ -1,0 +1,144 @@
+"""Finalize: an open package whose files have all arrived is recorded, by the same transaction as an ingest.
+
+Asked again, it answers the same receipt. Two that finalize one package at once both prepare, one records.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from blake3 import blake3
+
+from artifactstore.catalog import pushes
+from artifactstore.domain.events import ObjectRef
+from artifactstore.domain.instant import Instant
+from artifactstore.domain.manifest import encode_files, manifest_digest
+from artifactstore.domain.paths import check_paths
+from artifactstore.errors import ConcurrentUpdateError, PackageIncompleteError, Problem
+from artifactstore.failpoints import failpoint
+from artifactstore.registry.ingest import Opened, record
+from artifactstore.registry.open_packages import (
+    concluded_receipt,
+    declared_files,
+    draft_of,
+    manifest_of_entries,
+    missing_blobs,
+    receipt_text,
+    require_open_or_concluded,
+)
+from artifactstore.registry.publishing import publish_and_close, way_to_publish
+from artifactstore.registry.storing import Placement, Stored
+from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from artifactstore.catalog.pushes import OpenPackageRecord, ReceivedBlob
+    from artifactstore.catalog.queries import Queries
+    from artifactstore.domain.manifest import FileEntry, Manifest
+    from artifactstore.domain.package import PackageReceipt
+    from artifactstore.registry.registry import Registry
+
+_ATTEMPTS = 3
+_NAMED_MISSING = 200
+
+
+def finalize(registry: Registry, package_id: str, *, readable_producers: Sequence[str] | None) -> PackageReceipt:
+    """Record an open package.
+
+    Raises ``PackageIncompleteError`` naming declared files that have neither arrived nor are in a package of one of
+    ``readable_producers``, and what ``ingest`` raises.
+    """
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            return _finalize(registry, package_id, readable_producers)
+        except ConcurrentUpdateError:
+            if attempt == _ATTEMPTS:
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _finalize(registry: Registry, package_id: str, readable_producers: Sequence[str] | None) -> PackageReceipt:
+    with registry.catalog.snapshot() as queries:
+        opened = require_open_or_concluded(queries, package_id)
+        if receipt := concluded_receipt(opened):
+            return receipt
+        arrived = _gather(queries, opened, readable_producers)
+    draft, as_revision = draft_of(opened)
+    begun = Opened(package_id, Instant(opened.opened_at))
+    manifest = manifest_of_entries(draft, arrived.files)
+    stored = _store_manifest(registry, manifest, arrived)
+    failpoint("finalize.before-transaction")
+    with registry.transaction() as tx:
+        if receipt := concluded_receipt(require_open_or_concluded(tx, package_id)):
+            return receipt
+        receipt = record(tx, registry, draft, stored, as_revision=as_revision, opened=begun)
+        pushes.conclude(tx.connection, package_id, receipt_text(receipt))
+    failpoint("finalize.before-answer")
+    return receipt
+
+
+class _Arrived(NamedTuple):
+    """Everything a package consists of, and where its new bytes are."""
+
+    files: tuple[FileEntry, ...]
+    objects: list[tuple[ObjectRef, list[ReceivedBlob]]]
+    relied: set[bytes]
+    """Blobs that were not sent because they are present."""
+    since: int
+    """The log's end when that was looked up."""
+
+
+def _gather(queries: Queries, opened: OpenPackageRecord, readable_producers: Sequence[str] | None) -> _Arrived:
+    package_id = opened.package_id
+    files = declared_files(queries, package_id)
+    if files is None:
+        files = tuple(pushes.received_files(queries.connection, package_id))
+        check_paths([file.path for file in files])
+    objects = pushes.received_objects(queries.connection, package_id)
+    sent = {blob.measure.blake3 for _, blobs in objects for blob in blobs}
+    missing = set(missing_blobs(queries, files, sent, readable_producers))
+    if missing:
+        absent = [file.path for file in files if file.blake3 in missing]
+        raise PackageIncompleteError(
+            f"{len(absent)} declared file(s) have not arrived",
+            problems=tuple(Problem(path, "has not arrived") for path in absent[:_NAMED_MISSING]),
+        )
+    wanted = {file.blake3 for file in files}
+    return _Arrived(files, _used(objects, wanted), wanted - sent, queries.latest_seq())
+
+
+def _used(
+    objects: list[tuple[ObjectRef, list[ReceivedBlob]]], wanted: set[bytes]
+) -> list[tuple[ObjectRef, list[ReceivedBlob]]]:
+    """Each wanted blob in one object only; objects with none of them are left to collection."""
+    used, placed = [], set[bytes]()
+    for reference, blobs in objects:
+        here = [blob for blob in blobs if blob.measure.blake3 in wanted - placed]
+        placed |= {blob.measure.blake3 for blob in here}
+        if here:
+            used.append((reference, here))
+    return used
+
+
+def _store_manifest(registry: Registry, manifest: Manifest, arrived: _Arrived) -> Stored:
+    """The package as ``storing.store`` would have left it. The manifest is written whether or not it is known."""
+    encoded_files = encode_files(manifest.files)
+    encoded = manifest.encode(encoded_files)
+    info = ObjectInfo(ObjectKey(ObjectKind.MANIFEST, manifest_digest(encoded)), len(encoded))
+    stage = registry.store.stage(blake3())
+    stage.write(encoded)
+    publish_and_close(stage, way_to_publish(registry, stage, info.key), info)
+    blobs = [(index, blob) for index, (_, here) in enumerate(arrived.objects) for blob in here]
+    return Stored(
+        manifest=manifest,
+        encoded_files=encoded_files,
+        manifest_object=ObjectRef(registry.default_backend, info.key.kind, info.key.digest, info.size_bytes),
+        manifest_written=True,
+        objects=[reference for reference, _ in arrived.objects],
+        placements={blob.measure.blake3: Placement(index, blob.start) for index, blob in blobs},
+        new_blobs={blob.measure.blake3: blob.measure for _, blob in blobs},
+        stored_bytes=sum(reference.size_bytes for reference, _ in arrived.objects),
+        relied=arrived.relied,
+        relies_since=arrived.since,
+    )

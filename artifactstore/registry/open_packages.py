@@ -1,0 +1,321 @@
+"""Packages that arrive over several requests: opened, sent to, and then finalized or given up.
+
+An open package is a draft that waits for its bytes. Nothing of it is in the event log, so giving it up leaves no trace
+(docs/adr/0010). What it has been sent is in storage and listed in operational tables, which any server of the store
+reads; it is kept for 24 hours.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, NoReturn
+
+from artifactstore.catalog import pushes
+from artifactstore.catalog.pushes import OpenPackageRecord, UploadRecord
+from artifactstore.domain.canonical import decode, encode
+from artifactstore.domain.digest import Digest
+from artifactstore.domain.instant import Instant
+from artifactstore.domain.manifest import Manifest
+from artifactstore.domain.package import FileDraft, PackageDraft, PackageReceipt, PackageStatus
+from artifactstore.domain.retention import RetentionClass
+from artifactstore.errors import DigestMismatchError, PackageStateError, PackageUnknownError, Problem
+from artifactstore.registry.idempotency import Attempt, answer_once
+from artifactstore.registry.ingest import check_storage, checked_draft, existing_package, receipt_of
+from artifactstore.storage.port import ObjectKey, ObjectKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from artifactstore.catalog.catalog import Catalog, Transaction
+    from artifactstore.catalog.database import Connection
+    from artifactstore.catalog.queries import Queries
+    from artifactstore.domain.digest import BlobDescriptor
+    from artifactstore.domain.manifest import FileEntry
+    from artifactstore.domain.package import OpenedFile
+    from artifactstore.registry.registry import Registry
+
+OPEN_FOR = 24 * 60 * 60 * 1_000_000
+"""How long a package may stay open, and an idempotency key is remembered, in microseconds."""
+_PAGE = 100
+_REMEMBERED_DECLARATIONS = 2
+
+
+class Unsent:
+    """The source of a file whose bytes will come later."""
+
+    def open(self) -> OpenedFile:
+        """Never asked for."""
+        raise AssertionError("the bytes of this file arrive by themselves")
+
+
+UNSENT = Unsent()
+
+
+@dataclass(frozen=True, slots=True)
+class PushState:
+    """What is left to do for a package."""
+
+    package_id: str
+    status: PackageStatus
+    expires_at: Instant | None
+    missing: tuple[bytes, ...]
+    """Addresses of the declared blobs that are still to be sent, each once, in path order."""
+    uploads: tuple[UploadRecord, ...]
+    receipt: PackageReceipt | None
+
+
+def open_package(
+    registry: Registry,
+    draft: PackageDraft,
+    declared: Sequence[FileEntry] | None,
+    *,
+    as_revision: bool,
+    readable_producers: Sequence[str] | None,
+    attempt: Attempt | None = None,
+) -> PushState:
+    """Open a package, or answer the one that has this very content.
+
+    ``declared`` are the files it is to have, in any order; None if that is not known yet. The draft's own files are not
+    looked at. A blob counts as missing unless it is in a package of one of ``readable_producers`` (None: anyone's).
+    Raises ``InvalidRequestError`` or ``ConflictError`` for what finalizing would refuse.
+    """
+    files = None if declared is None else tuple(sorted(declared))
+    draft = checked_draft(registry, _with_files(draft, files or ()))
+    _check_agreement(files or ())
+    check_storage(registry)
+    if files is not None:
+        with registry.catalog.snapshot() as queries:
+            existing = existing_package(queries, manifest_of_entries(draft, files), as_revision=as_revision)
+        if existing is not None:
+            receipt = receipt_of(existing, stored_bytes=0)
+            return PushState(existing.package_id, PackageStatus.FINALIZED, None, (), (), receipt)
+    now = registry.clock()
+    record = OpenPackageRecord(
+        package_id=registry.new_id(),
+        producer=draft.producer,
+        opened_by=registry.actor,
+        opened_at=now,
+        expires_at=now + OPEN_FOR,
+        draft=_written(draft, as_revision=as_revision),
+        receipt=None,
+    )
+
+    def begin(tx: Transaction) -> str:
+        pushes.begin(tx.connection, record, files)
+        return record.package_id
+
+    with registry.transaction() as tx:
+        package_id = answer_once(tx, attempt, now, begin, stands=partial(_is_kept, tx.connection))
+    return push_state(registry, package_id, readable_producers=readable_producers)
+
+
+def _is_kept(connection: Connection, package_id: str) -> bool:
+    return pushes.open_package(connection, package_id) is not None
+
+
+def push_state(registry: Registry, package_id: str, *, readable_producers: Sequence[str] | None) -> PushState:
+    """What is left to do. Raises ``PackageUnknownError``."""
+    with registry.catalog.snapshot() as queries:
+        opened = require_open_or_concluded(queries, package_id)
+        if receipt := concluded_receipt(opened):
+            return PushState(package_id, PackageStatus.FINALIZED, None, (), (), receipt)
+        declared = declared_files(queries, package_id)
+        uploads = pushes.uploads(queries.connection, package_id)
+        arrived = {
+            blob.measure.blake3
+            for _, blobs in pushes.received_objects(queries.connection, package_id)
+            for blob in blobs
+        }
+        missing = missing_blobs(queries, declared or (), arrived, readable_producers)
+    return PushState(package_id, PackageStatus.OPEN, Instant(opened.expires_at), missing, tuple(uploads), None)
+
+
+def list_open_packages(
+    registry: Registry, *, after: str | None, limit: int, opened_by: str | None
+) -> list[OpenPackageRecord]:
+    """A page of open packages by id; those of one actor, unless that is None."""
+    with registry.catalog.snapshot() as queries:
+        return list(pushes.open_packages(queries.connection, after=after or "", limit=limit, opened_by=opened_by))
+
+
+def find_open_package(registry: Registry, package_id: str) -> OpenPackageRecord | None:
+    """A package that was opened and is not forgotten yet, whether finalized or not."""
+    with registry.catalog.snapshot() as queries:
+        return pushes.open_package(queries.connection, package_id)
+
+
+def abandon(registry: Registry, package_id: str) -> None:
+    """Give up an open package. Raises ``PackageUnknownError``, or ``PackageStateError`` if it is finalized."""
+    with registry.catalog.snapshot() as queries:
+        require_open(queries, package_id)
+    _forget(registry, package_id)
+
+
+def expire_open_packages(registry: Registry) -> int:
+    """Forget what has been open for too long, and old idempotency keys; returns the number of packages."""
+    now, count = registry.clock(), 0
+    while True:
+        with registry.catalog.snapshot() as queries:
+            overdue = pushes.overdue(queries.connection, now, limit=_PAGE)
+        for package_id in overdue:
+            _forget(registry, package_id)
+        count += len(overdue)
+        if len(overdue) < _PAGE:
+            break
+    with registry.transaction() as tx:
+        pushes.forget_keys(tx.connection, now - OPEN_FOR)
+    return count
+
+
+def require_open(queries: Queries, package_id: str) -> OpenPackageRecord:
+    """An open package. Raises ``PackageUnknownError``, or ``PackageStateError`` if it is finalized."""
+    opened = require_open_or_concluded(queries, package_id)
+    if opened.receipt is not None:
+        raise PackageStateError(
+            f"package {package_id} is finalized and cannot change", hint="Open another one with POST /packages."
+        )
+    return opened
+
+
+def require_open_or_concluded(queries: Queries, package_id: str) -> OpenPackageRecord:
+    """A package that was opened and is not forgotten yet. Raises ``PackageUnknownError``, ``PackageStateError``."""
+    opened = pushes.open_package(queries.connection, package_id)
+    if opened is None:
+        _refuse(queries, package_id)
+    return opened
+
+
+def _refuse(queries: Queries, package_id: str) -> NoReturn:
+    if queries.package(package_id) is not None:
+        raise PackageStateError(f"package {package_id} is not open", hint="Open another one with POST /packages.")
+    raise PackageUnknownError(f"there is no package {package_id[:80]!r}", hint="An open package is kept for 24 hours.")
+
+
+# what it is to have
+
+
+def declared_files(queries: Queries, package_id: str) -> tuple[FileEntry, ...] | None:
+    """The files it is to have, in path order; None if they were not declared."""
+    return pushes.declared_files(queries.connection, package_id)
+
+
+def declaration(registry: Registry, package_id: str) -> Mapping[str, FileEntry] | None:
+    """The declared files by path; None if they were not declared."""
+    return _declaration(registry.catalog, package_id)
+
+
+@lru_cache(maxsize=_REMEMBERED_DECLARATIONS)
+def _declaration(catalog: Catalog, package_id: str) -> Mapping[str, FileEntry] | None:
+    """They never change while the package is open, and many files may be sent one by one."""
+    with catalog.snapshot() as queries:
+        files = declared_files(queries, package_id)
+    return None if files is None else {file.path: file for file in files}
+
+
+def missing_blobs(
+    queries: Queries, declared: Sequence[FileEntry], arrived: set[bytes], readable_producers: Sequence[str] | None
+) -> tuple[bytes, ...]:
+    """The declared blobs that have not arrived and are in no package the caller may read.
+
+    Raises ``DigestMismatchError`` for a file declared with another size or SHA-256 than its blob has.
+    """
+    wanted = {file.blake3: file for file in declared if file.blake3 not in arrived}
+    present = queries.readable_blobs(list(wanted), readable_producers)
+    _check_descriptors(wanted, present)
+    return tuple(address for address in wanted if address not in present)
+
+
+def _check_descriptors(wanted: Mapping[bytes, FileEntry], present: Mapping[bytes, BlobDescriptor]) -> None:
+    wrong = [wanted[address] for address, found in present.items() if wanted[address].descriptor != found]
+    if wrong:
+        raise DigestMismatchError(
+            f"{len(wrong)} file(s) are declared with digests and sizes that no bytes have",
+            problems=tuple(Problem(file.path, f"has BLAKE3 {Digest.blake3(file.blake3)}") for file in wrong[:20]),
+        )
+
+
+def _check_agreement(files: Sequence[FileEntry]) -> None:
+    """Files with one address must have one size and one SHA-256."""
+    known: dict[bytes, FileEntry] = {}
+    for file in files:
+        if known.setdefault(file.blake3, file).descriptor != file.descriptor:
+            raise DigestMismatchError(
+                f"{known[file.blake3].path!r} and {file.path!r} are declared with one BLAKE3 and different bytes"
+            )
+
+
+# a draft without its files, in a row
+
+
+def manifest_of_entries(draft: PackageDraft, files: Sequence[FileEntry]) -> Manifest:
+    """The manifest of a draft whose files, in path order, are known."""
+    return Manifest(
+        producer=draft.producer,
+        files=tuple(files),
+        external_id=draft.external_id,
+        subject=draft.subject,
+        schema=draft.schema,
+        metadata=draft.metadata,
+    )
+
+
+def draft_of(opened: OpenPackageRecord) -> tuple[PackageDraft, bool]:
+    """The draft, without files, and whether changed content may become a revision."""
+    members = decode(opened.draft)
+    as_revision = members.pop("as_revision")
+    retention_class = RetentionClass(members.pop("retention_class"))
+    return PackageDraft(producer=opened.producer, files=(), retention_class=retention_class, **members), as_revision
+
+
+def _written(draft: PackageDraft, *, as_revision: bool) -> bytes:
+    members = {
+        "retention_class": str(draft.retention_class),
+        "external_id": draft.external_id,
+        "subject": draft.subject,
+        "schema": draft.schema,
+        "metadata": draft.metadata,
+        "as_revision": as_revision,
+    }
+    return encode({key: value for key, value in members.items() if value is not None})
+
+
+def _with_files(draft: PackageDraft, files: Sequence[FileEntry]) -> PackageDraft:
+    return PackageDraft(
+        producer=draft.producer,
+        files=tuple(FileDraft(file.path, UNSENT, file.role, file.media_type) for file in files),
+        retention_class=draft.retention_class,
+        external_id=draft.external_id,
+        subject=draft.subject,
+        schema=draft.schema,
+        metadata=draft.metadata,
+    )
+
+
+def concluded_receipt(opened: OpenPackageRecord) -> PackageReceipt | None:
+    """The receipt of a package that is finalized."""
+    return None if opened.receipt is None else PackageReceipt(**json.loads(opened.receipt))
+
+
+def receipt_text(receipt: PackageReceipt) -> str:
+    """A receipt as it is kept."""
+    return json.dumps(asdict(receipt))
+
+
+# forgetting
+
+
+def _forget(registry: Registry, package_id: str) -> None:
+    """Remove its rows, then the parts of its uploads; its other objects wait for collection, as any orphan does."""
+    with registry.transaction() as tx:
+        parts = [
+            part
+            for upload in pushes.uploads(tx.connection, package_id)
+            for part in pushes.parts(tx.connection, upload.upload_id)
+        ]
+        for upload in pushes.uploads(tx.connection, package_id):
+            pushes.end_upload(tx.connection, upload.upload_id)
+        pushes.forget(tx.connection, package_id)
+    for part in parts:
+        registry.backend(part.backend).delete(ObjectKey(ObjectKind.PART, part.blake3))

@@ -1,0 +1,67 @@
+"""Preflight: what a push would meet, all at once, before anything is hashed or sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from artifactstore.domain.canonical import canonical_object
+from artifactstore.domain.metadata_schema import check_metadata
+from artifactstore.domain.package import check_draft
+from artifactstore.domain.paths import check_paths
+from artifactstore.errors import ArtifactStoreError, LimitExceededError, Problem
+from artifactstore.registry.ingest import check_storage
+from artifactstore.registry.metadata_schemas import schema_for
+from artifactstore.registry.receiving import MAX_FILE_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from artifactstore.domain.package import PackageDraft
+    from artifactstore.registry.registry import Registry
+
+
+class Obstacle(NamedTuple):
+    """One thing a push would be refused for."""
+
+    code: str
+    where: str
+    what: str
+
+
+def preflight(
+    registry: Registry, draft: PackageDraft, sizes: Sequence[int], *, may_write: Callable[[], None]
+) -> list[Obstacle]:
+    """Every obstacle, none if the push would go through. ``may_write`` raises if the caller has no right to it."""
+    checks: tuple[Callable[[], object], ...] = (
+        may_write,
+        lambda: check_draft(draft, max_files=registry.max_files),
+        lambda: check_paths([file.path for file in draft.files]),
+        lambda: _check_sizes(draft, sizes),
+        lambda: _check_metadata(registry, draft),
+        lambda: check_storage(registry),
+    )
+    return [obstacle for check in checks for obstacle in _obstacles(check)]
+
+
+def _obstacles(check: Callable[[], object]) -> Iterator[Obstacle]:
+    try:
+        check()
+    except ArtifactStoreError as error:
+        problems = error.problems or (Problem("", error.message),)
+        yield from (Obstacle(error.code, where, what) for where, what in problems)
+
+
+def _check_sizes(draft: PackageDraft, sizes: Sequence[int]) -> None:
+    problems = [
+        Problem(file.path, f"has {size} bytes, more than {MAX_FILE_BYTES}")
+        for file, size in zip(draft.files, sizes, strict=True)
+        if size > MAX_FILE_BYTES
+    ]
+    if problems:
+        raise LimitExceededError("some files are too large", problems=tuple(problems))
+
+
+def _check_metadata(registry: Registry, draft: PackageDraft) -> None:
+    metadata = None if draft.metadata is None else canonical_object(draft.metadata)
+    if draft.schema is not None and metadata is not None:
+        check_metadata(draft.schema, schema_for(registry, draft.schema, None), metadata)

@@ -1,0 +1,55 @@
+"""Whether requests can be served: the database answers, the storage takes bytes and gives them back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from blake3 import blake3
+
+from artifactstore.errors import ArtifactStoreError
+from artifactstore.storage.port import ObjectKey, ObjectKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from artifactstore.registry.registry import Registry
+
+
+class Check(NamedTuple):
+    """One condition."""
+
+    ok: bool
+    detail: str
+
+
+def check_readiness(registry: Registry) -> dict[str, Check]:
+    """Each condition by name. Nothing of the content is touched."""
+    return {
+        "database": _check(lambda: _ask_database(registry)),
+        "storage": _check(lambda: _round_trip(registry)),
+    }
+
+
+def _check(ask: Callable[[], str]) -> Check:
+    try:
+        return Check(True, ask())
+    except ArtifactStoreError as error:
+        return Check(False, f"{error.code}: {error.message}")
+
+
+def _ask_database(registry: Registry) -> str:
+    with registry.catalog.snapshot() as queries:
+        return f"{queries.latest_seq()} events"
+
+
+def _round_trip(registry: Registry) -> str:
+    """Put, read and delete a part, the one kind of object that nobody keeps."""
+    data = f"readiness {registry.new_id()}".encode()
+    key = ObjectKey(ObjectKind.PART, blake3(data).digest())
+    with registry.store.stage(blake3()) as stage:
+        stage.write(data)
+        stage.commit(key, len(data))
+    try:
+        return "readable and writable" if registry.store.read(key) == data else "what was written reads otherwise"
+    finally:
+        registry.store.delete(key)
