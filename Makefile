@@ -5,12 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORK := .local
+PORT := 8000
+RUN := tests/fixtures/guide-board
 # The newest suitable Python on the PATH; override with `make PYTHON=/path/to/python3.12 ...`.
 PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-faults test-long check format lint types layers docs bench lock clean
+.PHONY: help setup demo dev smoke test test-faults test-long check format lint types layers docs bench lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,6 +29,12 @@ $(STAMP): pyproject.toml requirements.lock
 
 demo: $(STAMP) ## Store a run, verify it, fetch one file back and compare it
 	@PATH="$(abspath $(BIN)):$$PATH" scripts/demo.sh tests/fixtures/guide-board $(WORK)/demo
+
+dev: $(STAMP) ## Run a server with a token of its own until Ctrl-C (PORT=8000)
+	@$(BIN)/python scripts/dev.py $(WORK)/dev $(PORT)
+
+smoke: $(STAMP) ## The smoke procedure against a server of its own (RUN=tests/fixtures/guide-board)
+	@$(BIN)/python scripts/smoke.py "$(RUN)" $(WORK)/smoke
 
 test: $(STAMP) ## Run all tests
 	$(BIN)/python -m pytest
@@ -58,7 +66,7 @@ bench: $(STAMP) ## Our numbers beside the floor's and the peers', in one run (ab
 	$(BIN)/python -m benchmarks --markdown benchmarks/RESULTS.md
 
 lock: ## Resolve the dependencies anew into requirements.lock (needs uv)
-	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+	uv pip compile --universal --all-extras --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 		--group dev pyproject.toml --output-file requirements.lock --upgrade
 
 clean: ## Remove what the targets made

@@ -216,7 +216,7 @@ class ArchiveInvalidError(InvalidRequestError):
     """A ZIP archive that is not strictly one of stored entries."""
 
     code = "ARCHIVE_INVALID"
-    default_hint = "docs/reference/http-api.md says which archives are taken; `zip -0 -X` does not write one."
+    default_hint = "docs/reference/http-api.md says which archives are taken."
 
 
 class RequestInvalidError(InvalidRequestError):

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, TypeVar
 from starlette.requests import ClientDisconnect
 
 from artifactstore.api.service import service_of
-from artifactstore.domain.canonical import parse_json
 from artifactstore.errors import (
     ArtifactStoreError,
     LimitExceededError,
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from artifactstore.domain.canonical import JsonValue
 
 T = TypeVar("T")
 
@@ -57,15 +55,14 @@ async def stream_body(request: Request, work: Callable[[Callable[[int], bytes]],
             request.state.body_is_read = body.has_ended
 
 
-async def json_body(request: Request, *, max_bytes: int) -> JsonValue:
-    """A JSON body of at most so many bytes. Raises ``LimitExceededError``, ``RequestInvalidError``."""
+def refuse_announced_length(request: Request, max_bytes: int) -> None:
+    """Raises ``LimitExceededError`` if the body says that it is longer than so many bytes."""
     if int(request.headers.get("content-length", "0")) > max_bytes:
         raise _too_long(max_bytes)
-    data = await stream_body(request, lambda read: _read_bounded(read, max_bytes))
-    return parse_json(data, what="the body", error=RequestInvalidError, max_bytes=max_bytes)
 
 
-def _read_bounded(read: Callable[[int], bytes], max_bytes: int) -> bytes:
+def read_bounded(read: Callable[[int], bytes], max_bytes: int) -> bytes:
+    """A whole body, in memory. Raises ``LimitExceededError`` as soon as it is longer than so many bytes."""
     pieces, count = [], 0
     while data := read(max_bytes + 1):
         count += len(data)

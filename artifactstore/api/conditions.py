@@ -11,7 +11,7 @@ from artifactstore.errors import PreconditionError, RangeInvalidError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_RANGE = re.compile(r"bytes=\s*(\d{0,19})-(\d{0,19})\s*", re.ASCII)
+_RANGE = re.compile(r"bytes=\s*(\d{0,19})-(\d{0,19})\s*", re.ASCII | re.IGNORECASE)
 _TAGS = re.compile(r'\s*(?:W/)?"[!#-~\x80-\xff]*"\s*(?:,\s*(?:W/)?"[!#-~\x80-\xff]*"\s*)*')
 _TAG = re.compile(r'(W/)?("[^"]*")')
 
@@ -55,12 +55,12 @@ def select(headers: Mapping[str, str], *, method: str, etag: str, size_bytes: in
 
 
 def _range(first: str, last: str, size_bytes: int) -> Selection | None:
-    """One range. None for one that is no range: its end is before its beginning."""
+    """One range. None for one that is no range, its end before its beginning, and for the last bytes of no bytes."""
     if not first:
         length = min(int(last), size_bytes)
-        if length == 0:
+        if int(last) == 0:
             raise UnsatisfiableRangeError(size_bytes)
-        return Selection(206, size_bytes - length, length)
+        return Selection(206, size_bytes - length, length) if length else None
     start = int(first)
     end = size_bytes if not last else min(int(last) + 1, size_bytes)
     if last and int(last) < start:

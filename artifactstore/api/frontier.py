@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from artifactstore.api.errors import InternalError, problem_answer
+from artifactstore.api.errors import InternalError, problem_answer, status_of
 from artifactstore.domain.identifiers import new_uuid7
 from artifactstore.errors import ArtifactStoreError, ForbiddenError, HostRefusedError, RequestInvalidError
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("artifactstore.api")
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::[0-9]{0,5})?")
 _ALWAYS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -33,6 +34,7 @@ _ALWAYS = (
 _LINGER_S = 5.0
 _LINGER_BYTES = 256 * 1024 * 1024
 _SYSTEM_FAILED = 500
+_LONGEST_DETAIL = 1_000
 
 
 class Frontier:
@@ -55,8 +57,6 @@ class Frontier:
             await exchange.answer(error)
         except Exception as error:
             log.exception("defect", request_id=exchange.request_id)
-            if exchange.status:
-                raise
             await exchange.answer(InternalError(f"an unexpected {type(error).__name__}"))
         finally:
             exchange.finish()
@@ -75,9 +75,8 @@ def _check_address(headers: list[tuple[bytes, bytes]], allowed_hosts: frozenset[
 
 
 def _without_port(host: str) -> str:
-    if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    return host.partition(":")[0]
+    found = _HOST.fullmatch(host)
+    return "" if found is None else found[1]
 
 
 class _Exchange:
@@ -94,7 +93,7 @@ class _Exchange:
         self._whole_body_came = False
         self.headers: list[tuple[bytes, bytes]] = scope["headers"]
         self.status = 0
-        self.error_code = ""
+        self.error: ArtifactStoreError | None = None
         given = next((value for name, value in self.headers if name == b"x-request-id"), b"")
         self.request_id = given.decode() if _REQUEST_ID.fullmatch(given) else new_uuid7()
         scope["state"] = {**scope.get("state", {}), "request_id": self.request_id}
@@ -118,9 +117,9 @@ class _Exchange:
 
     async def answer(self, error: ArtifactStoreError) -> None:
         """The problem document. If the client is still sending, it gets time to see the answer before the end."""
-        self.error_code = error.code
+        self.error = error
         if self.status:  # the answer has begun: all that can be done is not to complete it
-            raise _CutShortError(error.code) from error
+            raise CutShortError(error.code) from error
         status, headers, body = problem_answer(error, request_id=self.request_id)
         lingers = self._has_more_body()
         if lingers:
@@ -140,15 +139,19 @@ class _Exchange:
         metrics.seconds.labels(route).observe(seconds)
         metrics.received_bytes.inc(self._received_bytes)
         metrics.sent_bytes.inc(self._sent_bytes)
-        if self.status >= _SYSTEM_FAILED:
-            metrics.errors.labels(self.error_code or "INTERNAL").inc()
+        code = None if self.error is None else self.error.code
+        detail = None
+        if self.error is not None and status_of(self.error) >= _SYSTEM_FAILED:
+            detail = self.error.message[:_LONGEST_DETAIL]
+            metrics.errors.labels(code).inc()
         log.info(
             "request",
             request_id=self.request_id,
             method=self._scope["method"],
             path=self._scope["path"][:500],
             status=self.status,
-            code=self.error_code or None,
+            code=code,
+            detail=detail,
             caller=self._scope["state"].get("caller"),
             ms=round(seconds * 1000, 1),
             received_bytes=self._received_bytes,
@@ -174,5 +177,5 @@ class _Exchange:
             return
 
 
-class _CutShortError(Exception):
+class CutShortError(Exception):
     """An answer that cannot be completed; the server closes the connection."""

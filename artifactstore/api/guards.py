@@ -65,6 +65,16 @@ def admin_of(caller: CurrentCaller) -> Caller:
 CurrentAdmin = Annotated[Caller, Depends(admin_of)]
 
 
+def writer_of(caller: CurrentCaller) -> Caller:
+    """Raises ``UnauthenticatedError`` if no token was shown: a write needs one, whatever it is to."""
+    if caller.is_anonymous:
+        raise UnauthenticatedError("this needs a token")
+    return caller
+
+
+CurrentWriter = Annotated[Caller, Depends(writer_of)]
+
+
 def readable_package(registry: CurrentRegistry, caller: CurrentCaller, package_id: str) -> PackageRecord:
     """A recorded package that the caller may read. Raises ``PackageUnknownError`` for any other."""
     return readable_details(registry, caller, package_id)[0]
@@ -80,14 +90,14 @@ def readable_details(
     return package, holds
 
 
-def writable_package(registry: CurrentRegistry, caller: CurrentCaller, package_id: str) -> PackageRecord:
+def writable_package(registry: CurrentRegistry, caller: CurrentWriter, package_id: str) -> PackageRecord:
     """A recorded package that the caller may write to. Raises ``PackageUnknownError``, ``ForbiddenError``."""
     package = readable_package(registry, caller, package_id)
     caller.require_write(package.producer)
     return package
 
 
-def own_open_package(registry: CurrentRegistry, caller: CurrentCaller, package_id: str) -> str:
+def own_open_package(registry: CurrentRegistry, caller: CurrentWriter, package_id: str) -> str:
     """The id of a package that the caller opened, or that anyone did if the caller is ``admin``.
 
     Raises ``PackageUnknownError`` for what the caller may not see, ``ForbiddenError`` without the right to write.

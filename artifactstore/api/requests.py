@@ -10,9 +10,9 @@ from fastapi import Query
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
-from artifactstore.api.bodies import json_body
+from artifactstore.api.bodies import read_bounded, refuse_announced_length, stream_body
 from artifactstore.api.guards import CurrentCaller
-from artifactstore.domain.canonical import canonical_json, escaped
+from artifactstore.domain.canonical import escaped, parse_json
 from artifactstore.errors import MediaTypeError, Problem, RequestInvalidError
 from artifactstore.registry.idempotency import Attempt
 
@@ -35,9 +35,15 @@ def body_of(model: type[M], *, max_bytes: int = MAX_BODY_BYTES) -> Callable[[Req
 
     async def read(request: Request, caller: CurrentCaller) -> M:  # noqa: ARG001 - who asks is settled first
         require_media_type(request, "application/json")
-        document = await json_body(request, max_bytes=max_bytes)
-        request.state.body_digest = None if "idempotency-key" not in request.headers else _digest(document)
-        return parsed(model, document)
+        refuse_announced_length(request, max_bytes)
+
+        def understand(read: Callable[[int], bytes]) -> tuple[M, bytes]:
+            body = read_bounded(read, max_bytes)
+            document = parse_json(body, what="the body", error=RequestInvalidError, max_bytes=max_bytes)
+            return parsed(model, document), blake3(body).digest()
+
+        asked, request.state.body_digest = await stream_body(request, understand)
+        return asked
 
     return read
 
@@ -70,7 +76,3 @@ def attempt_of(request: Request, caller: CurrentCaller) -> Attempt | None:
         raise RequestInvalidError("Idempotency-Key is not 1 to 128 visible ASCII characters")
     digest: bytes = request.state.body_digest
     return Attempt(caller.actor, key, blake3(f"{request.method} {request.url.path}\n".encode() + digest).digest())
-
-
-def _digest(document: JsonValue) -> bytes:
-    return blake3(canonical_json(document).encode(errors="surrogatepass")).digest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import islice
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -16,13 +17,15 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
-SEND_TIMEOUT_S = 60.0
-"""How long a client may take over one piece of at most 4 MiB."""
+_PIECES_AT_ONCE = 4
 _SANDBOX = "sandbox; default-src 'none'"
 
 
 class StreamedAnswer(Response):
-    """Pieces of known total length. If making one fails, the connection is cut before the answer is complete."""
+    """Pieces of known total length. If making one fails, the connection is cut before the answer is complete.
+
+    No more are made once the client has gone.
+    """
 
     def __init__(
         self, request: Request, pieces: Iterator[bytes], *, length: int, status: int, headers: Mapping[str, str]
@@ -35,22 +38,30 @@ class StreamedAnswer(Response):
         """Send the answer; its first piece is made before its head is sent, so that an early error is answered."""
         loop = asyncio.get_running_loop()
 
-        def following() -> asyncio.Future[bytes]:
-            return loop.run_in_executor(self._threads, next, self._pieces, b"")
+        def following() -> asyncio.Future[list[bytes]]:
+            return loop.run_in_executor(self._threads, list, islice(self._pieces, _PIECES_AT_ONCE))
 
+        gone = asyncio.ensure_future(_until_gone(receive))
         coming = following()
         try:
-            piece = await coming
+            pieces = await coming
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            while piece:
+            while pieces and not gone.done():
                 coming = following()
-                async with asyncio.timeout(SEND_TIMEOUT_S):
+                for piece in pieces:
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
-                piece = await coming
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+                pieces = await coming
+            if not gone.done():
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
+            gone.cancel()
             coming.cancel()
             await asyncio.shield(loop.run_in_executor(self._threads, _close, self._pieces))
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _close(pieces: Iterator[bytes]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from artifactstore.domain.canonical import decode, encode
+from artifactstore.domain.canonical import decode_own, encode
 from artifactstore.domain.digest import BlobMeasure
 from artifactstore.domain.events import ObjectRef
 from artifactstore.domain.manifest import FileEntry, encode_files, file_from_document
@@ -117,7 +117,7 @@ def declared_files(connection: Connection, package_id: str) -> tuple[FileEntry, 
     """The files it is to have, in path order; None if they were not declared."""
     rows = connection.execute("SELECT files FROM declared_files WHERE package_id = ?", (package_id,))
     for (files,) in rows:
-        return tuple(map(file_from_document, decode(files)))
+        return tuple(map(file_from_document, decode_own(files)))
     return None
 
 
@@ -146,7 +146,7 @@ def received_objects(connection: Connection, package_id: str) -> list[tuple[Obje
         (package_id,),
     )
     return [
-        (ObjectRef(*reference), [ReceivedBlob(BlobMeasure(*measure), start) for *measure, start in decode(blobs)])
+        (ObjectRef(*reference), [ReceivedBlob(BlobMeasure(*measure), start) for *measure, start in decode_own(blobs)])
         for *reference, blobs in rows
     ]
 
@@ -166,6 +166,12 @@ def received_files(connection: Connection, package_id: str, paths: Sequence[str]
         return list(map(FileEntry._make, connection.execute(f"{sql} ORDER BY path", (package_id,))))
     found = (connection.execute(f"{sql} AND path = ?", (package_id, path)) for path in paths)
     return [FileEntry._make(row) for rows in found for row in rows]
+
+
+def count_received_files(connection: Connection, package_id: str) -> int:
+    """How many files have arrived whose names were not declared."""
+    ((count,),) = connection.execute("SELECT count(*) FROM received_file WHERE package_id = ?", (package_id,))
+    return int(count)
 
 
 # resumable uploads

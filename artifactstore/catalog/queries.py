@@ -261,6 +261,11 @@ class Queries:
         """What lies in an object at damaged locations, by position."""
         return self._placed("blob_location.object_id = ? AND blob_location.status <> 'live'", row_id)
 
+    def schema_revision(self) -> str:
+        """Where the migrations have brought the tables."""
+        [(revision,)] = self.connection.execute("SELECT version_num FROM alembic_version")
+        return str(revision)
+
     # the event log
 
     def latest_seq(self) -> int:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 BUSY_TIMEOUT_S = 30
 _CACHE_KIB = 32 * 1024
+_MAX_IDLE = 16
+"""Connections kept for the next ones; each may hold its cache."""
 _CHECKPOINT_PAGES = 16_000
 _ROWS_PER_STATEMENT = 64
 _WAL_RETRY_S = 0.02
@@ -61,11 +63,13 @@ class SqliteDatabase:
         self._idle: list[sqlite3.Connection] = []
         self._turn = threading.RLock()
         """Guards the list of idle connections; for a database in memory, the one connection itself."""
+        self._writing = threading.RLock()
+        """Lets this process's writers queue here: SQLite lets them try again and again, and some starve."""
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """See ``Database``."""
-        with self._connection() as connection:
+        with self._write_turn(), self._connection() as connection:
             with committing(connection):
                 yield SqliteConnection(connection)
                 failpoint("catalog.before-commit")
@@ -95,6 +99,15 @@ class SqliteDatabase:
                 self._idle.pop().close()
 
     @contextmanager
+    def _write_turn(self) -> Iterator[None]:
+        if not self._writing.acquire(timeout=BUSY_TIMEOUT_S):
+            raise CatalogUnavailableError(f"the database {self._path or 'in memory'} is busy with other writers")
+        try:
+            yield
+        finally:
+            self._writing.release()
+
+    @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         if self._path is None:
             with self._turn, _catalog_errors(None):
@@ -108,8 +121,14 @@ class SqliteDatabase:
             try:
                 yield connection
             finally:
-                with self._turn:
-                    self._idle.append(connection)
+                self._put_back(connection)
+
+    def _put_back(self, connection: sqlite3.Connection) -> None:
+        with self._turn:
+            if len(self._idle) < _MAX_IDLE:
+                self._idle.append(connection)
+                return
+        connection.close()
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(

@@ -53,6 +53,11 @@ def decode(data: bytes) -> Any:
     )
 
 
+def decode_own(data: bytes) -> Any:
+    """Decode what this program encoded and nobody else could touch; faster, because nothing is checked."""
+    return cbor2.loads(data)
+
+
 def canonical_object(value: dict[str, JsonValue], *, what: str = "metadata") -> dict[str, JsonValue]:
     """``canonical`` for a JSON object, which stays one."""
     return cast("dict[str, JsonValue]", canonical(value, what=what))

@@ -98,6 +98,31 @@ class BlobHasher:
         self.close()
 
 
+class AddressHasher:
+    """The BLAKE3 digest of a stream, computed in a thread of its own while the caller goes on with the bytes."""
+
+    def __init__(self) -> None:
+        self._blake3 = blake3()
+        self._lane = _Lane(self._blake3.update)
+
+    def update(self, data: bytes) -> None:
+        """Hand over the next bytes; waits while the thread is four buffers behind."""
+        self._lane.put(data)
+
+    def digest(self) -> bytes:
+        """Wait for the thread and give the digest. No bytes can follow."""
+        self._lane.close()
+        return self._blake3.digest()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lane.close()
+
+
 class _AddressHashes:
     """BLAKE3 of the whole, BLAKE3 of each chunk, and CRC-32: together as dear as SHA-256 alone."""
 
@@ -134,7 +159,7 @@ class _AddressHashes:
 class _Lane:
     """One thread that feeds buffers to one function, in order."""
 
-    def __init__(self, consume: Callable[[bytes], None]) -> None:
+    def __init__(self, consume: Callable[[bytes], object]) -> None:
         self._consume = consume
         self._buffers: queue.Queue[bytes | None] = queue.Queue(_QUEUED_BUFFERS)
         self._closed = False

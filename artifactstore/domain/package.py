@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from artifactstore.errors import LimitExceededError, PackageInvalidError, PackageStateError, Problem, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from artifactstore.domain.canonical import JsonValue
     from artifactstore.domain.retention import RetentionClass
 
+MAX_FILE_BYTES = 1 << 40
 MAX_TEXT_CHARACTERS = 512
 MAX_SEARCHED_CHARACTERS = 256
 MAX_MEDIA_TYPE_CHARACTERS = 255
@@ -163,6 +164,15 @@ def check_draft(draft: PackageDraft, *, max_files: int) -> None:
         problems.append(Problem("metadata", f"is missing, and schema {draft.schema} asks for it"))
     if found := tuple(problem for problem in problems if problem.what):
         raise PackageInvalidError("the package cannot be recorded as described", problems=found)
+
+
+def check_sizes(sizes: Iterable[tuple[str, int]]) -> None:
+    """Raises ``LimitExceededError`` naming every path whose file is larger than one may be."""
+    problems = tuple(
+        Problem(path, f"has {size} bytes, more than {MAX_FILE_BYTES}") for path, size in sizes if size > MAX_FILE_BYTES
+    )
+    if problems:
+        raise LimitExceededError("some files are too large", hint="Split them.", problems=problems)
 
 
 def search_terms(metadata: Mapping[str, JsonValue]) -> dict[str, str]:

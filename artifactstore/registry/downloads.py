@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from blake3 import blake3
 
 from artifactstore.domain.digest import CHUNK_BYTES, DIGEST_BYTES
-from artifactstore.domain.hashing import BUFFER_BYTES
+from artifactstore.domain.hashing import BUFFER_BYTES, AddressHasher
 from artifactstore.domain.zip_format import ZipDirectory, ZipEntry, archive_size
 from artifactstore.errors import ObjectNotFoundError, RangeInvalidError, StorageError
 from artifactstore.registry.files import IN_MEMORY_BYTES, contents, list_files, lost, read_checked
@@ -95,16 +95,16 @@ def _joined(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _whole(registry: Registry, file: LocatedFile) -> Iterator[bytes]:
-    hasher = blake3()
     held = b""
-    with _first_open(registry, file) as stream:
+    with _first_open(registry, file) as stream, AddressHasher() as hasher:
         while data := stream.read(BUFFER_BYTES):
             hasher.update(data)
             if held:
                 yield held
             held = data
-    if hasher.digest() != file.blake3:
-        raise lost(file, hasher.digest())
+        found = hasher.digest()
+    if found != file.blake3:
+        raise lost(file, found)
     yield held
 
 
@@ -135,11 +135,12 @@ def _checked_chunk(registry: Registry, file: LocatedFile, chunk_at: int, expecte
 
 
 def _first_open(registry: Registry, file: LocatedFile) -> AbstractContextManager[BinaryIO]:
-    """The file's bytes from the first location that has them."""
+    """The file's bytes from the first location that has them all."""
     for backend, kind, digest, start in file.locations:
         key = ObjectKey(ObjectKind(kind), digest)
         try:
-            registry.backend(backend).size(key)
+            if registry.backend(backend).size(key) < start + file.size_bytes:
+                continue
         except ObjectNotFoundError:
             continue
         return registry.backend(backend).open(key, start, file.size_bytes)

@@ -58,7 +58,8 @@ def list_visible_events(
     """A page of events for a caller who may read these producers' packages (None: everything).
 
     They see what happened to those packages, and schemas, which are everyone's. Of a page of the log what they may not
-    see is left out, so a page may be empty though the log goes on; it costs the same however rare their events are.
+    see is left out, so a page may be empty though the log goes on; it costs the same however rare their events are. Of
+    one subject that they may not see, nothing shows that there are events.
     """
     with registry.catalog.snapshot() as queries:
         page = queries.events(after=after, limit=limit, subject=subject)
@@ -72,6 +73,8 @@ def list_visible_events(
         for event in page
         if event.type == MetadataSchemaRegistered.type or producers.get(event.subject) in readable
     ]
+    if subject is not None and not visible:
+        next_after = None
     return EventPage(visible, next_after)
 
 

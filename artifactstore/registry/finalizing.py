@@ -112,10 +112,10 @@ def _used(
     objects: list[tuple[ObjectRef, list[ReceivedBlob]]], wanted: set[bytes]
 ) -> list[tuple[ObjectRef, list[ReceivedBlob]]]:
     """Each wanted blob in one object only; objects with none of them are left to collection."""
-    used, placed = [], set[bytes]()
+    used, left = [], set(wanted)
     for reference, blobs in objects:
-        here = [blob for blob in blobs if blob.measure.blake3 in wanted - placed]
-        placed |= {blob.measure.blake3 for blob in here}
+        here = [blob for blob in blobs if blob.measure.blake3 in left]
+        left -= {blob.measure.blake3 for blob in here}
         if here:
             used.append((reference, here))
     return used

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from artifactstore.catalog.catalog import Transaction
+    from artifactstore.catalog.database import Connection
 
 
 class Attempt(NamedTuple):
@@ -37,12 +38,22 @@ def answer_once(
     """
     if attempt is None:
         return act(tx)
+    before = answered_before(tx.connection, attempt, stands=stands)
+    if before is not None:
+        return before
+    answer = act(tx)
+    pushes.remember(tx.connection, *attempt, answer, now)
+    return answer
+
+
+def answered_before(
+    connection: Connection, attempt: Attempt, *, stands: Callable[[str], bool] = lambda _: True
+) -> str | None:
+    """The answer this request was given when it came before. Raises ``IdempotencyMismatchError`` as above."""
     caller, key, request_digest = attempt
-    before = pushes.remembered(tx.connection, caller, key)
+    before = pushes.remembered(connection, caller, key)
     if before is None or not stands(before[1]):
-        answer = act(tx)
-        pushes.remember(tx.connection, caller, key, request_digest, answer, now)
-        return answer
+        return None
     if before[0] != request_digest:
         raise IdempotencyMismatchError(f"the idempotency key {key!r} stands for another request")
     return before[1]

@@ -13,20 +13,28 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NoReturn
 
 from artifactstore.catalog import pushes
+from artifactstore.catalog.package_filter import EVERY_PACKAGE, PackageFilter
 from artifactstore.catalog.pushes import OpenPackageRecord, UploadRecord
 from artifactstore.domain.canonical import decode, encode
 from artifactstore.domain.digest import Digest
 from artifactstore.domain.instant import Instant
 from artifactstore.domain.manifest import Manifest
-from artifactstore.domain.package import FileDraft, PackageDraft, PackageReceipt, PackageStatus
+from artifactstore.domain.package import (
+    FileDraft,
+    PackageDraft,
+    PackageReceipt,
+    PackageStatus,
+    check_sizes,
+    search_terms,
+)
 from artifactstore.domain.retention import RetentionClass
 from artifactstore.errors import DigestMismatchError, PackageStateError, PackageUnknownError, Problem
-from artifactstore.registry.idempotency import Attempt, answer_once
+from artifactstore.registry.idempotency import Attempt, answer_once, answered_before
 from artifactstore.registry.ingest import check_storage, checked_draft, existing_package, receipt_of
 from artifactstore.storage.port import ObjectKey, ObjectKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from artifactstore.catalog.catalog import Catalog, Transaction
     from artifactstore.catalog.database import Connection
@@ -83,14 +91,19 @@ def open_package(
     """
     files = None if declared is None else tuple(sorted(declared))
     draft = checked_draft(registry, _with_files(draft, files or ()))
+    check_sizes((file.path, file.size_bytes) for file in files or ())
     _check_agreement(files or ())
     check_storage(registry)
-    if files is not None:
-        with registry.catalog.snapshot() as queries:
-            existing = existing_package(queries, manifest_of_entries(draft, files), as_revision=as_revision)
-        if existing is not None:
+    with registry.catalog.snapshot() as queries:
+        before = attempt and answered_before(queries.connection, attempt, stands=partial(_is_kept, queries.connection))
+        if before is not None:
+            return _push_state(queries, before, readable_producers)
+        if existing := files is not None and existing_package(
+            queries, manifest_of_entries(draft, files), as_revision=as_revision
+        ):
             receipt = receipt_of(existing, stored_bytes=0)
             return PushState(existing.package_id, PackageStatus.FINALIZED, None, (), (), receipt)
+        missing = missing_blobs(queries, files or (), set(), readable_producers)
     now = registry.clock()
     record = OpenPackageRecord(
         package_id=registry.new_id(),
@@ -108,7 +121,9 @@ def open_package(
 
     with registry.transaction() as tx:
         package_id = answer_once(tx, attempt, now, begin, stands=partial(_is_kept, tx.connection))
-    return push_state(registry, package_id, readable_producers=readable_producers)
+    if package_id != record.package_id:
+        return push_state(registry, package_id, readable_producers=readable_producers)
+    return PushState(package_id, PackageStatus.OPEN, Instant(record.expires_at), missing, (), None)
 
 
 def _is_kept(connection: Connection, package_id: str) -> bool:
@@ -118,26 +133,53 @@ def _is_kept(connection: Connection, package_id: str) -> bool:
 def push_state(registry: Registry, package_id: str, *, readable_producers: Sequence[str] | None) -> PushState:
     """What is left to do. Raises ``PackageUnknownError``."""
     with registry.catalog.snapshot() as queries:
-        opened = require_open_or_concluded(queries, package_id)
-        if receipt := concluded_receipt(opened):
-            return PushState(package_id, PackageStatus.FINALIZED, None, (), (), receipt)
-        declared = declared_files(queries, package_id)
-        uploads = pushes.uploads(queries.connection, package_id)
-        arrived = {
-            blob.measure.blake3
-            for _, blobs in pushes.received_objects(queries.connection, package_id)
-            for blob in blobs
-        }
-        missing = missing_blobs(queries, declared or (), arrived, readable_producers)
+        return _push_state(queries, package_id, readable_producers)
+
+
+def _push_state(queries: Queries, package_id: str, readable_producers: Sequence[str] | None) -> PushState:
+    opened = require_open_or_concluded(queries, package_id)
+    if receipt := concluded_receipt(opened):
+        return PushState(package_id, PackageStatus.FINALIZED, None, (), (), receipt)
+    declared = declared_files(queries, package_id)
+    uploads = pushes.uploads(queries.connection, package_id)
+    arrived = {
+        blob.measure.blake3 for _, blobs in pushes.received_objects(queries.connection, package_id) for blob in blobs
+    }
+    missing = missing_blobs(queries, declared or (), arrived, readable_producers)
     return PushState(package_id, PackageStatus.OPEN, Instant(opened.expires_at), missing, tuple(uploads), None)
 
 
 def list_open_packages(
-    registry: Registry, *, after: str | None, limit: int, opened_by: str | None
+    registry: Registry,
+    *,
+    after: str | None,
+    limit: int,
+    opened_by: str | None,
+    wanted: PackageFilter = EVERY_PACKAGE,
 ) -> list[OpenPackageRecord]:
-    """A page of open packages by id; those of one actor, unless that is None."""
-    with registry.catalog.snapshot() as queries:
-        return list(pushes.open_packages(queries.connection, after=after or "", limit=limit, opened_by=opened_by))
+    """A page of open packages by id; those of one actor, unless that is None. None is found by a blob."""
+    found: list[OpenPackageRecord] = []
+    while len(found) < limit:
+        with registry.catalog.snapshot() as queries:
+            page = pushes.open_packages(queries.connection, after=after or "", limit=_PAGE, opened_by=opened_by)
+        found += [opened for opened in page if _is_wanted(opened, wanted)]
+        if len(page) < _PAGE:
+            break
+        after = page[-1].package_id
+    return found[:limit]
+
+
+def _is_wanted(opened: OpenPackageRecord, wanted: PackageFilter) -> bool:
+    draft, _ = draft_of(opened)
+    asked_and_said = (
+        (wanted.producer, draft.producer),
+        (wanted.external_id, draft.external_id),
+        (wanted.subject, draft.subject),
+        (wanted.schema_slug, draft.schema),
+        (wanted.retention_class, draft.retention_class),
+    )
+    has_metadata = wanted.metadata is None or wanted.metadata in search_terms(draft.metadata or {}).items()
+    return wanted.blob is None and has_metadata and all(asked in {None, said} for asked, said in asked_and_said)
 
 
 def find_open_package(registry: Registry, package_id: str) -> OpenPackageRecord | None:
@@ -148,9 +190,7 @@ def find_open_package(registry: Registry, package_id: str) -> OpenPackageRecord 
 
 def abandon(registry: Registry, package_id: str) -> None:
     """Give up an open package. Raises ``PackageUnknownError``, or ``PackageStateError`` if it is finalized."""
-    with registry.catalog.snapshot() as queries:
-        require_open(queries, package_id)
-    _forget(registry, package_id)
+    _forget(registry, package_id, check=require_open)
 
 
 def expire_open_packages(registry: Registry) -> int:
@@ -160,7 +200,7 @@ def expire_open_packages(registry: Registry) -> int:
         with registry.catalog.snapshot() as queries:
             overdue = pushes.overdue(queries.connection, now, limit=_PAGE)
         for package_id in overdue:
-            _forget(registry, package_id)
+            _forget(registry, package_id, check=None)
         count += len(overdue)
         if len(overdue) < _PAGE:
             break
@@ -306,9 +346,11 @@ def receipt_text(receipt: PackageReceipt) -> str:
 # forgetting
 
 
-def _forget(registry: Registry, package_id: str) -> None:
+def _forget(registry: Registry, package_id: str, *, check: Callable[[Queries, str], object] | None) -> None:
     """Remove its rows, then the parts of its uploads; its other objects wait for collection, as any orphan does."""
     with registry.transaction() as tx:
+        if check is not None:  # in this transaction, because it may be finalized until then
+            check(tx, package_id)
         parts = [
             part
             for upload in pushes.uploads(tx.connection, package_id)

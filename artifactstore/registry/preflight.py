@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from artifactstore.domain.canonical import canonical_object
 from artifactstore.domain.metadata_schema import check_metadata
-from artifactstore.domain.package import check_draft
+from artifactstore.domain.package import check_draft, check_sizes
 from artifactstore.domain.paths import check_paths
-from artifactstore.errors import ArtifactStoreError, LimitExceededError, Problem
+from artifactstore.errors import ArtifactStoreError, Problem
 from artifactstore.registry.ingest import check_storage
 from artifactstore.registry.metadata_schemas import schema_for
-from artifactstore.registry.receiving import MAX_FILE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -36,7 +35,7 @@ def preflight(
         may_write,
         lambda: check_draft(draft, max_files=registry.max_files),
         lambda: check_paths([file.path for file in draft.files]),
-        lambda: _check_sizes(draft, sizes),
+        lambda: check_sizes((file.path, size) for file, size in zip(draft.files, sizes, strict=True)),
         lambda: _check_metadata(registry, draft),
         lambda: check_storage(registry),
     )
@@ -49,16 +48,6 @@ def _obstacles(check: Callable[[], object]) -> Iterator[Obstacle]:
     except ArtifactStoreError as error:
         problems = error.problems or (Problem("", error.message),)
         yield from (Obstacle(error.code, where, what) for where, what in problems)
-
-
-def _check_sizes(draft: PackageDraft, sizes: Sequence[int]) -> None:
-    problems = [
-        Problem(file.path, f"has {size} bytes, more than {MAX_FILE_BYTES}")
-        for file, size in zip(draft.files, sizes, strict=True)
-        if size > MAX_FILE_BYTES
-    ]
-    if problems:
-        raise LimitExceededError("some files are too large", problems=tuple(problems))
 
 
 def _check_metadata(registry: Registry, draft: PackageDraft) -> None:

@@ -1,4 +1,4 @@
-"""Whether requests can be served: the database answers, the storage takes bytes and gives them back."""
+"""Whether requests can be served: the database answers and is at head, the storage takes bytes and gives them back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from blake3 import blake3
 
-from artifactstore.errors import ArtifactStoreError
+from artifactstore.catalog.migrations import HEAD
+from artifactstore.errors import ArtifactStoreError, DatabaseVersionError
 from artifactstore.storage.port import ObjectKey, ObjectKind
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def _check(ask: Callable[[], str]) -> Check:
 
 def _ask_database(registry: Registry) -> str:
     with registry.catalog.snapshot() as queries:
+        if (revision := queries.schema_revision()) != HEAD:
+            raise DatabaseVersionError(f"the database is at revision {revision}, and this version needs {HEAD}")
         return f"{queries.latest_seq()} events"
 
 

@@ -17,7 +17,7 @@ from artifactstore.domain.events import ObjectRef
 from artifactstore.domain.hashing import BUFFER_BYTES, BlobHasher, measure
 from artifactstore.domain.manifest import FileEntry
 from artifactstore.domain.media_type import media_type_of
-from artifactstore.domain.package import DEFAULT_ROLE, check_media_type, check_slug
+from artifactstore.domain.package import DEFAULT_ROLE, MAX_FILE_BYTES, check_media_type, check_slug
 from artifactstore.domain.paths import check_paths
 from artifactstore.domain.zip_stream import read_archive
 from artifactstore.errors import DigestMismatchError, FileUnknownError, LimitExceededError, PathTakenError, Problem
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     Read = Callable[[int], bytes]
     """At most so many bytes of what is sent; none at its end. Raises if it breaks off."""
 
-MAX_FILE_BYTES = 1 << 40
 MAX_ENTRY_BYTES = 16 * 1024 * 1024
 """The largest file in an archive: one is held in memory at a time."""
 
@@ -146,7 +145,10 @@ def expected_file(registry: Registry, package_id: str, announced: Announced) -> 
 def record_received(
     registry: Registry, package_id: str, objects: Mapping[ObjectInfo, Sequence[ReceivedBlob]], files: list[FileEntry]
 ) -> list[Received]:
-    """Note what has been stored; the files by name only where they were not declared. Raises ``PathTakenError``."""
+    """Note what has been stored; the files by name only where they were not declared.
+
+    Raises ``PathTakenError``, ``LimitExceededError``.
+    """
     failpoint("receive.before-record")
     is_declared = declaration(registry, package_id) is not None
     with registry.transaction() as tx:
@@ -156,8 +158,20 @@ def record_received(
             pushes.add_object(tx.connection, package_id, reference, blobs)
         there = set() if is_declared else _files_there(tx, package_id, files)
         if not is_declared:
-            pushes.add_files(tx.connection, package_id, [file for file in files if file.path not in there])
+            new = [file for file in files if file.path not in there]
+            _check_count(tx, registry, package_id, len(new))
+            pushes.add_files(tx.connection, package_id, new)
     return [Received(file, file.path in there) for file in files]
+
+
+def _check_count(queries: Queries, registry: Registry, package_id: str, new: int) -> None:
+    """Files that were not declared are counted as they arrive."""
+    count = new and new + pushes.count_received_files(queries.connection, package_id)
+    if count > registry.max_files:
+        raise LimitExceededError(
+            f"{count} files are more than {registry.max_files}",
+            hint="Raise ARTIFACTSTORE_MAX_FILES, or split the package.",
+        )
 
 
 def _refuse_taken_paths(registry: Registry, package_id: str, files: list[FileEntry]) -> None:

@@ -16,10 +16,10 @@ from artifactstore.catalog import pushes
 from artifactstore.catalog.pushes import PartRecord, ReceivedBlob, UploadRecord
 from artifactstore.domain.hashing import BUFFER_BYTES, BlobHasher
 from artifactstore.domain.media_type import media_type_of
-from artifactstore.domain.package import DEFAULT_ROLE
+from artifactstore.domain.package import DEFAULT_ROLE, MAX_FILE_BYTES
 from artifactstore.errors import (
-    ArtifactStoreError,
     DigestMismatchError,
+    InvalidRequestError,
     LimitExceededError,
     UploadOffsetError,
     UploadUnknownError,
@@ -27,7 +27,7 @@ from artifactstore.errors import (
 from artifactstore.failpoints import failpoint
 from artifactstore.registry.open_packages import require_open
 from artifactstore.registry.publishing import publish_and_close, way_to_publish
-from artifactstore.registry.receiving import MAX_FILE_BYTES, Announced, expected_file, record_received
+from artifactstore.registry.receiving import Announced, expected_file, record_received
 from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectKind
 
 if TYPE_CHECKING:
@@ -131,15 +131,18 @@ def delete_parts(registry: Registry, parts: list[PartRecord]) -> None:
 
 
 def _append_part(registry: Registry, upload: UploadRecord, read: Read) -> bool:
-    """Store and record one part; whether there may be more. If reading breaks off, what came is recorded first."""
+    """Store and record one part; whether there may be more. If reading breaks off, what came is recorded first.
+
+    What storage refused is not: the part would say that it has bytes that were never written.
+    """
     hasher = blake3()
     with registry.store.stage(hasher) as stage:
         stage.write(upload.upload_id.encode())
-        broken: ArtifactStoreError | None = None
+        broken: InvalidRequestError | None = None
         ended = False
         try:
             ended = _fill(stage, upload, read)
-        except ArtifactStoreError as error:
+        except InvalidRequestError as error:
             broken = error
         if stage.size_bytes > len(upload.upload_id):
             _record_part(registry, upload, stage, hasher)

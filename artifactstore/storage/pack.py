@@ -8,11 +8,11 @@ the same bytes. See docs/reference/storage-format.md.
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
+from artifactstore.domain.zip_format import ZipDirectory
 from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectKind
 
 if TYPE_CHECKING:
@@ -22,20 +22,6 @@ if TYPE_CHECKING:
 PACK_TARGET_BYTES = 64 * 1024 * 1024
 """A pack is closed when it has reached this size."""
 
-_DESCRIBED = struct.Struct("<5H3I2H")
-"""What both headers of a member say: version, flags, method, time, date, CRC-32, two sizes, two lengths."""
-_OFFSET = struct.Struct("<I")
-_END = struct.Struct("<4s4H2IH")
-_END64 = struct.Struct("<4sQ2H2I4Q")
-_LOCATOR64 = struct.Struct("<4sIQI")
-_NAME_BYTES = 64
-_TIME, _DATE = 0, 0x21  # 1980-01-01T00:00:00, the earliest a ZIP can say
-_VERSION, _VERSION64 = 10, 45
-_LOCAL_HEAD = b"PK\x03\x04"
-_CENTRAL_HEAD = b"PK\x01\x02" + struct.pack("<H", _VERSION)
-_CENTRAL_NOTHING = bytes(10)  # no comment, first disk, no attributes
-_LOCAL_BYTES = len(_LOCAL_HEAD) + _DESCRIBED.size + _NAME_BYTES
-_MAX_ENTRIES = 0xFFFF
 _FLUSH_BYTES = 1024 * 1024
 
 
@@ -45,9 +31,9 @@ class PackWriter:
     def __init__(self, store: ObjectStore) -> None:
         self._hasher = blake3()
         self._stage = store.stage(self._hasher)
-        self._pending = bytearray()
-        self._directory = bytearray()
-        self._entries = 0
+        self._directory = ZipDirectory()
+        self._pending: list[bytes] = []
+        self._flushed_bytes = 0
         self.size_bytes = 0
 
     @property
@@ -57,24 +43,19 @@ class PackWriter:
 
     def add(self, blob: BlobMeasure, data: bytes) -> int:
         """Append a blob; returns the offset of its first byte within the pack."""
-        name, size, header_at = blob.blake3.hex().encode(), len(data), self.size_bytes
-        described = _DESCRIBED.pack(_VERSION, 0, 0, _TIME, _DATE, blob.crc32, size, size, _NAME_BYTES, 0)
-        self._directory += b"".join((_CENTRAL_HEAD, described, _CENTRAL_NOTHING, _OFFSET.pack(header_at), name))
-        self._pending += b"".join((_LOCAL_HEAD, described, name, data))
-        self._entries += 1
-        self.size_bytes = header_at + _LOCAL_BYTES + size
-        if len(self._pending) >= _FLUSH_BYTES:
+        size = len(data)
+        header = self._directory.add(blob.blake3.hex(), size, blob.crc32)
+        self._pending += (header, data)
+        self.size_bytes = end = self._directory.size_bytes
+        if end - self._flushed_bytes >= _FLUSH_BYTES:
             self._flush()
-        return header_at + _LOCAL_BYTES
+        return end - size
 
     def finish(self) -> ObjectInfo:
         """Write the directory; the pack is complete and has its key, but is not published."""
-        directory_at, directory_bytes = self.size_bytes, len(self._directory)
-        self._write(self._directory)
-        if self._entries >= _MAX_ENTRIES:
-            self._write(_end64(self._entries, directory_bytes, directory_at))
-        entries = min(self._entries, _MAX_ENTRIES)
-        self._write(_END.pack(b"PK\x05\x06", 0, 0, entries, entries, directory_bytes, directory_at, 0))
+        end = self._directory.end()
+        self._pending.append(end)
+        self.size_bytes += len(end)
         self._flush()
         return ObjectInfo(ObjectKey(ObjectKind.PACK, self._hasher.digest()), self.size_bytes)
 
@@ -87,26 +68,7 @@ class PackWriter:
         """Drop it; harmless after a commit."""
         self._stage.discard()
 
-    def _write(self, data: bytes | bytearray) -> None:
-        self._pending += data
-        self.size_bytes += len(data)
-
     def _flush(self) -> None:
-        self._stage.write(bytes(self._pending))
+        self._stage.write(b"".join(self._pending))
         self._pending.clear()
-
-
-def _end64(entries: int, directory_bytes: int, directory_at: int) -> bytes:
-    record = _END64.pack(
-        b"PK\x06\x06",
-        _END64.size - 12,
-        _VERSION64,
-        _VERSION64,
-        0,
-        0,
-        entries,
-        entries,
-        directory_bytes,
-        directory_at,
-    )
-    return record + _LOCATOR64.pack(b"PK\x06\x07", 0, directory_at + directory_bytes, 1)
+        self._flushed_bytes = self.size_bytes

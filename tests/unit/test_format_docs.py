@@ -8,7 +8,7 @@ from pathlib import Path
 
 from artifactstore.domain.media_type import BY_EXTENSION
 from artifactstore.domain.paths import MAX_PATH_BYTES
-from artifactstore.storage import pack
+from artifactstore.domain.zip_format import CENTRAL, END, LOCAL_BYTES
 from artifactstore.storage.port import ObjectKey, ObjectKind
 
 ROOT = Path(__file__).parents[2]
@@ -70,5 +70,4 @@ def test_header_tables_have_the_lengths_of_the_structures() -> None:
         ends.append(offsets[-1] + lengths[-1])
 
     name_bytes = 64
-    directory_entry = len(pack._CENTRAL_HEAD) + pack._DESCRIBED.size + len(pack._CENTRAL_NOTHING) + pack._OFFSET.size
-    assert ends == [pack._LOCAL_BYTES, directory_entry + name_bytes, pack._END.size]
+    assert ends == [LOCAL_BYTES + name_bytes, CENTRAL.size + name_bytes, END.size]

@@ -184,6 +184,16 @@ def test_zip64_is_used_only_from_65535_entries_on(count: int, expected: bool) ->
     assert locator.startswith(b"PK\x06\x07") is expected
 
 
+@pytest.mark.parametrize(("directory_at", "expected"), [(4 * GIB - 2, False), (4 * GIB - 1, True)])
+def test_zip64_is_used_for_a_directory_that_begins_at_4_gib(directory_at: int, expected: bool) -> None:
+    wanted = [ZipEntry("a", 2 * GIB, 0), ZipEntry("b", directory_at - 2 * GIB - 62, 0)]
+
+    _, end = headers_around(wanted[1], before=wanted[:1])
+
+    assert (b"PK\x06\x07" in end) is expected
+    assert archive_size(wanted) == directory_at + len(end)
+
+
 def test_zip64_end_record_is_what_the_specification_says() -> None:
     directory = ZipDirectory()
     directory.add("a", 5 * GIB, 9)

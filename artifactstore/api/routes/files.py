@@ -71,7 +71,8 @@ def _file(registry: Registry, caller: Caller, file_id: str) -> tuple[str, Locate
 
 def _answer(request: Request, registry: Registry, file: LocatedFile) -> Response:
     etag = f'"{Digest.blake3(file.blake3)}"'
-    selection = select(request.headers, method=request.method, etag=etag, size_bytes=file.size_bytes)
+    given = {name: ", ".join(request.headers.getlist(name)) for name in request.headers}
+    selection = select(given, method=request.method, etag=etag, size_bytes=file.size_bytes)
     headers = {"etag": etag, "accept-ranges": "bytes"}
     if selection.status == 304:  # noqa: PLR2004 - RFC 9110's number
         return Response(status_code=304, headers={**headers, "cache-control": "private, no-cache"})

@@ -84,7 +84,7 @@ def list_(
     """A page of packages in the order they were opened; of open ones, your own."""
     if wanted.status == PackageStatus.OPEN:
         opened_by = None if caller.is_admin else caller.actor
-        opened = list_open_packages(registry, after=after, limit=limit, opened_by=opened_by)
+        opened = list_open_packages(registry, after=after, limit=limit, opened_by=opened_by, wanted=wanted)
         documents = [open_package_document(each, draft_of(each)[0]) for each in opened]
     else:
         page = list_packages(

@@ -15,21 +15,21 @@ from starlette.responses import JSONResponse, Response
 from artifactstore.api import models
 from artifactstore.api.bodies import stream_body
 from artifactstore.api.forms import receive_form
-from artifactstore.api.guards import CurrentCaller, CurrentRegistry, CurrentService, OwnOpenPackage
+from artifactstore.api.guards import CurrentCaller, CurrentRegistry, CurrentService, CurrentWriter, OwnOpenPackage
 from artifactstore.api.openapi import json_request, problems, raw_request
 from artifactstore.api.requests import MAX_FILE_LIST_BYTES, attempt_of, body_of, require_media_type
 from artifactstore.documents import push_document, received_document
 from artifactstore.domain.digest import Digest
 from artifactstore.domain.manifest import FileEntry
 from artifactstore.domain.media_type import media_type_of
-from artifactstore.domain.package import DEFAULT_ROLE, FileDraft, PackageDraft, PackageStatus
+from artifactstore.domain.package import DEFAULT_ROLE, MAX_FILE_BYTES, FileDraft, PackageDraft, PackageStatus
 from artifactstore.domain.retention import RetentionClass
 from artifactstore.errors import RequestInvalidError
 from artifactstore.registry.finalizing import finalize
 from artifactstore.registry.idempotency import Attempt
 from artifactstore.registry.open_packages import UNSENT, abandon, open_package, push_state
 from artifactstore.registry.preflight import preflight
-from artifactstore.registry.receiving import MAX_FILE_BYTES, Announced, receive_archive, receive_file
+from artifactstore.registry.receiving import Announced, receive_archive, receive_file
 
 router = APIRouter(prefix="/packages", tags=["push"])
 
@@ -46,7 +46,7 @@ _SHA256 = re.compile(r"\s*sha-256=:([A-Za-z0-9+/]+=*):\s*")
     },
 )  # fmt: skip
 def open_(
-    caller: CurrentCaller,
+    caller: CurrentWriter,
     registry: CurrentRegistry,
     body: Annotated[models.PackageOpening, Depends(body_of(models.PackageOpening, max_bytes=MAX_FILE_LIST_BYTES))],
     attempt: Annotated[Attempt | None, Depends(attempt_of)],

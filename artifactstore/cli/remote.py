@@ -1,0 +1,155 @@
+"""The store of a server: each question is one call of the client, each answer its document."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, BinaryIO
+
+from artifactstore.client.client import Client
+from artifactstore.domain.package import PackageStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from artifactstore.config import Settings
+    from artifactstore.documents import Document
+    from artifactstore.domain.canonical import JsonValue
+    from artifactstore.domain.instant import Instant
+    from artifactstore.domain.package import PackageDraft
+    from artifactstore.plugins.contract import Plugin, PluginContext
+    from artifactstore.registry.progress import Progress
+
+_WITH_FILES = {PackageStatus.FINALIZED, PackageStatus.EXPIRED}
+
+
+class RemoteStore:
+    """A ``Store`` over a client; see there for what each method promises."""
+
+    def __init__(self, client: Client, *, max_files: int) -> None:
+        self._client = client
+        self._max_files = max_files
+
+    @classmethod
+    def open(cls, server: str, settings: Settings) -> RemoteStore:
+        """The store of the server, with the settings' token."""
+        return cls(Client(server, settings.api_token), max_files=settings.max_files)
+
+    @property
+    def max_files(self) -> int:
+        """See ``Store``."""
+        return self._max_files
+
+    def close(self) -> None:
+        """See ``Store``."""
+        self._client.close()
+
+    # packages
+
+    def push(self, draft: PackageDraft, *, as_revision: bool, progress: Progress) -> Document:
+        """See ``Store``."""
+        return asdict(self._client.push(draft, as_revision=as_revision, progress=progress))
+
+    def list_packages(self, filters: Mapping[str, str | None], *, after: str | None, limit: int) -> Document:
+        """See ``Store``."""
+        return self._client.list_packages(after=after, limit=limit, **filters)
+
+    def show_package(self, package_id: str, *, files: bool) -> Document:
+        """See ``Store``."""
+        document = self._client.package(package_id)
+        if files and document.get("status") in _WITH_FILES:
+            document["files"] = list(self._client.files(package_id))
+        return document
+
+    def manifest(self, package_id: str) -> bytes:
+        """See ``Store``."""
+        return self._client.manifest(package_id)
+
+    def get_package(self, package_id: str, destination: Path, *, progress: Progress) -> int:
+        """See ``Store``."""
+        return self._client.get_package(package_id, destination, progress=progress)
+
+    def get_file(self, package_id: str, path: str, destination: Path) -> int:
+        """See ``Store``."""
+        return self._client.get_file(package_id, path, destination)
+
+    def send_file(self, package_id: str, path: str, sink: BinaryIO) -> int:
+        """See ``Store``."""
+        return self._client.send_file(package_id, path, sink)
+
+    def verify_package(self, package_id: str, *, progress: Progress) -> Document:
+        """See ``Store``."""
+        progress.begin("verifying", None)
+        return self._client.verify(package_id)
+
+    # the whole store
+
+    def verify_all(self, *, progress: Progress) -> Document:
+        """See ``Store``."""
+        progress.begin("verifying", None)
+        return self._client.verify_all()
+
+    def verify_objects(self, *, progress: Progress) -> Document:
+        """See ``Store``."""
+        progress.begin("verifying", None)
+        return self._client.verify_objects()
+
+    def list_events(self, *, after: int, limit: int, subject: str | None, payload: bool) -> Document:
+        """See ``Store``."""
+        return self._client.events(after=after, limit=limit, subject=subject, payload=payload)
+
+    def check_replay(self) -> Document:
+        """See ``Store``."""
+        return self._client.check_replay()
+
+    def list_objects(self, *, after: int, limit: int) -> Document:
+        """See ``Store``."""
+        return self._client.objects(after=after, limit=limit)
+
+    # metadata schemas
+
+    def register_schema(self, slug: str, json_schema: JsonValue) -> Document:
+        """See ``Store``."""
+        return self._client.register_schema(slug, json_schema)
+
+    def list_schemas(self) -> Document:
+        """See ``Store``."""
+        return {"schemas": list(self._client.schemas())}
+
+    def show_schema(self, slug: str) -> Document:
+        """See ``Store``."""
+        return self._client.schema(slug)
+
+    # retention
+
+    def retention(self, package_id: str) -> Document:
+        """See ``Store``."""
+        return self._client.retention(package_id)
+
+    def extend_retention(self, package_id: str, expires_at: Instant, *, reason: str) -> Document:
+        """See ``Store``."""
+        return self._client.extend_retention(package_id, expires_at, reason=reason)
+
+    def place_hold(self, package_id: str, *, reason: str) -> Document:
+        """See ``Store``."""
+        return self._client.place_hold(package_id, reason=reason)
+
+    def release_hold(self, package_id: str, hold_id: str, *, reason: str) -> Document:
+        """See ``Store``."""
+        return self._client.release_hold(package_id, hold_id, reason=reason)
+
+    def due_packages(self) -> Document:
+        """See ``Store``."""
+        return self._client.sweep(dry_run=True)
+
+    def sweep(self) -> Document:
+        """See ``Store``."""
+        return self._client.sweep()
+
+    # plug-ins
+
+    def context(self, plugin: Plugin, *, progress: Progress) -> PluginContext:
+        """See ``Store``."""
+        from artifactstore.client.context import RemoteContext
+
+        return RemoteContext(self._client, plugin, max_files=self._max_files, progress=progress)
