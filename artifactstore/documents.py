@@ -6,7 +6,7 @@ Instants are RFC 3339, digests ``algorithm:hex``.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from artifactstore.domain.digest import Digest
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from artifactstore.domain.package import PackageDraft
     from artifactstore.registry.events import ReplayReport
     from artifactstore.registry.open_packages import PushState
-    from artifactstore.registry.verify import VerifyReport
+    from artifactstore.registry.verify import Damage, VerifyReport
 
 Document = dict[str, object]
 
@@ -206,6 +206,12 @@ def received_document(file: FileEntry) -> Document:
 def verification_document(report: VerifyReport) -> Document:
     """What a verification found."""
     return {"status": "damaged" if report.damage else "verified", **asdict(report)}
+
+
+def own_verification_document(report: VerifyReport, damage: list[Damage]) -> Document:
+    """The same for whoever may not read everything: how often its bytes are stored would say that others have them."""
+    counts = {"objects": None, "bytes_read": None, "superseded": None}
+    return {**verification_document(replace(report, damage=damage)), **counts}
 
 
 def replay_document(report: ReplayReport) -> Document:

@@ -259,6 +259,11 @@ class MethodNotAllowedError(RequestInvalidError):
 
     code = "METHOD_NOT_ALLOWED"
 
+    def __init__(self, message: str, *, hint: str | None = None, allowed: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.allowed = allowed
+        """The methods that it knows."""
+
 
 class NotFoundError(ArtifactStoreError):
     """What was asked for is not here."""

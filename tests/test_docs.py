@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from artifactstore import errors
-from artifactstore.catalog import tables
+from artifactstore.api import bodies, protocol, serve, service
+from artifactstore.api.errors import status_of
+from artifactstore.catalog import sqlite, tables
 from artifactstore.catalog.replay import NATURAL_ROWS
 from artifactstore.cli import main as cli_main
 from artifactstore.cli.exit_codes import CALLER_CAN_MEND_IT, DONE, INTERRUPTED, PARTLY_DONE, SYSTEM_FAILED, exit_code_of
@@ -28,6 +30,7 @@ from artifactstore.registry.retention import place_hold
 from artifactstore.storage.port import ObjectKind
 from artifactstore.testing.builders import package_draft
 from scripts.generate_cli_reference import cli_reference
+from tests.service import clean_environment, serving
 from tests.support import event_types, objects_of_kind, write_tree
 
 if TYPE_CHECKING:
@@ -36,12 +39,29 @@ if TYPE_CHECKING:
     from sqlalchemy.schema import Table
 
     from artifactstore.registry.registry import Registry
+    from tests.service import Server
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
+PAGES_WITH_COMMANDS = [
+    ROOT / page
+    for page in ("README.md", "docs/OPERATOR.md", "docs/pilots/guide-board.md", "docs/reference/http-api.md")
+]
 MADE_LATER = {ROOT / "benchmarks" / "RESULTS.md"}  # by `make bench`
-GROUPS = {"ARTIFACTSTORE_ERROR", "INVALID_REQUEST", "NOT_FOUND", "CONFLICT", "CORRUPTION"}
+GROUPS = {"ARTIFACTSTORE_ERROR", "INVALID_REQUEST", "NOT_FOUND", "CONFLICT", "ACCESS_DENIED", "CORRUPTION"}
+
+NEVER_OVER_HTTP = {
+    "DESTINATION_INVALID", "DESTINATION_EXISTS", "FILE_UNREADABLE", "FILE_CHANGED", "LINK_INVALID", "MANIFEST_INVALID",
+    "RUN_DIRECTORY_INVALID", "TOKEN_UNKNOWN", "TOKEN_EXISTS", "SERVICE_FAILED", "SERVICE_UNAVAILABLE",
+}  # fmt: skip
+"""Errors of a host's files, of a client, and of commands that work on the host of the store only."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("docs") / "home") as running:
+        yield running
 
 
 def named(path: Path) -> str:
@@ -85,6 +105,13 @@ def test_every_error_stands_in_the_page_as_it_is(kind: type[errors.ArtifactStore
         [*row[:3], row[4]] for row in found
     ]
     assert found[0][3], "what it means is not said"
+
+
+@pytest.mark.parametrize("kind", error_classes(), ids=lambda kind: kind.code)
+def test_every_errors_status_is_the_one_that_requests_are_answered_with(kind: type[errors.ArtifactStoreError]) -> None:
+    (row,) = [row for row in rows((REFERENCE / "errors.md").read_text()) if row[0] == f"`{kind.code}`"]
+
+    assert row[5] == ("\N{EN DASH}" if kind.code in NEVER_OVER_HTTP else str(status_of(kind(""))))
 
 
 def test_the_page_of_errors_names_no_error_that_is_not_there() -> None:
@@ -220,6 +247,99 @@ def test_the_script_imports_nothing_of_the_product() -> None:
     imported = re.findall(r"^(?:import|from) (\w+)", (REFERENCE / "check_event_log.py").read_text(), re.MULTILINE)
 
     assert {"blake3", "cbor2"} == set(imported) - sys.stdlib_module_names
+
+
+# the HTTP API
+
+
+def test_every_request_stands_in_the_page_and_no_other(server: Server) -> None:
+    paths = server.ask("GET", "/openapi.json").json["paths"]
+    offered = {
+        f"{method.upper()} {anonymous(path)}"
+        for path, operations in paths.items()
+        for method in operations
+        if not (method == "head" and "get" in operations)  # downloads: the page says it of all of them at once
+    }
+
+    assert offered == documented_requests((REFERENCE / "http-api.md").read_text())
+
+
+def documented_requests(text: str) -> set[str]:
+    """What stands in backticks as a method and a path, in headings and tables; "of it" is the path named last."""
+    found, path = set(), ""
+    lines = [line for line in text.splitlines() if line.startswith(("|", "#"))]
+    for method, said, of_it in re.findall(
+        r"`(GET|HEAD|POST|PUT|PATCH|DELETE)(?: (/[^`?\s]*)[^`]*)?`( of it)?", "\n".join(lines)
+    ):
+        path = anonymous(said) if said else path
+        if said or of_it:
+            found.add(f"{method} {path}")
+    sentences = re.findall(r"^`(GET) (/events[/\w]*)", text, re.MULTILINE)
+    return found | {f"{method} {path}" for method, path in sentences}
+
+
+def anonymous(path: str) -> str:
+    """A path without the names of its variables, which the page shortens."""
+    return re.sub(r"{[^}]*}", "{}", path)
+
+
+@pytest.mark.parametrize("page", PAGES_WITH_COMMANDS, ids=named)
+def test_commands_run_as_they_are_pasted(page: Path, server: Server, tmp_path: Path) -> None:
+    for name in ("scripts", "schemas", "tests"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    token = server.tokens["admin"]
+    files = {"report.txt": b"report", "out.log": b"log", "build/reports/x": b"x", ".local/dev/token": token.encode()}
+    write_tree(tmp_path, files)
+    environment = {
+        **clean_environment(), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "ARTIFACTSTORE_API_URL": server.url, "ARTIFACTSTORE_API_TOKEN": token,
+        "ID": server.ask("POST", "/packages", json_body={"producer": "p"}).json["package_id"],
+    }  # fmt: skip
+
+    answer = subprocess.run(
+        ["sh", "-eux"], input=pasted(page, server), cwd=tmp_path, env=environment, capture_output=True, text=True,
+        check=False, timeout=120,
+    )  # fmt: skip
+
+    assert "curl" in answer.stderr, "it shows what it runs"
+    assert 0 == answer.returncode, answer.stderr
+
+
+def pasted(page: Path, server: Server) -> str:
+    """The commands of a page as one script, on this server and its home instead of the page's."""
+    text = page.read_text()
+    if page.name == "README.md":
+        script = "\n".join(re.findall(r"^\$ (.*)$", section(text, "As a service"), re.MULTILINE))
+    else:
+        not_here = ("make ", "export ARTIFACTSTORE_API_URL=http://127.0.0.1:8000\n")  # the server is there already
+        blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+        script = "".join(block for block in blocks if not block.startswith(not_here))
+    if page.name == "OPERATOR.md":
+        script = f"unset ARTIFACTSTORE_API_URL ARTIFACTSTORE_API_TOKEN\n{script}"
+    for said, here in (
+        ("http://127.0.0.1:8000", server.url),
+        ("http://127.0.0.1:8010", server.url),
+        ("/srv/artifactstore", str(server.home)),
+        ("/backup/", f"{server.home.parent}/backup/"),
+    ):
+        script = script.replace(said, here)
+    return script
+
+
+def test_the_operators_limits_are_the_servers() -> None:
+    below = section((ROOT / "docs/OPERATOR.md").read_text(), "What it waits for, and for how long")
+    limits = {row[0]: row[1] for row in rows(below)}
+
+    assert {
+        "the headers of a request": f"{protocol.HEADER_TIMEOUT_S:.0f} s",
+        "a body": f"at least {bodies._LEAST_BYTES_PER_S // 1024} KiB/s, after its first {bodies._PATIENCE_S:.0f} s",
+        "a client that takes nothing of its answer": f"{protocol.SEND_TIMEOUT_S:.0f} s",
+        "a connection, between two requests": f"{serve._KEEP_ALIVE_S} s",
+        "another writer of the database": f"{sqlite.BUSY_TIMEOUT_S} s",
+        "requests under way at the end": f"{serve.GRACE_S} s",
+        "bodies at once": f"{service.MAX_BODIES} a process",
+        "connections at once": f"{protocol.MAX_CONNECTIONS:,} a process",
+    }.items() <= limits.items()
 
 
 # commands

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from artifactstore import __version__
 from artifactstore.api import openapi
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("artifactstore.api")
 
+_ROUTERS = (
+    *(module.router for module in (push, uploads, packages, files, retention, metadata_schemas, events, store)),
+    push.preflight_router,
+)
 _TOKEN_USES_S = 30.0
 _OPEN_PACKAGES_S = 60.0
 DESCRIPTION = """A store for what runs leave behind: immutable packages, addressed by digest.
@@ -55,9 +60,8 @@ def build_app(service: Service) -> FastAPI:
         redoc_url=None,
     )
     app.state.service = service
-    for module in (push, uploads, packages, files, retention, metadata_schemas, events, store):
-        app.include_router(module.router)
-    app.include_router(push.preflight_router)
+    for router in _ROUTERS:
+        app.include_router(router)
     app.add_exception_handler(RequestValidationError, _raise_as_ours)
     app.add_exception_handler(HTTPException, _raise_as_ours)
     app.add_middleware(Frontier, service=service)
@@ -92,12 +96,12 @@ async def _repeat(act: Callable[[], object], every_s: float) -> None:
             log.warning("duty failed", code=error.code, message=error.message)
 
 
-async def _raise_as_ours(_: Request, error: Exception) -> Response:
+async def _raise_as_ours(request: Request, error: Exception) -> Response:
     """What the framework refuses, as our errors."""
-    raise _as_ours(error) from error
+    raise _as_ours(request, error) from error
 
 
-def _as_ours(error: Exception) -> ArtifactStoreError:
+def _as_ours(request: Request, error: Exception) -> ArtifactStoreError:
     match error:
         case RequestValidationError():
             problems = tuple(Problem(".".join(map(str, each["loc"])), each["msg"]) for each in error.errors())
@@ -105,6 +109,14 @@ def _as_ours(error: Exception) -> ArtifactStoreError:
         case HTTPException(status_code=404):
             return NotFoundError("there is no such resource", hint="/docs lists what there is.")
         case HTTPException(status_code=405):
-            return MethodNotAllowedError("this resource does not know the method", hint="/docs lists what it knows.")
+            hint = "/docs lists what it knows."
+            return MethodNotAllowedError("this resource does not know the method", hint=hint, allowed=_methods(request))
         case _:
             return RequestInvalidError(str(getattr(error, "detail", error)))
+
+
+def _methods(request: Request) -> tuple[str, ...]:
+    """What the resource that is asked for knows; the framework looks at one route of it only."""
+    routes = (route for router in _ROUTERS for route in router.routes if isinstance(route, Route))
+    matching = (route.methods or () for route in routes if route.matches(request.scope)[0] is not Match.NONE)
+    return tuple(sorted(set().union(*matching)))

@@ -11,7 +11,13 @@ from artifactstore.api.conditions import UnsatisfiableRangeError
 if TYPE_CHECKING:
     from artifactstore.errors import ArtifactStoreError
 
+
+class HeadersTooLargeError(errors.LimitExceededError):
+    """A request line and headers longer than this server takes."""
+
+
 STATUSES: tuple[tuple[type[ArtifactStoreError], int], ...] = (
+    (HeadersTooLargeError, 431),
     (errors.LimitExceededError, 413),
     (errors.RangeInvalidError, 416),
     (errors.RequestTimeoutError, 408),
@@ -73,6 +79,8 @@ def problem_answer(error: ArtifactStoreError, *, request_id: str) -> tuple[int, 
         headers.append((b"www-authenticate", b'Bearer realm="artifactstore"'))
     if isinstance(error, errors.UploadOffsetError):
         headers.append((b"upload-offset", str(error.offset).encode()))
+    if isinstance(error, errors.MethodNotAllowedError):
+        headers.append((b"allow", ", ".join(error.allowed).encode()))
     if isinstance(error, UnsatisfiableRangeError):
         headers.append((b"content-range", f"bytes */{error.size_bytes}".encode()))
     if error.retryable:

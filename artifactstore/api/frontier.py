@@ -25,12 +25,13 @@ log = structlog.get_logger("artifactstore.api")
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::[0-9]{0,5})?")
-_ALWAYS = (
+ALWAYS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"x-frame-options", b"DENY"),
 )
+"""The headers of every answer."""
 _LINGER_S = 5.0
 _LINGER_BYTES = 256 * 1024 * 1024
 _SYSTEM_FAILED = 500
@@ -110,7 +111,7 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             own = {name for name, _ in message["headers"]}
-            more = [(b"x-request-id", self.request_id.encode()), *(pair for pair in _ALWAYS if pair[0] not in own)]
+            more = [(b"x-request-id", self.request_id.encode()), *(pair for pair in ALWAYS if pair[0] not in own)]
             message = {**message, "headers": [*message["headers"], *more]}
         self._sent_bytes += len(message.get("body", b""))
         await self._send(message)

@@ -8,9 +8,20 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-PRODUCER = Field(description="Who made the run: 1 to 64 of a-z 0-9 . _ -", examples=["ci"], max_length=64)
+from artifactstore.domain.retention import RetentionClass
+
+# rules that the domain checks are said here too, for whoever reads the document, but not checked twice
+_SLUG: dict[str, JsonValue] = {"pattern": "^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$"}
+_CLASSES: dict[str, JsonValue] = {"enum": list(map(str, RetentionClass))}
+
+Slug = Annotated[str, Field(json_schema_extra=_SLUG)]
+Class = Annotated[str, Field(json_schema_extra=_CLASSES, examples=["summary-evidence"])]
+Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2027-01-31T00:00:00Z"])]
+PRODUCER = Field(
+    description="Who made the run: 1 to 64 of a-z 0-9 . _ -", examples=["ci"], max_length=64, json_schema_extra=_SLUG
+)
 PATH = Field(description="The file's logical path.", examples=["reports/report.txt"], max_length=1024)
 Size = Annotated[int, Field(ge=0, le=2**53 - 1, description="Bytes.", examples=[6])]
 Blake3 = Annotated[str, Field(pattern="^blake3:[0-9a-f]{64}$", examples=["blake3:" + "0" * 64])]
@@ -35,7 +46,7 @@ class FileSketch(_Request):
 
     path: str = PATH
     size: Size
-    role: str | None = Field(default=None, examples=["content"])
+    role: Slug | None = Field(default=None, examples=["content"])
     media_type: str | None = Field(default=None, examples=["text/plain"])
     blake3: Blake3 | None = None
     sha256: Sha256 | None = None
@@ -48,7 +59,7 @@ class FileDeclaration(_Request):
     size: Size
     blake3: Blake3
     sha256: Sha256
-    role: str | None = Field(default=None, examples=["content"])
+    role: Slug | None = Field(default=None, examples=["content"])
     media_type: str | None = Field(default=None, examples=["text/plain"])
 
 
@@ -56,9 +67,9 @@ class _Package(_Request):
     producer: str = PRODUCER
     external_id: str | None = Field(default=None, description="The producer's own id of the run.", max_length=512)
     subject: str | None = Field(default=None, description="What the run was about.", max_length=512)
-    schema_slug: str | None = Field(default=None, alias="schema", examples=["ci.build.v1"])
+    schema_slug: Slug | None = Field(default=None, alias="schema", examples=["ci.build.v1"])
     metadata: dict[str, Any] | None = Field(default=None, examples=[{"branch": "main"}])
-    retention_class: str | None = Field(default=None, examples=["summary-evidence"])
+    retention_class: Class | None = None
     revision: bool = Field(default=False, description="Changed content may become the next revision.")
 
 
@@ -79,14 +90,14 @@ class UploadBeginning(_Request):
 
     path: str = PATH
     size: Size
-    role: str | None = None
+    role: Slug | None = None
     media_type: str | None = None
 
 
 class Extension(_Request):
     """A later expiry."""
 
-    new_expires_at: Time
+    new_expires_at: Moment
     reason: Reason
 
 
@@ -111,17 +122,17 @@ class WhatToVerify(_Request):
 class SchemaRegistration(_Request):
     """A JSON Schema to register under a slug, for good."""
 
-    slug: str = Field(examples=["ci.build.v1"])
+    slug: Slug = Field(examples=["ci.build.v1"])
     json_schema: dict[str, Any] = Field(examples=[{"type": "object"}])
 
 
 # answers
 
 
-class Problem(BaseModel):
+class Problem(_Answer):
     """A problem document (RFC 9457)."""
 
-    class Offender(BaseModel):
+    class Offender(_Answer):
         """One of several things wrong."""
 
         where: str
@@ -411,6 +422,32 @@ class Readiness(_Answer):
 
     status: Literal["ready", "not ready"]
     checks: dict[str, Check]
+
+
+class Damage(_Answer):
+    """One thing that is not as recorded, and what it concerns."""
+
+    finding: str
+    backend: str
+    object_key: str
+    package_id: str | None
+    path: str | None
+    expected_blake3: Blake3 | None
+    found_blake3: Blake3 | None
+    expected_sha256: Sha256 | None
+    found_sha256: Sha256 | None
+
+
+class Verification(_Answer):
+    """What was read back, and what was found wrong. How much was read is told to whoever may read everything."""
+
+    status: Literal["verified", "damaged"]
+    packages: int
+    files: int
+    objects: int | None
+    bytes_read: int | None
+    superseded: int | None
+    damage: list[Damage]
 
 
 class Replayed(_Answer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from pydantic.json_schema import models_json_schema
@@ -26,11 +27,13 @@ _MEANINGS = {
     415: "Not this content type.",
     416: "The range is not within the file.",
     421: "Not a name this server answers to.",
+    431: "Headers too large.",
     500: "What is stored is damaged, or a defect of the server.",
     503: "Storage or database unavailable, or too many requests.",
     507: "No room left.",
 }
-_ANY_REQUEST = (400, 403, 421, 500, 503)
+_WORD = re.compile(r"[a-z0-9]+")
+_ANY_REQUEST = (400, 403, 421, 431, 500, 503)
 _REF = "#/components/schemas/{model}"
 _REQUESTS: tuple[type[BaseModel], ...] = (
     models.PackageOpening,
@@ -54,16 +57,27 @@ TAGS = [
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The error answers of a route: these, and those that any request may get."""
+    return {status: _problem(status) for status in sorted({*statuses, *_ANY_REQUEST})}
+
+
+def _problem(status: int) -> dict[str, Any]:
     content = {PROBLEM: {"schema": {"$ref": _REF.format(model="Problem")}}}
-    return {
-        status: {"description": _MEANINGS[status], "content": content} for status in sorted({*statuses, *_ANY_REQUEST})
-    }
+    return {"description": _MEANINGS[status], "content": content}
 
 
-def json_request(model: type[BaseModel]) -> dict[str, Any]:
-    """A JSON body that a dependency reads."""
+def json_request(model: type[BaseModel], *headers: dict[str, Any]) -> dict[str, Any]:
+    """A JSON body and headers that a dependency reads."""
     content = {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}}
-    return {"requestBody": {"required": True, "content": content}}
+    return {"requestBody": {"required": True, "content": content}, "parameters": list(headers)}
+
+
+def header(name: str, description: str, *, is_required: bool = False, **schema: Any) -> dict[str, Any]:
+    """A request header that a handler reads by itself."""
+    schema = {"type": "string", **schema}
+    return {"name": name, "in": "header", "required": is_required, "description": description, "schema": schema}
+
+
+IDEMPOTENCY_KEY = header("Idempotency-Key", "Makes a retry safe for 24 hours.", pattern="^[!-~]{1,128}$")
 
 
 def raw_request(media_type: str, schema: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -86,8 +100,9 @@ def describe(app: FastAPI) -> dict[str, Any]:
         schemas.update(definitions["$defs"])
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
-        for operations in document["paths"].values():
-            for operation in operations.values():
+        for path, operations in document["paths"].items():
+            for method, operation in operations.items():
+                operation["operationId"] = "_".join([method, *_WORD.findall(path)])
                 operation["responses"].pop("422", None)
         app.openapi_schema = document
     return app.openapi_schema

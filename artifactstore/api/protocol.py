@@ -7,25 +7,29 @@ be made to disagree with it about where a request ends, what it asks for or who 
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from artifactstore.api.errors import problem_answer
+from artifactstore.api.errors import HeadersTooLargeError, problem_answer
+from artifactstore.api.frontier import ALWAYS
 from artifactstore.domain.identifiers import new_uuid7
-from artifactstore.errors import ArtifactStoreError, LimitExceededError, RequestInvalidError, ServiceBusyError
+from artifactstore.errors import ArtifactStoreError, RequestInvalidError, ServiceBusyError
 
 if TYPE_CHECKING:
     import asyncio
+
+    from uvicorn._types import ASGIReceiveCallable, ASGIReceiveEvent
 
 MAX_HEADER_BYTES = 16 * 1024
 MAX_CONNECTIONS = 1_000
 HEADER_TIMEOUT_S = 10.0
 SEND_TIMEOUT_S = 60.0
 """How long a client may leave what it was sent untaken: at most a few MiB, which are held for it."""
-_HEADERS_TOO_LARGE = 431
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PERCENT_ENCODED = re.compile(rb"(?:[^%]|%[0-9A-Fa-f]{2})*")
 
 
@@ -102,6 +106,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(RequestInvalidError(problem))
             return
         super().on_headers_complete()
+        self.cycle.receive = partial(_receive, self.cycle, self.cycle.receive)  # type: ignore[method-assign]
         if self.parser.should_upgrade():  # it stays HTTP/1.1, but the parser takes what follows for something else
             self.cycle.keep_alive = False
 
@@ -134,8 +139,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse_headers(self) -> None:
         if not self._refused:
-            error = LimitExceededError(f"the request line and headers have more than {MAX_HEADER_BYTES} bytes")
-            self._refuse(error, status=_HEADERS_TOO_LARGE)
+            self._refuse(HeadersTooLargeError(f"the request line and headers have more than {MAX_HEADER_BYTES} bytes"))
 
     def _expect_headers(self) -> None:
         self._deadline = self.loop.call_later(HEADER_TIMEOUT_S, self.transport.close)
@@ -150,13 +154,15 @@ class BoundedProtocol(HttpToolsProtocol):
             self._reading_deadline.cancel()
             self._reading_deadline = None
 
-    def _refuse(self, error: ArtifactStoreError, *, status: int | None = None) -> None:
+    def _refuse(self, error: ArtifactStoreError) -> None:
         """Answer and close, unless an answer is under way: then only close."""
         self._refused = True
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is None or cycle.response_complete:
-            usual, headers, body = problem_answer(error, request_id=new_uuid7())
-            lines = [STATUS_LINE[status or usual], *(b"%b: %b\r\n" % pair for pair in headers)]
+            request_id = new_uuid7()
+            status, headers, body = problem_answer(error, request_id=request_id)
+            headers += [*self.server_state.default_headers, (b"x-request-id", request_id.encode()), *ALWAYS]
+            lines = [STATUS_LINE[status], *(b"%b: %b\r\n" % pair for pair in headers)]
             self.transport.write(b"".join((*lines, b"connection: close\r\n\r\n", body)))
         self.transport.close()
 
@@ -177,9 +183,11 @@ def _target_problem(target: bytes, headers: list[tuple[bytes, bytes]]) -> str | 
         return "a fragment is not part of a request; write # as %23"
     path = target.partition(b"?")[0]
     try:
-        unquote_to_bytes(path).decode()
+        text = unquote_to_bytes(path).decode()
     except UnicodeDecodeError:
         return "the path is not UTF-8"
+    if _CONTROL.search(text):  # nothing has such a name, and routes would pass over a line feed at the end
+        return "the path has a control character"
     return None if _PERCENT_ENCODED.fullmatch(path) else "the path has a % that begins no escape; write it as %25"
 
 
@@ -191,3 +199,12 @@ def _framing_problem(version: str, headers: list[tuple[bytes, bytes]]) -> str | 
     if b"upgrade" in names and (codings or any(n == b"content-length" and v.strip(b"0 ") for n, v in headers)):
         return "a request with a body cannot ask for an upgrade; this server speaks HTTP/1.1"
     return None
+
+
+async def _receive(cycle: RequestResponseCycle, receive: ASGIReceiveCallable) -> ASGIReceiveEvent:
+    """The next message. What came before the client went is handed on before it is said that it went."""
+    message = await receive()
+    if message["type"] == "http.disconnect" and cycle.body and not cycle.response_complete:
+        body, cycle.body = bytes(cycle.body), bytearray()
+        return {"type": "http.request", "body": body, "more_body": cycle.more_body}
+    return message

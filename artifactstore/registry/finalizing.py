@@ -126,9 +126,9 @@ def _store_manifest(registry: Registry, manifest: Manifest, arrived: _Arrived) -
     encoded_files = encode_files(manifest.files)
     encoded = manifest.encode(encoded_files)
     info = ObjectInfo(ObjectKey(ObjectKind.MANIFEST, manifest_digest(encoded)), len(encoded))
-    stage = registry.store.stage(blake3())
-    stage.write(encoded)
-    publish_and_close(stage, way_to_publish(registry, stage, info.key), info)
+    with registry.store.stage(blake3()) as stage:
+        stage.write(encoded)
+        publish_and_close(stage, way_to_publish(registry, stage, info.key), info)
     blobs = [(index, blob) for index, (_, here) in enumerate(arrived.objects) for blob in here]
     return Stored(
         manifest=manifest,

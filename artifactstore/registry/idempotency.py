@@ -52,8 +52,6 @@ def answered_before(
     """The answer this request was given when it came before. Raises ``IdempotencyMismatchError`` as above."""
     caller, key, request_digest = attempt
     before = pushes.remembered(connection, caller, key)
-    if before is None or not stands(before[1]):
-        return None
-    if before[0] != request_digest:
+    if before is not None and before[0] != request_digest:
         raise IdempotencyMismatchError(f"the idempotency key {key!r} stands for another request")
-    return before[1]
+    return before[1] if before is not None and stands(before[1]) else None

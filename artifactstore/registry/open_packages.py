@@ -94,8 +94,9 @@ def open_package(
     check_sizes((file.path, file.size_bytes) for file in files or ())
     _check_agreement(files or ())
     check_storage(registry)
+    stands = _is_kept if files is None else _is_still_open
     with registry.catalog.snapshot() as queries:
-        before = attempt and answered_before(queries.connection, attempt, stands=partial(_is_kept, queries.connection))
+        before = attempt and answered_before(queries.connection, attempt, stands=partial(stands, queries.connection))
         if before is not None:
             return _push_state(queries, before, readable_producers)
         if existing := files is not None and existing_package(
@@ -120,7 +121,7 @@ def open_package(
         return record.package_id
 
     with registry.transaction() as tx:
-        package_id = answer_once(tx, attempt, now, begin, stands=partial(_is_kept, tx.connection))
+        package_id = answer_once(tx, attempt, now, begin, stands=partial(stands, tx.connection))
     if package_id != record.package_id:
         return push_state(registry, package_id, readable_producers=readable_producers)
     return PushState(package_id, PackageStatus.OPEN, Instant(record.expires_at), missing, (), None)
@@ -128,6 +129,12 @@ def open_package(
 
 def _is_kept(connection: Connection, package_id: str) -> bool:
     return pushes.open_package(connection, package_id) is not None
+
+
+def _is_still_open(connection: Connection, package_id: str) -> bool:
+    """With its files declared, one that is finalized is found by its content, and as it is now."""
+    opened = pushes.open_package(connection, package_id)
+    return opened is not None and opened.receipt is None
 
 
 def push_state(registry: Registry, package_id: str, *, readable_producers: Sequence[str] | None) -> PushState:

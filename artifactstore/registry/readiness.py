@@ -1,4 +1,7 @@
-"""Whether requests can be served: the database answers and is at head, the storage takes bytes and gives them back."""
+"""Whether requests can be served: the database answers and is at head, the storage holds what is recorded and works.
+
+To work is to take bytes and give them back.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from blake3 import blake3
 
 from artifactstore.catalog.migrations import HEAD
 from artifactstore.errors import ArtifactStoreError, DatabaseVersionError
+from artifactstore.registry.ingest import check_storage
 from artifactstore.storage.port import ObjectKey, ObjectKind
 
 if TYPE_CHECKING:
@@ -46,7 +50,8 @@ def _ask_database(registry: Registry) -> str:
 
 
 def _round_trip(registry: Registry) -> str:
-    """Put, read and delete a part, the one kind of object that nobody keeps."""
+    """Look for the object that was recorded last; put, read and delete a part, the one kind that nobody keeps."""
+    check_storage(registry)
     data = f"readiness {registry.new_id()}".encode()
     key = ObjectKey(ObjectKind.PART, blake3(data).digest())
     with registry.store.stage(blake3()) as stage:

@@ -7,7 +7,7 @@ bad is recorded, and counts as absent from then on; what was bad and is good aga
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, TypeVar
 
@@ -88,6 +88,22 @@ def verify_package(registry: Registry, package_id: str, *, progress: Progress = 
     for found in objects:
         _verify_object(registry, found, recorded.blobs_in(found), report, progress)
     return report
+
+
+def own_damage(registry: Registry, package_id: str, report: VerifyReport) -> list[Damage]:
+    """What the report on a package says of the package itself, without the other packages that share its bytes."""
+    with registry.catalog.snapshot() as queries:
+        paths = {
+            _text("blake3", file.blake3): file.path
+            for file in _recorded(queries, require_content(queries, package_id)).entries
+        }
+    own = [damage for damage in report.damage if damage.package_id == package_id]
+    named = {damage.expected_blake3 for damage in own}
+    return own + [
+        replace(damage, package_id=package_id, path=paths[damage.expected_blake3])
+        for damage in report.damage
+        if damage.expected_blake3 in paths.keys() - named and damage.package_id is not None
+    ]
 
 
 def verify_all(registry: Registry, *, progress: Progress = SILENT) -> VerifyReport:

@@ -38,7 +38,7 @@ def command(home: Path, port: int | str) -> list[str]:
 @contextmanager
 def developing(home: Path, **more: str) -> Iterator[Development]:
     port = free_port()
-    log = TemporaryFile("w+")
+    log = TemporaryFile("w+")  # noqa: SIM115 - closed below, after the process has ended
     process = subprocess.Popen(
         command(home, port), env=script_environment(more), cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True
     )

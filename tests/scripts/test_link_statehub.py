@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -9,7 +11,7 @@ import pytest
 
 from artifactstore.registry.ingest import ingest
 from artifactstore.testing.builders import package_draft
-from tests.scripts.running import run_plain
+from tests.scripts.running import ROOT, run_plain
 
 if TYPE_CHECKING:
     from artifactstore.domain.package import PackageReceipt
@@ -63,6 +65,21 @@ def test_the_entry_has_the_published_shape(server: Server, listener: Listener, l
         },
     } == body
     assert all(str(UUID(body[name])) == body[name] for name in ("workstream_id", "task_id"))
+
+
+def test_the_page_shows_the_call_as_it_is(server: Server, listener: Listener, linked_run: PackageReceipt) -> None:
+    page = (ROOT / "docs/pilots/guide-board.md").read_text().partition("## State Hub")[2]
+    (shown,) = map(json.loads, re.findall(r"```json\n(.*?)```", page, re.DOTALL))
+
+    link(server, listener, linked_run.package_id)
+
+    ((method, path, _, body),) = listener.requests
+    for own in ("package_id", "artifact_store_api_url", "expires_at"):
+        body["detail"][own] = shown["detail"][own]
+    body["summary"] = body["summary"].replace(linked_run.package_id, shown["detail"]["package_id"])
+    assert f"{method} {path}\n" in page
+    assert shown == body | {name: shown[name] for name in ("workstream_id", "task_id")}
+    assert list(shown) == list(body)
 
 
 def test_state_hub_does_not_see_the_registrys_token(

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from artifactstore.api import models
 from artifactstore.api.conditions import select
 from artifactstore.api.guards import CurrentCaller, CurrentRegistry, ReadablePackage, readable_package
-from artifactstore.api.openapi import problems
+from artifactstore.api.openapi import header, problems
 from artifactstore.api.streaming import StreamedAnswer, download_headers
 from artifactstore.catalog.records import LocatedFile
 from artifactstore.documents import file_document
@@ -29,16 +29,21 @@ FilePath = Annotated[str, Path(description="The file's logical path.", examples=
 FileId = Annotated[str, Path(description="`<package_id>:<index>`", max_length=64)]
 _DOWNLOAD: dict[int | str, dict[str, Any]] = {
     **problems(401, 404, 409, 410, 412, 416),
-    200: {"description": "The file.", "content": {"application/octet-stream": {}}},
-    206: {"description": "The range.", "content": {"application/octet-stream": {}}},
+    200: {"description": "The file, of the type that the manifest says.", "content": {"*/*": {}}},
+    206: {"description": "The range.", "content": {"*/*": {}}},
     304: {"description": "Not modified."},
 }
-_READ = ["GET", "HEAD"]
+_BY_PATH = "/packages/{package_id}/files/{path:path}"
+_IF_MATCH = header("If-Match", "Only if it has one of these ETags.")
+_IF_NONE_MATCH = header("If-None-Match", "Only if it has none of these ETags.")
+_RANGE = header("Range", "One range of bytes.", examples=["bytes=0-99"])
+_IF_RANGE = header("If-Range", "The range only if it has this ETag, else everything.")
+_GET = {"parameters": [_RANGE, _IF_RANGE, _IF_MATCH, _IF_NONE_MATCH]}
+_HEAD = {"parameters": [_IF_MATCH, _IF_NONE_MATCH]}
 
 
-@router.api_route(
-    "/packages/{package_id}/files/{path:path}", methods=_READ, response_class=Response, responses=_DOWNLOAD
-)
+@router.get(_BY_PATH, response_class=Response, responses=_DOWNLOAD, openapi_extra=_GET)
+@router.head(_BY_PATH, response_class=Response, responses=_DOWNLOAD, openapi_extra=_HEAD)
 def file_of_package(request: Request, package: ReadablePackage, registry: CurrentRegistry, path: FilePath) -> Response:
     """A file's bytes: one range (206), conditions, HEAD. Checked against the digest as they pass."""
     return _answer(request, registry, find_file(registry, package.package_id, path))
@@ -51,7 +56,8 @@ def description(caller: CurrentCaller, registry: CurrentRegistry, file_id: FileI
     return JSONResponse(file_document(package_id, file))
 
 
-@router.api_route("/files/{file_id}/download", methods=_READ, response_class=Response, responses=_DOWNLOAD)
+@router.get("/files/{file_id}/download", response_class=Response, responses=_DOWNLOAD, openapi_extra=_GET)
+@router.head("/files/{file_id}/download", response_class=Response, responses=_DOWNLOAD, openapi_extra=_HEAD)
 def download_by_id(request: Request, caller: CurrentCaller, registry: CurrentRegistry, file_id: FileId) -> Response:
     """The same bytes as by the file's path."""
     return _answer(request, registry, _file(registry, caller, file_id)[1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
@@ -17,6 +17,7 @@ from artifactstore.catalog.package_filter import PackageFilter
 from artifactstore.documents import (
     file_document,
     open_package_document,
+    own_verification_document,
     package_details,
     package_document,
     verification_document,
@@ -32,10 +33,11 @@ from artifactstore.registry.files import page_of_files
 from artifactstore.registry.open_packages import draft_of, find_open_package, list_open_packages
 from artifactstore.registry.packages import list_packages, read_manifest
 from artifactstore.registry.registry import Registry
-from artifactstore.registry.verify import verify_package
+from artifactstore.registry.verify import own_damage, verify_package
 
 router = APIRouter(prefix="/packages", tags=["packages"])
 
+_ADDRESS: dict[str, Any] = {"pattern": "^blake3:[0-9a-f]{64}$"}
 Text = Annotated[str | None, Query(max_length=512)]
 _GONE = problems(401, 404, 409, 410)
 
@@ -49,7 +51,7 @@ def filter_of(
     status: Annotated[PackageStatus | None, Query()] = None,
     metadata_key: Annotated[str | None, Query(description="With metadata_value: a top-level member.")] = None,
     metadata_value: Annotated[str | None, Query(description="Its value as text.", max_length=256)] = None,
-    digest: Annotated[str | None, Query(description="A file's blake3: digest.", examples=["blake3:..."])] = None,
+    digest: Annotated[str | None, Query(description="A file's blake3: digest.", json_schema_extra=_ADDRESS)] = None,
 ) -> PackageFilter:
     """What the packages of a list have in common."""
     if (metadata_key is None) != (metadata_value is None):
@@ -167,12 +169,16 @@ def archive_zip(
 
 
 @router.post(
-    "/{package_id}/verification", response_model=None,
-    responses={**problems(401, 404, 409, 410, 507), 200: {"description": "The report."}},
+    "/{package_id}/verification", response_model=models.Verification, responses=problems(401, 404, 409, 410, 507),
 )  # fmt: skip
-def verification(package: WritablePackage, registry: CurrentRegistry) -> JSONResponse:
+def verification(package: WritablePackage, caller: CurrentCaller, registry: CurrentRegistry) -> JSONResponse:
     """Read the package's bytes back and compare them with every digest that is recorded of them.
 
-    Damage is recorded, so this needs the right to write.
+    Damage is recorded, so this needs the right to write. How many objects were read is told to whoever may read
+    everything.
     """
-    return JSONResponse(verification_document(verify_package(registry, package.package_id)))
+    report = verify_package(registry, package.package_id)
+    if caller.reads_everything:
+        return JSONResponse(verification_document(report))
+    damage = own_damage(registry, package.package_id, report)
+    return JSONResponse(own_verification_document(report, damage))

@@ -13,13 +13,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from artifactstore.api import models
-from artifactstore.api.bodies import stream_body
+from artifactstore.api.bodies import refuse_announced_length, stream_body
 from artifactstore.api.forms import receive_form
 from artifactstore.api.guards import CurrentCaller, CurrentRegistry, CurrentService, CurrentWriter, OwnOpenPackage
-from artifactstore.api.openapi import json_request, problems, raw_request
+from artifactstore.api.openapi import IDEMPOTENCY_KEY, header, json_request, problems, raw_request
 from artifactstore.api.requests import MAX_FILE_LIST_BYTES, attempt_of, body_of, require_media_type
 from artifactstore.documents import push_document, received_document
-from artifactstore.domain.digest import Digest
 from artifactstore.domain.manifest import FileEntry
 from artifactstore.domain.media_type import media_type_of
 from artifactstore.domain.package import DEFAULT_ROLE, MAX_FILE_BYTES, FileDraft, PackageDraft, PackageStatus
@@ -39,7 +38,8 @@ _SHA256 = re.compile(r"\s*sha-256=:([A-Za-z0-9+/]+=*):\s*")
 
 
 @router.post(
-    "", response_model=models.PushState, status_code=201, openapi_extra=json_request(models.PackageOpening),
+    "", response_model=models.PushState, status_code=201,
+    openapi_extra=json_request(models.PackageOpening, IDEMPOTENCY_KEY),
     responses={
         **problems(401, 404, 408, 409, 410, 413, 415, 507),
         200: {"model": models.PushState, "description": "A package has this very content."},
@@ -80,8 +80,8 @@ def _entry(file: models.FileDeclaration) -> FileEntry:
         file.role or DEFAULT_ROLE,
         file.media_type or media_type_of(file.path),
         file.size,
-        Digest.parse(file.blake3).raw,
-        Digest.parse(file.sha256).raw,
+        bytes.fromhex(file.blake3.removeprefix("blake3:")),  # the model knows their form
+        bytes.fromhex(file.sha256.removeprefix("sha256:")),
     )
 
 
@@ -137,7 +137,10 @@ async def pack(request: Request, registry: CurrentRegistry, package_id: OwnOpenP
 
 @router.put(
     "/{package_id}/files/{path:path}", response_model=models.ReceivedFile, status_code=201,
-    openapi_extra=raw_request("application/octet-stream"),
+    openapi_extra={
+        **raw_request("application/octet-stream"),
+        "parameters": [header("Repr-Digest", "The SHA-256 of what is sent: `sha-256=:<base64>:`.")],
+    },
     responses={**_SEND, 200: {"model": models.ReceivedFile, "description": "It was there."}},
 )  # fmt: skip
 async def put_file(
@@ -149,6 +152,7 @@ async def put_file(
     media_type: Annotated[str | None, Query(max_length=255)] = None,
 ) -> JSONResponse:
     """One file's bytes, streamed, of any content type. ``Repr-Digest`` may announce their SHA-256."""
+    refuse_announced_length(request, MAX_FILE_BYTES)
     announced = Announced(path, role, media_type, _announced_sha256(request))
     received = await stream_body(request, lambda read: receive_file(registry, package_id, announced, read))
     return JSONResponse(received_document(received.file), 200 if received.was_there else 201)

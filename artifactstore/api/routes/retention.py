@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse
 
 from artifactstore.api import models
 from artifactstore.api.guards import CurrentAdmin, CurrentRegistry, ReadablePackage, WritablePackage
-from artifactstore.api.openapi import json_request, problems
+from artifactstore.api.openapi import IDEMPOTENCY_KEY, json_request, problems
 from artifactstore.api.requests import attempt_of, body_of
 from artifactstore.documents import hold_document, retention_document
 from artifactstore.domain.instant import parse_instant
@@ -31,7 +31,7 @@ def show(package: ReadablePackage, registry: CurrentRegistry) -> JSONResponse:
 
 @router.post(
     "/packages/{package_id}/retention/extensions", response_model=models.Retention, status_code=201, responses=_WRITE,
-    openapi_extra=json_request(models.Extension),
+    openapi_extra=json_request(models.Extension, IDEMPOTENCY_KEY),
 )  # fmt: skip
 def extend(
     package: WritablePackage,
@@ -54,7 +54,7 @@ def holds(package: ReadablePackage, registry: CurrentRegistry) -> JSONResponse:
 
 @router.post(
     "/packages/{package_id}/holds", response_model=models.HoldPlaced, status_code=201, responses=_WRITE,
-    openapi_extra=json_request(models.Explanation),
+    openapi_extra=json_request(models.Explanation, IDEMPOTENCY_KEY),
 )  # fmt: skip
 def hold(
     package: WritablePackage,

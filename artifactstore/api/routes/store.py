@@ -28,7 +28,10 @@ async def health() -> JSONResponse:
     return JSONResponse({"status": "ok", "version": __version__})
 
 
-@router.get("/ready", response_model=models.Readiness, responses=problems(503))
+@router.get(
+    "/ready", response_model=models.Readiness,
+    responses={**problems(), 503: {**problems()[503], "model": models.Readiness}},
+)  # fmt: skip
 def ready(service: CurrentService) -> JSONResponse:
     """Whether requests can be served: the database at head, the storage readable and writable. No token is needed."""
     checks = check_readiness(service.registry)
@@ -63,8 +66,7 @@ def objects(_: CurrentAdmin, registry: CurrentRegistry, after: SEQ = 0, limit: L
 
 
 @router.post(
-    "/verification", response_model=None,
-    responses={**problems(401, 408, 413, 415, 507), 200: {"description": "The report."}},
+    "/verification", response_model=models.Verification, responses=problems(401, 408, 413, 415, 507),
     openapi_extra=json_request(models.WhatToVerify),
 )  # fmt: skip
 def verification(

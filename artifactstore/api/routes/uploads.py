@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from artifactstore.api import models
 from artifactstore.api.bodies import stream_body
 from artifactstore.api.guards import CurrentRegistry, OwnOpenPackage
-from artifactstore.api.openapi import json_request, problems, raw_request
+from artifactstore.api.openapi import header, json_request, problems, raw_request
 from artifactstore.api.requests import body_of, require_media_type
 from artifactstore.catalog.pushes import UploadRecord
 from artifactstore.documents import received_document, upload_document
@@ -26,8 +26,8 @@ _BOOLEANS = {"?0": False, "?1": True}  # RFC 9651
 _SEND = problems(401, 404, 408, 409, 413, 415, 507)
 _OFFSET_HEADERS: dict[str, Any] = {
     "parameters": [
-        {"name": "Upload-Offset", "in": "header", "required": True, "schema": {"type": "integer", "minimum": 0}},
-        {"name": "Upload-Complete", "in": "header", "schema": {"type": "string", "enum": ["?0", "?1"]}},
+        header("Upload-Offset", "Where the body begins.", is_required=True, type="integer", minimum=0),
+        header("Upload-Complete", "`?1` with the last bytes.", enum=["?0", "?1"]),
     ]
 }
 
@@ -56,7 +56,7 @@ def where(registry: CurrentRegistry, package_id: OwnOpenPackage, upload_id: str)
 
 
 @router.patch(
-    "/{upload_id}", response_model=None, responses={**_SEND, 200: {"description": "The upload, or the file."}},
+    "/{upload_id}", response_model=models.UploadState | models.ReceivedFile, responses=_SEND,
     openapi_extra={**raw_request("application/partial-upload"), **_OFFSET_HEADERS},
 )  # fmt: skip
 async def go_on(
