@@ -22,7 +22,8 @@ whose digest identifies the content, a retention decision, and an event log.
 Answers are JSON on standard output; words go to standard error. Exit codes:
 0 done, 1 you can mend it, 2 the system failed or damage was found, 3 partly done.
 
---debug, --quiet and --no-progress may stand anywhere on the line.
+It works on the store of this host, or on a server: --server URL, or ARTIFACTSTORE_API_URL.
+--server, --debug, --quiet and --no-progress may stand anywhere on the line.
 """
 
 

@@ -101,14 +101,15 @@ def _error_from(document: Mapping[str, Any], status: int, headers: Mapping[str, 
     else:
         error = kind(message)
     error.hint = str(document.get("hint") or "")
-    error.problems = tuple(_problems(document.get("problems")))
+    error.problems = tuple(problems_of(document.get("problems")))
     offset = headers.get(UPLOAD_OFFSET, "")
     if isinstance(error, UploadOffsetError) and offset.isascii() and offset.isdigit():
         error.offset = int(offset)
     return error
 
 
-def _problems(found: object) -> Iterator[Problem]:
+def problems_of(found: object) -> Iterator[Problem]:
+    """The problems in an answer's list of them; what is none is passed over."""
     for each in found if isinstance(found, list) else []:
         if isinstance(each, dict):
             yield Problem(str(each.get("where", "")), str(each.get("what", "")))

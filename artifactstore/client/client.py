@@ -20,8 +20,8 @@ from artifactstore.client.draft import hash_files
 from artifactstore.client.event_stream import stream_events
 from artifactstore.client.fetching import package_path
 from artifactstore.domain.instant import instant_text
-from artifactstore.domain.package import check_text
-from artifactstore.errors import HoldUnknownError, MetadataSchemaUnknownError
+from artifactstore.domain.package import check_reason
+from artifactstore.errors import HoldUnknownError, MetadataSchemaUnknownError, ServiceError
 from artifactstore.registry.progress import SILENT
 from artifactstore.registry.reading import manifest_of
 
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 _PAGE = 1_000
 _PAGE_WITH_PAYLOADS = 20
 """An event may say as much as thousands of others."""
-_MAX_REASON_CHARACTERS = 2_000
 _NAME = re.compile(r"(?!\.+$)[\w.-]+", re.ASCII)
 """What can stand as one segment of a path; anything else is the name of nothing."""
 
@@ -103,7 +102,7 @@ class Client:
         while after is not None:
             page = self._get(f"{package_path(package_id)}/files", after=after, limit=_PAGE)
             yield from member(page, "files", list)
-            after = page.get("next_after")
+            after = _next_after(page, after)
 
     def manifest(self, package_id: str) -> bytes:
         """The exact bytes, which have the digest that the package is known by. Raises ``ManifestCorruptError``."""
@@ -136,18 +135,18 @@ class Client:
 
     def extend_retention(self, package_id: str, expires_at: Instant, *, reason: str) -> Document:
         """Keep a package longer; its retention then."""
-        _check_reason(reason)
+        check_reason(reason)
         document = {"new_expires_at": instant_text(expires_at), "reason": reason}
         return self._post_once(f"{package_path(package_id)}/retention/extensions", document)
 
     def place_hold(self, package_id: str, *, reason: str) -> Document:
         """Hold a package; ``hold_id`` and its retention then."""
-        _check_reason(reason)
+        check_reason(reason)
         return self._post_once(f"{package_path(package_id)}/holds", {"reason": reason})
 
     def release_hold(self, package_id: str, hold_id: str, *, reason: str) -> Document:
         """End a hold; the package's retention then. Raises ``HoldUnknownError``."""
-        _check_reason(reason)
+        check_reason(reason)
         if not _NAME.fullmatch(hold_id):
             raise HoldUnknownError(f"package {package_id} has no hold {hold_id[:80]!r} in force")
         here = f"{package_path(package_id)}/holds/{segment(hold_id)}/release"
@@ -169,7 +168,7 @@ class Client:
         while True:
             page = self._get("/metadata-schemas", after=after, limit=_PAGE)
             yield from member(page, "schemas", list)
-            if (after := page.get("next_after")) is None:
+            if (after := _next_after(page, after)) is None:
                 return
 
     def schema(self, slug: str) -> Document:
@@ -187,13 +186,13 @@ class Client:
         more = {"subject": subject, "payload": "true" if payload else None}
         return self._page("/events", "events", after, limit, more, size=_PAGE_WITH_PAYLOADS if payload else _PAGE)
 
-    def stream_events(self, after: int) -> Iterator[Document]:
+    def stream_events(self, after: int, *, payload: bool = False) -> Iterator[Document]:
         """Every event after a sequence number, and then each one as it happens; without end.
 
         A cut connection is taken up again where it was: none is missed, none comes twice. Raises what the server
         answers, and ``ServiceUnavailableError`` when it cannot be reached several times in a row.
         """
-        return stream_events(self._connection, after)
+        return stream_events(self._connection, after, payload=payload)
 
     # the whole store
 
@@ -246,10 +245,14 @@ class Client:
         while True:
             page = self._get(path, after=after, limit=min(limit - len(items), size), **more)
             items += member(page, name, list)
-            after = page.get("next_after")
+            after = _next_after(page, after)
             if after is None or len(items) >= limit:
                 return {name: items, "next_after": after}
 
 
-def _check_reason(reason: str) -> None:
-    check_text(reason, what="the reason", max_characters=_MAX_REASON_CHARACTERS)
+def _next_after(page: Document, after: object) -> Any:
+    """Where the next page begins; None at the end. Raises ``ServiceError`` if that is where this one began."""
+    found = page.get("next_after")
+    if found is not None and found == after:
+        raise ServiceError("the server's list does not go on")
+    return found

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 _MAX_EVENT_BYTES = 64 * 1024 * 1024
 
 
-def stream_events(connection: Connection, after: int) -> Iterator[dict[str, Any]]:
+def stream_events(connection: Connection, after: int, *, payload: bool) -> Iterator[dict[str, Any]]:
     """See ``Client.stream_events``."""
     patience = connection.patience()
     while True:
-        request = Request("GET", "/events/stream", headers={"Last-Event-ID": str(after), "Accept": "text/event-stream"})
+        headers = {"Last-Event-ID": str(after), "Accept": "text/event-stream"}
+        request = Request("GET", "/events/stream", query={"payload": "true" if payload else None}, headers=headers)
         try:
             with connection.answer(request) as response:
                 for data in _messages(_lines(_pieces(response))):

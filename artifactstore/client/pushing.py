@@ -6,16 +6,15 @@ idempotency key is a digest of the description. Nothing is recorded before ``fin
 
 from __future__ import annotations
 
-import gc
 import secrets
 import threading
-from contextlib import contextmanager
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blake3 import blake3
 
-from artifactstore.client.answers import error_of_code, member
+from artifactstore.client.answers import error_of_code, member, problems_of
 from artifactstore.client.connection import BUFFER_BYTES, Request, segment
 from artifactstore.client.draft import Limits, check_limits, checked, description, hash_files
 from artifactstore.client.parallel import Tasks
@@ -24,12 +23,14 @@ from artifactstore.domain.digest import Digest
 from artifactstore.domain.package import PackageReceipt, PackageStatus
 from artifactstore.domain.zip_format import ZipDirectory, ZipEntry, archive_size
 from artifactstore.errors import (
+    DigestInvalidError,
     LimitExceededError,
     MetadataInvalidError,
     PackageIncompleteError,
-    Problem,
+    PackageStateError,
     ServiceError,
 )
+from artifactstore.registry.gc_pause import gc_paused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -50,7 +51,7 @@ _MAX_DESCRIPTION_BYTES = 64 * 1024 * 1024
 def push(connection: Connection, draft: PackageDraft, *, as_revision: bool, progress: Progress) -> PackageReceipt:
     """See ``Client.push``."""
     draft, limits = preflight(connection, draft, as_revision=as_revision)
-    with _collector_paused():
+    with gc_paused():
         hashed = hash_files(draft, limits, progress)
         return _Push(connection, hashed, progress).run(as_revision=as_revision)
 
@@ -73,11 +74,11 @@ def preflight(connection: Connection, draft: PackageDraft, *, as_revision: bool)
 
 def _obstacle(draft: PackageDraft, found: Sequence[Any]) -> ArtifactStoreError:
     """The first kind of obstacle as the error that finalizing would raise."""
-    obstacles = [(str(each["code"]), Problem(str(each["where"]), str(each["what"]))) for each in found]
+    obstacles = [each for each in found if isinstance(each, dict)]
     if not obstacles:
         return ServiceError("the server would refuse the package and does not say why")
-    code = obstacles[0][0]
-    problems = tuple(problem for its_code, problem in obstacles if its_code == code)
+    code = str(obstacles[0].get("code"))
+    problems = tuple(problems_of([each for each in obstacles if each.get("code") == code]))
     if code == MetadataInvalidError.code:
         message = f"metadata violates schema {draft.schema} in {len(problems)} place(s)"
         return MetadataInvalidError(message, problems=problems)
@@ -120,7 +121,8 @@ class _Push:
         for _ in range(_ROUNDS):
             if package.receipt is not None:
                 return package.receipt
-            self._send(package)
+            with suppress(PackageStateError):  # the same push, made twice at once: the other one was first
+                self._send(package)
             try:
                 return self._finalize(package.package_id)
             except PackageIncompleteError as error:
@@ -170,10 +172,10 @@ class _Push:
             self._tasks.run(tasks)
 
     def _index_of(self, address: object) -> int:
-        raw = Digest.parse(address).raw if isinstance(address, str) else b""
-        if raw not in self._hashed.first:
+        index = self._hashed.first.get(_raw(address))
+        if index is None:
             raise ServiceError("the server asks for bytes that were not announced")
-        return self._hashed.first[raw]
+        return index
 
     def _groups(self, small: Sequence[int]) -> Iterator[list[int]]:
         group: list[int] = []
@@ -241,6 +243,13 @@ class _Push:
         self._progress.advance(count_bytes)
 
 
+def _raw(address: object) -> bytes:
+    try:
+        return Digest.parse(str(address)).raw
+    except DigestInvalidError:
+        return b""
+
+
 def _is_as_of_now(receipt: PackageReceipt | None) -> bool:
     """Whether a receipt can be the answer to this push: else it is what an earlier push of the same was answered."""
     return receipt is not None and receipt.reused_existing and receipt.stored_bytes == 0
@@ -251,15 +260,3 @@ def _receipt(answer: dict[str, Any]) -> PackageReceipt:
     return PackageReceipt(
         **{name: member(answer, name, kinds[str(kind)]) for name, kind in PackageReceipt.__annotations__.items()}
     )
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Several values for each file live until the end, in no cycles: to walk them again and again is a waste."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

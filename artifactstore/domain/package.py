@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 MAX_FILE_BYTES = 1 << 40
 MAX_TEXT_CHARACTERS = 512
+MAX_REASON_CHARACTERS = 2_000
 MAX_SEARCHED_CHARACTERS = 256
 MAX_MEDIA_TYPE_CHARACTERS = 255
 DEFAULT_ROLE = "content"
@@ -178,14 +179,18 @@ def check_sizes(sizes: Iterable[tuple[str, int]]) -> None:
 def search_terms(metadata: Mapping[str, JsonValue]) -> dict[str, str]:
     """What a package can be found by: the top-level members that are text, a number or a boolean, as text.
 
-    A value of more than 256 characters is left out.
+    A key or a value of more than 256 characters is left out, and one with a NUL, which not every database can hold.
     """
     texts = {
         key: value if isinstance(value, str) else json.dumps(value)
         for key, value in metadata.items()
         if isinstance(value, str | int | float)
     }
-    return {key: text for key, text in texts.items() if len(text) <= MAX_SEARCHED_CHARACTERS}
+    return {key: text for key, text in texts.items() if _is_searched(key) and _is_searched(text)}
+
+
+def _is_searched(text: str) -> bool:
+    return len(text) <= MAX_SEARCHED_CHARACTERS and "\0" not in text
 
 
 def check_slug(text: str, *, what: str) -> None:
@@ -203,6 +208,11 @@ def check_media_type(text: str) -> None:
 def is_media_type(text: str) -> bool:
     """Whether it is one. It becomes a header of a download, so nothing else may stand in it."""
     return len(text) <= MAX_MEDIA_TYPE_CHARACTERS and _MEDIA_TYPE.fullmatch(text) is not None
+
+
+def check_reason(text: str) -> None:
+    """The rule for why something was done, which goes into the event log. Raises ``PackageInvalidError``."""
+    check_text(text, what="the reason", max_characters=MAX_REASON_CHARACTERS)
 
 
 def check_text(text: str, *, what: str, max_characters: int = MAX_TEXT_CHARACTERS) -> None:

@@ -38,6 +38,7 @@ def answer_once(
     """
     if attempt is None:
         return act(tx)
+    tx.lock("idempotency key", f"{attempt.caller} {attempt.key}")
     before = answered_before(tx.connection, attempt, stands=stands)
     if before is not None:
         return before

@@ -6,8 +6,6 @@ processes that ingest one run at once both store, one records, the other answers
 
 from __future__ import annotations
 
-import gc
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
@@ -40,6 +38,7 @@ from artifactstore.errors import (
     StorageUnavailableError,
 )
 from artifactstore.failpoints import failpoint
+from artifactstore.registry.gc_pause import gc_paused
 from artifactstore.registry.lease import Lease
 from artifactstore.registry.metadata_schemas import record_schema, schema_for
 from artifactstore.registry.progress import SILENT
@@ -90,7 +89,7 @@ def ingest(
     check_storage(registry)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            with _collector_paused():
+            with gc_paused():
                 return _ingest(registry, draft, as_revision, schema, progress)
         except ConcurrentUpdateError:
             if attempt == _ATTEMPTS:
@@ -121,18 +120,6 @@ def checked_draft(registry: Registry, draft: PackageDraft, schema: dict[str, Jso
     if draft.schema is not None and metadata is not None:
         check_metadata(draft.schema, schema_for(registry, draft.schema, schema), metadata)
     return replace(draft, files=files, metadata=metadata)
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Several values for each file live until the record, in no cycles: to walk them again and again is a waste."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def check_storage(registry: Registry) -> None:
@@ -231,6 +218,7 @@ def record(
     ``opened`` names a package that was opened before; without it the package is opened now.
     """
     digest = stored.manifest_object.blake3
+    tx.lock("run", _run(stored.manifest, digest))
     known = _known(tx, stored.manifest, digest)
     found = _decide(tx, known, stored.manifest, digest, as_revision=as_revision)
     manifest_relied_on = None if stored.manifest_written else digest
@@ -259,6 +247,11 @@ def record(
 class _NextRevision:
     number: int
     supersedes: str | None
+
+
+def _run(manifest: Manifest, digest: bytes) -> str:
+    """What no two packages with different content, or none with the same, may be: as ``_known`` looks for it."""
+    return f"{manifest.producer} {manifest.external_id or digest.hex()}"
 
 
 def _known(queries: Queries, manifest: Manifest, digest: bytes) -> list[PackageRecord]:

@@ -29,6 +29,7 @@ def register_schema(registry: Registry, slug: str, json_schema: JsonValue) -> Sc
 
 def record_schema(tx: Transaction, registry: Registry, slug: str, schema: dict[str, JsonValue]) -> None:
     """Register a checked schema in a transaction the caller owns, unless it is; ``SchemaConflictError`` for another."""
+    tx.lock("schema", slug)
     known = tx.schema(slug)
     if known is None:
         tx.record(MetadataSchemaRegistered(slug=slug, json_schema=schema, registered_at=registry.clock()))

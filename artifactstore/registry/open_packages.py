@@ -228,6 +228,7 @@ def require_open(queries: Queries, package_id: str) -> OpenPackageRecord:
 
 def require_open_or_concluded(queries: Queries, package_id: str) -> OpenPackageRecord:
     """A package that was opened and is not forgotten yet. Raises ``PackageUnknownError``, ``PackageStateError``."""
+    queries.lock("open package", package_id)
     opened = pushes.open_package(queries.connection, package_id)
     if opened is None:
         _refuse(queries, package_id)
@@ -356,6 +357,7 @@ def receipt_text(receipt: PackageReceipt) -> str:
 def _forget(registry: Registry, package_id: str, *, check: Callable[[Queries, str], object] | None) -> None:
     """Remove its rows, then the parts of its uploads; its other objects wait for collection, as any orphan does."""
     with registry.transaction() as tx:
+        tx.lock("open package", package_id)
         if check is not None:  # in this transaction, because it may be finalized until then
             check(tx, package_id)
         parts = [

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from artifactstore.domain.events import HoldPlaced, HoldReleased, PackageExpired, RetentionExtended
 from artifactstore.domain.instant import Instant
-from artifactstore.domain.package import PackageStatus, check_text
+from artifactstore.domain.package import PackageStatus, check_reason
 from artifactstore.domain.retention import check_extension
 from artifactstore.errors import HoldUnknownError, PackageStateError
 from artifactstore.registry.idempotency import answer_once
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 _SWEEP_PAGE = 500
 _EVERYTHING = 2**62
-_MAX_REASON_CHARACTERS = 2_000
 
 
 def extend_retention(
     registry: Registry, package_id: str, expires_at: Instant, *, reason: str, attempt: Attempt | None = None
 ) -> None:
     """Move a finalized package's expiry to a later instant. Raises ``RetentionInvalidError``, ``PackageStateError``."""
-    check_text(reason, what="the reason", max_characters=_MAX_REASON_CHARACTERS)
+    check_reason(reason)
 
     def extend(tx: Transaction) -> str:
+        tx.lock_log()
         package = require_package(tx, package_id)
         _require_status(package, PackageStatus.FINALIZED)
         check_extension(None if package.expires_at is None else Instant(package.expires_at), expires_at)
@@ -42,9 +42,10 @@ def extend_retention(
 
 def place_hold(registry: Registry, package_id: str, *, reason: str, attempt: Attempt | None = None) -> str:
     """Keep a package from sweep and collection until the hold is released; returns the hold's id."""
-    check_text(reason, what="the reason", max_characters=_MAX_REASON_CHARACTERS)
+    check_reason(reason)
 
     def place(tx: Transaction) -> str:
+        tx.lock_log()
         package = require_package(tx, package_id)
         _require_status(package, PackageStatus.FINALIZED, PackageStatus.EXPIRED)
         hold_id, now = registry.new_id(), registry.clock()
@@ -57,8 +58,9 @@ def place_hold(registry: Registry, package_id: str, *, reason: str, attempt: Att
 
 def release_hold(registry: Registry, package_id: str, hold_id: str, *, reason: str) -> None:
     """End a hold. Raises ``HoldUnknownError`` unless the package has it and it is in force."""
-    check_text(reason, what="the reason", max_characters=_MAX_REASON_CHARACTERS)
+    check_reason(reason)
     with registry.transaction() as tx:
+        tx.lock_log()
         package = require_package(tx, package_id)
         in_force = {hold.hold_id for hold in tx.holds(package.row_id) if hold.released_at is None}
         if hold_id not in in_force:
@@ -81,6 +83,7 @@ def sweep(registry: Registry) -> list[str]:
     while True:
         now = registry.clock()
         with registry.transaction() as tx:
+            tx.lock_log()
             page = [package.package_id for package in tx.due(now, limit=_SWEEP_PAGE)]
             tx.record(*(PackageExpired(package_id=package_id, expired_at=now) for package_id in page))
         swept += page

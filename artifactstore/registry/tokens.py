@@ -56,6 +56,7 @@ def create_token(
     text = f"as_{token_id}_{secrets.token_urlsafe(_SECRET_BYTES)}"
     record = TokenRecord(token_id, name, " ".join(map(str, parsed)), now, registry.actor, expires_at, None, None)
     with registry.transaction() as tx:
+        tx.lock("token", name)
         if rows.token_in_use(tx.connection, name) is not None:
             raise TokenExistsError(f"there is a token named {name} already")
         rows.insert_token(tx.connection, record, _hash_of(text))
@@ -72,6 +73,7 @@ def revoke_token(registry: Registry, name: str) -> TokenRecord:
     """End the token of this name at once, for good. Raises ``TokenUnknownError`` if none is in use."""
     now = registry.clock()
     with registry.transaction() as tx:
+        tx.lock("token", name)
         found = rows.token_in_use(tx.connection, name)
         if found is None:
             raise TokenUnknownError(f"no token named {name[:80]!r} is in use")

@@ -275,6 +275,7 @@ def _record(registry: Registry, found: ObjectRecord, findings: Findings) -> None
         if not _changes(queries, found, findings):
             return
     with registry.transaction() as tx:
+        tx.lock_object(found.row_id)
         tx.record(*_changes(tx, found, findings))
 
 

@@ -19,13 +19,13 @@ import pytest
 from artifactstore.cli.main import run
 from artifactstore.storage.port import ObjectKind
 from artifactstore.testing.guide_board_runs import OPENCMIS_RUN, write_run
+from tests.client.certificates import make_certificate
 from tests.client.cutting_proxy import cutting
 from tests.client.running_server import TOKENS, RunningServer, running
 from tests.client.scripted_server import Answer, serving
 from tests.support import flip_byte, objects_of_kind, tree_contents, write_tree
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "guide-board"
-CERTIFICATE = Path(__file__).parents[1] / "client" / "self_signed.pem"
 
 
 @dataclass(frozen=True)
@@ -422,9 +422,10 @@ def test_embedded_commands_do_not_pay_for_the_client(tmp_path: Path) -> None:
     assert done.stderr.strip() == "set()"
 
 
-def test_a_server_with_a_certificate_that_this_host_trusts_is_taken() -> None:
-    with serving(lambda _: Answer.json({"packages": [], "next_after": None}), certificate=CERTIFICATE) as server:
-        trusted = command("list", "--server", server.url, ARTIFACTSTORE_API_TOKEN="t", SSL_CERT_FILE=str(CERTIFICATE))
+def test_a_server_with_a_certificate_that_this_host_trusts_is_taken(tmp_path: Path) -> None:
+    certificate = make_certificate(tmp_path)
+    with serving(lambda _: Answer.json({"packages": [], "next_after": None}), certificate=certificate) as server:
+        trusted = command("list", "--server", server.url, ARTIFACTSTORE_API_TOKEN="t", SSL_CERT_FILE=str(certificate))
         unknown = command("list", "--server", server.url, ARTIFACTSTORE_API_TOKEN="t")
 
     assert (trusted.code, trusted.document["packages"]) == (0, [])
@@ -434,7 +435,7 @@ def test_a_server_with_a_certificate_that_this_host_trusts_is_taken() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_push_without_a_trace(store: Twins, tmp_path: Path, number: signal.Signals) -> None:
-    folder = write_tree(tmp_path / "run", {f"{n}": bytes(2 * 2**20) + b"%d" % n for n in range(8)})
+    folder = write_tree(tmp_path / "run", {f"{n}": bytes([number]) * 2**21 + b"%d" % n for n in range(8)})
     sent = threading.Event()
     with cutting(store.server.url) as proxy:
         proxy.on_up = lambda passed: (sent.set(), time.sleep(0.05)) if passed > 2**20 else None

@@ -20,9 +20,8 @@ _SCOPES = {"root": "admin", "ci": "write:ci", "other": "write:other", "reader": 
 class RunningServer:
     """Where a server is and how it can be ended."""
 
-    def __init__(self, home: Path, port: int = 0, **settings: str) -> None:
+    def __init__(self, home: Path, **settings: str) -> None:
         self.home = home
-        self._settings = settings
         entries = "; ".join(f"{name} {_SCOPES[name]} {secret}" for name, secret in TOKENS.items())
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ARTIFACTSTORE_")}
         environment |= {"ARTIFACTSTORE_HOME": str(home), "ARTIFACTSTORE_AUTH_TOKENS": entries, **settings}
@@ -30,7 +29,7 @@ class RunningServer:
         subprocess.run([*command, "db", "upgrade"], env=environment, check=True, capture_output=True, timeout=60)
         self._log = (home / "server.log").open("ab")
         self.process = subprocess.Popen(
-            [*command, "serve", "--port", str(port)],
+            [*command, "serve", "--port", "0"],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -47,17 +46,12 @@ class RunningServer:
         """What makes a command work on this server."""
         return {"ARTIFACTSTORE_API_URL": self.url, "ARTIFACTSTORE_API_TOKEN": TOKENS[token]}
 
-    def restart(self) -> RunningServer:
-        """Another process on the same store and the same port."""
-        self.end()
-        return RunningServer(self.home, int(self.url.rpartition(":")[2]), **self._settings)
-
     def end(self, *, at_once: bool = False) -> None:
         if at_once:
             self.process.kill()
         else:
             self.process.terminate()
-        self.process.wait(timeout=90)
+        self.process.wait(timeout=90)  # it may be asked twice
         assert self.process.stdout is not None
         self.process.stdout.close()
         self._log.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 import threading
 from contextlib import contextmanager
@@ -59,11 +60,13 @@ class ScriptedServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, script: Callable[[Asked], Answer], certificate: Path | None) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, script: Callable[[Asked], Answer], certificate: Path | None, host: str) -> None:
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        super().__init__((host, 0), _Handler)
         self.script = script
         self.asked: list[Asked] = []
-        self.url = f"{'http' if certificate is None else 'https'}://127.0.0.1:{self.server_address[1]}"
+        where = f"[{host}]" if ":" in host else host
+        self.url = f"{'http' if certificate is None else 'https'}://{where}:{self.server_address[1]}"
         if certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate)
@@ -115,9 +118,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(script: Callable[[Asked], Answer], *, certificate: Path | None = None) -> Iterator[ScriptedServer]:
+def serving(
+    script: Callable[[Asked], Answer], *, certificate: Path | None = None, host: str = "127.0.0.1"
+) -> Iterator[ScriptedServer]:
     """A server that answers every request with what ``script`` says."""
-    server = ScriptedServer(script, certificate)
+    server = ScriptedServer(script, certificate, host)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:

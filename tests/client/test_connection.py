@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
-from pathlib import Path
+import subprocess
+import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -25,9 +27,12 @@ from artifactstore.errors import (
     ServiceError,
     ServiceUnavailableError,
 )
+from tests.client.certificates import make_certificate
 from tests.client.scripted_server import NO_ANSWER, Answer, Asked, serving
 
-CERTIFICATE = Path(__file__).with_name("self_signed.pem")
+if TYPE_CHECKING:
+    from pathlib import Path
+
 TOKEN = "secret"
 
 
@@ -212,9 +217,9 @@ def test_proxies_of_the_environment_are_not_asked(monkeypatch):
         assert client.health() == {"status": "ok"}
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused_before_the_token_is_sent():
+def test_a_certificate_that_nobody_vouches_for_is_refused_before_the_token_is_sent(tmp_path: Path) -> None:
     with (
-        serving(lambda _: Answer.json({}), certificate=CERTIFICATE) as server,
+        serving(lambda _: Answer.json({}), certificate=make_certificate(tmp_path)) as server,
         client_of(server, TOKEN) as client,
         pytest.raises(ServiceError, match="certificate cannot be trusted"),
     ):
@@ -346,6 +351,29 @@ def test_short_pages_in_the_middle_are_gone_past():
     ]
     with serving(in_turn(*pages)) as server, client_of(server) as client:
         assert client.events(limit=10) == {"events": [{"seq": 6}, {"seq": 10}], "next_after": None}
+
+
+def test_a_list_that_does_not_go_on_is_not_followed_for_ever():
+    page = Answer.json({"events": [], "files": [], "schemas": [], "next_after": 5})
+    with serving(lambda _: page) as server, client_of(server) as client:
+        for ask in (lambda: client.events(after=5), lambda: list(client.files("1")), lambda: list(client.schemas())):
+            with pytest.raises(ServiceError, match="does not go on"):
+                ask()
+
+
+def test_a_server_may_be_at_an_address_of_ipv6():
+    with serving(lambda _: Answer.json({"status": "ok"}), host="::1") as server, client_of(server, TOKEN) as client:
+        assert client.health() == {"status": "ok"}
+
+    assert server.asked[0].headers["Host"] == server.url.removeprefix("http://")
+
+
+def test_the_client_loads_no_web_framework_and_no_database():
+    program = "import sys, artifactstore.client.client, artifactstore.client.context\nprint(*sys.modules)"
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+
+    assert set() == {"sqlite3", "sqlalchemy", "pydantic", "fastapi", "typer", "rich"} & set(done.stdout.split())
 
 
 def client_of(server, token: str | None = None, clock: Clock | None = None) -> Client:

@@ -226,6 +226,32 @@ def test_bytes_that_were_not_announced_are_not_given_away(client, depot):
     assert depot.received == {}
 
 
+def test_a_package_that_another_push_has_finalized_meanwhile_is_the_answer(depot):
+    def script(asked: Asked) -> Answer:
+        return Answer.problem(409, "PACKAGE_STATE") if asked.target.endswith("/packs") else depot(asked)
+
+    with serving(script) as server, Client(server.url) as client:
+        receipt = client.push(package(FILES))
+
+    assert receipt.package_id == "1"
+
+
+@pytest.mark.parametrize("missing", [["nonsense"], [7], [None]])
+def test_a_list_of_what_is_missing_that_makes_no_sense_is_said_to_make_none(client, depot, missing):
+    depot.opened = [depot.state(missing=missing)]
+
+    with pytest.raises(ServiceError):
+        client.push(package(FILES))
+
+
+@pytest.mark.parametrize("problems", [[], ["nonsense"], [None]])
+def test_a_refusal_without_a_reason_is_said_to_have_none(client, depot, problems):
+    depot.preflight = Answer.json({"ok": False, "problems": problems, "limits": LIMITS})
+
+    with pytest.raises(ServiceError, match="does not say why"):
+        client.push(package(FILES))
+
+
 def test_a_cut_while_sending_is_mended(depot):
     cuts = ["/packages:preflight", "/packages", "/packages/1/packs", "/packages/1/files/large", "/packages/1/finalize"]
 

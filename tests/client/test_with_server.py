@@ -113,6 +113,21 @@ def test_known_bytes_are_not_sent_again(root, proxy, through_proxy):
     assert proxy.up_bytes < 10_000
 
 
+def test_the_same_push_many_times_at_once_is_one_package(root):
+    draft = package({f"{n}": noise(20_000, 300 + n) for n in range(40)}, external_id="at once")
+    receipts = []
+    pushes = [threading.Thread(target=lambda: receipts.append(root.push(draft))) for _ in range(6)]
+
+    for push in pushes:
+        push.start()
+    for push in pushes:
+        push.join()
+
+    assert len(receipts) == 6
+    assert len({receipt.package_id for receipt in receipts}) == 1
+    assert root.verify(receipts[0].package_id)["status"] == "verified"
+
+
 def test_changed_content_is_refused_and_named_or_becomes_a_revision(root):
     root.push(package({"a": b"1", "b": b"1"}, external_id="changing"))
 
@@ -313,49 +328,50 @@ def test_a_killed_push_goes_on_when_it_is_made_again(tmp_path):
         assert blake3((tmp_path / "out" / "huge").read_bytes()).digest() == blake3(files["huge"]).digest()
 
 
-def test_an_upload_survives_a_restart_of_the_server(tmp_path, small_pieces, monkeypatch):
+def test_an_upload_survives_a_server_that_is_killed(tmp_path, small_pieces):
     data = noise(4 * PIECE, 9)
     server = RunningServer(tmp_path / "home")
     try:
-        with Client(server.url, TOKENS["ci"]) as client:
-            monkeypatch.setattr(sending, "TRIES", 1, raising=False)
-
-            class Ending(BytesSource):
-                """The server is killed while the file is read to be sent."""
-
-                opened = 0
-
-                def open(self):
-                    type(self).opened += 1
-                    file = super().open()
-                    if self.opened == 2:
-                        read = file.read
-                        done = [0]
-
-                        def reading(size):
-                            done[0] += 1
-                            if done[0] == 6:
-                                server.end(at_once=True)
-                            return read(size)
-
-                        file.read = reading
-                    return file
-
-            draft = PackageDraft(
-                "ci", (FileDraft("large", Ending(data), "content", "x/y"),), RetentionClass.TRANSIENT, external_id="1"
-            )
+        with Client(server.url, TOKENS["ci"], sleep=lambda _: None) as client:
+            source = Interrupting(data, after_reads=5, interrupt=lambda: server.end(at_once=True))
             with pytest.raises(ServiceUnavailableError):
-                client.push(draft)
+                client.push(
+                    PackageDraft("ci", (FileDraft("large", source, "content", "x/y"),), RetentionClass.TRANSIENT)
+                )
 
         server = RunningServer(tmp_path / "home")
         with cutting(server.url) as proxy, Client(proxy.url, TOKENS["ci"]) as client:
-            receipt = client.push(draft)
+            file = FileDraft("large", BytesSource(data), "content", "x/y")
+            receipt = client.push(PackageDraft("ci", (file,), RetentionClass.TRANSIENT))
 
             assert proxy.up_bytes < len(data)
             client.get_file(receipt.package_id, "large", tmp_path / "out")
             assert (tmp_path / "out").read_bytes() == data
     finally:
         server.end()
+
+
+class Interrupting(BytesSource):
+    """A file in the middle of whose sending something happens: the second time that it is opened."""
+
+    def __init__(self, data, *, after_reads, interrupt):
+        super().__init__(data)
+        self._opened, self._reads_left, self._interrupt = 0, after_reads, interrupt
+
+    def open(self):
+        self._opened += 1
+        opened = super().open()
+        if self._opened == 2:
+            read = opened.read
+
+            def counted(size):
+                self._reads_left -= 1
+                if self._reads_left == 0:
+                    self._interrupt()
+                return read(size)
+
+            opened.read = counted
+        return opened
 
 
 def test_a_file_that_changes_while_it_is_uploaded_is_never_recorded(root, small_pieces):
@@ -375,11 +391,55 @@ def test_a_file_that_changes_while_it_is_uploaded_is_never_recorded(root, small_
     assert root.list_packages(external_id="changing file")["packages"] == []
 
 
+def test_what_an_earlier_push_sent_of_a_changed_file_is_not_built_upon(root, tmp_path, small_pieces):
+    right, wrong = noise(3 * PIECE, 20), noise(3 * PIECE, 21)
+
+    class Changing(BytesSource):
+        opened = 0
+
+        def open(self):
+            type(self).opened += 1
+            return BytesSource(right if self.opened == 1 else wrong).open()
+
+    def draft(source):
+        files = (FileDraft("large", source, "content", "x/y"),)
+        return PackageDraft("ci", files, RetentionClass.TRANSIENT, external_id="built upon")
+
+    with pytest.raises(FileChangedError):
+        root.push(draft(Changing(b"")))
+    receipt = root.push(draft(BytesSource(right)))
+
+    root.get_file(receipt.package_id, "large", tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == right
+
+
+def test_a_complete_upload_whose_answer_was_lost_is_not_sent_again(proxy, through_proxy, small_pieces):
+    data = noise(3 * PIECE, 22)
+
+    def lose_the_next_answer(passed: int) -> None:
+        if passed > len(data) and not lost:
+            lost.append(passed)
+            proxy.down_cuts.append(0)
+
+    lost: list[int] = []
+    proxy.on_up = lose_the_next_answer
+
+    receipt = through_proxy.push(package({"large": data}, external_id="lost completion"))
+
+    assert receipt.total_bytes == len(data)
+    assert (len(lost), proxy.down_cuts) == (1, [])
+    assert proxy.up_bytes < len(data) + PIECE
+
+
 # events
 
 
+def newest_event(client) -> int:
+    return max((event["seq"] for event in client.events(limit=10_000)["events"]), default=0)
+
+
 def test_events_are_followed_through_cuts_and_none_is_missed_or_doubled(root, proxy, through_proxy):
-    last = root.events(limit=10_000)["events"][-1]["seq"]
+    last = newest_event(root)
     for number in range(10):
         root.push(package({"n": b"%d" % number}, external_id=f"followed {number}"))
     expected = root.events(after=last, limit=10_000)["events"]
@@ -392,10 +452,11 @@ def test_events_are_followed_through_cuts_and_none_is_missed_or_doubled(root, pr
 
 
 def test_events_come_as_they_happen(root):
-    last = root.events(limit=10_000)["events"][-1]["seq"]
-    stream = root.stream_events(last)
+    last = newest_event(root)
+    stream = root.stream_events(last, payload=True)
 
     receipt = root.push(package({"now": b"1"}, external_id="as it happens"))
+    event = next(stream)
 
-    assert next(stream)["subject"] == receipt.package_id
+    assert (event["subject"], event["payload"]["external_id"]) == (receipt.package_id, "as it happens")
     stream.close()
