@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
+import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from artifactstore.api.errors import HeadersTooLargeError, problem_answer
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     import asyncio
 
     from uvicorn._types import ASGIReceiveCallable, ASGIReceiveEvent
+
+log = structlog.get_logger("artifactstore.api")
 
 MAX_HEADER_BYTES = 16 * 1024
 MAX_CONNECTIONS = 1_000
@@ -164,6 +167,7 @@ class BoundedProtocol(HttpToolsProtocol):
             headers += [*self.server_state.default_headers, (b"x-request-id", request_id.encode()), *ALWAYS]
             lines = [STATUS_LINE[status], *(b"%b: %b\r\n" % pair for pair in headers)]
             self.transport.write(b"".join((*lines, b"connection: close\r\n\r\n", body)))
+            log.info("refused", request_id=request_id, status=status, code=error.code)
         self.transport.close()
 
 

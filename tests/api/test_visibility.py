@@ -242,6 +242,23 @@ def test_damage_to_a_hidden_object_is_no_event_of_its_digest(hidden: Hidden) -> 
     assert {"events": [], "next_after": None} == seen["other"]
 
 
+def test_verifying_ones_own_package_names_no_other_that_shares_its_bytes(hidden: Hidden) -> None:
+    data = b"damaged and shared" * 100_000
+    theirs = hidden.push("writer", {"producer": "p", "external_id": "sharing-p"}, {"theirs.bin": data})
+    own = hidden.push("other", {"producer": "q", "external_id": "sharing-q"}, {"own.bin": data})
+    digest = blake3(data).hexdigest()
+    for path in (hidden.server.home / "objects").rglob(f"*{digest}*"):
+        flip_byte(path, 5)
+
+    report = hidden.server.ask("POST", f"/packages/{own}/verification", token="other")
+
+    assert "damaged" == report.json["status"]
+    assert [(own, "own.bin", f"blake3:{digest}")] == [
+        (damage["package_id"], damage["path"], damage["expected_blake3"]) for damage in report.json["damage"]
+    ]
+    assert theirs not in report.body.decode()
+
+
 # known bytes and unknown ones
 
 
