@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from artifactstore import __version__
-from artifactstore.api import openapi
+from artifactstore.api import openapi, reference_page
 from artifactstore.api.frontier import Frontier
 from artifactstore.api.routes import events, files, metadata_schemas, packages, push, retention, store, uploads
 from artifactstore.errors import (
@@ -38,6 +38,7 @@ log = structlog.get_logger("artifactstore.api")
 _ROUTERS = (
     *(module.router for module in (push, uploads, packages, files, retention, metadata_schemas, events, store)),
     push.preflight_router,
+    reference_page.router,
 )
 _TOKEN_USES_S = 30.0
 _OPEN_PACKAGES_S = 60.0
@@ -56,7 +57,7 @@ def build_app(service: Service) -> FastAPI:
         description=DESCRIPTION,
         lifespan=_lifespan,
         redirect_slashes=False,
-        docs_url="/docs",
+        docs_url=None,
         redoc_url=None,
     )
     app.state.service = service

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -261,8 +263,17 @@ def test_every_error_answer_is_a_problem_document(document: dict[str, Any]) -> N
     assert [] == others
 
 
-def test_the_page_to_read_it_loads(world: World) -> None:
+def test_the_page_to_read_it_has_every_operation(world: World, document: dict[str, Any]) -> None:
     page = world.server.ask("GET", "/docs", token=None)
 
     assert (200, "text/html; charset=utf-8") == (page.status, page.headers["content-type"])
-    assert "/openapi.json" in page.body.decode()
+    text = page.body.decode()
+    assert "/openapi.json" in text
+    assert [] == [path for path in document["paths"] if f"{html.escape(path)}</code></h3>" not in text]
+
+
+def test_the_page_runs_no_script_and_asks_nobody_else(world: World) -> None:
+    page = world.server.ask("GET", "/docs", token=None)
+
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert [] == re.findall(rb"<script|<link|<img|<iframe|https?://", page.body)
