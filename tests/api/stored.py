@@ -1,10 +1,12 @@
-"""Packages for tests of reading: recorded without HTTP, and read as bytes pass the socket."""
+"""What tests of reading and operating share: packages recorded without HTTP, unread answers, lines of the log."""
 
 from __future__ import annotations
 
+import json
+import time
 from contextlib import closing
 from http.client import HTTPConnection, HTTPResponse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from artifactstore.domain.media_type import media_type_of
@@ -13,7 +15,7 @@ from artifactstore.domain.retention import RetentionClass
 from artifactstore.registry.ingest import ingest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from artifactstore.domain.canonical import JsonValue
     from artifactstore.registry.registry import Registry
@@ -52,6 +54,20 @@ def begin_get(
 ) -> tuple[HTTPConnection, HTTPResponse]:
     """A request whose answer is still to be read, and the connection to close."""
     connection = HTTPConnection(urlsplit(server.url).netloc, timeout=60)
-    shown = {"Authorization": f"Bearer {server.tokens[token]}", **(headers or {})}
+    shown = {"Authorization": f"Bearer {server.tokens.get(token, token)}", **(headers or {})}
     connection.request("GET", path, headers=shown)
     return connection, connection.getresponse()
+
+
+def comes_true(look: Callable[[], bool]) -> bool:
+    """Whether it does within a time that any machine needs less of."""
+    deadline = time.monotonic() + 30
+    while not (seen := look()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return seen
+
+
+def log_lines(server: Server, request_id: str) -> list[dict[str, Any]]:
+    """The lines about a request, once there are any."""
+    assert comes_true(lambda: any(f'"{request_id}"' in line for line in list(server.log)))
+    return [line for line in map(json.loads, list(server.log)) if line.get("request_id") == request_id]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import time
 import zipfile
 from pathlib import Path
 from shutil import which
@@ -15,12 +14,9 @@ import pytest
 
 from artifactstore.domain.zip_stream import read_archive
 from artifactstore.testing.builders import some_bytes
-from tests.api.stored import begin_get, record
-from tests.service import serving
+from tests.api.stored import begin_get, comes_true, record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.service import Server
 
 FILES = {
@@ -141,34 +137,24 @@ def open_objects(process_id: int, home: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("what", ["archive.zip", "files/large.bin"])
-def test_a_client_that_leaves_midway_leaves_nothing_open_and_nothing_is_read_for_it(tmp_path: Path, what: str) -> None:
+def test_a_client_that_leaves_midway_leaves_nothing_open_and_nothing_is_read_for_it(server: Server, what: str) -> None:
     size_bytes = 64 * 1024 * 1024
-    with serving(tmp_path / "home") as server:
-        package_id = record(server, {"large.bin": some_bytes(size_bytes, seed=5), "small.txt": b"x"})
-        clients = [begin_get(server, f"/packages/{package_id}/{what}") for _ in range(5)]
-        for _, answer in clients:
-            answer.read(100_000)
-        while_reading = open_objects(server.process.pid, server.home)
+    path = f"/packages/{record(server, {'large.bin': some_bytes(size_bytes, seed=5), 'small.txt': b'x'})}/{what}"
+    clients = [begin_get(server, path) for _ in range(5)]
+    for _, answer in clients:
+        answer.read(100_000)
+    while_reading = open_objects(server.process.pid, server.home)
 
-        for connection, answer in clients:
-            answer.close()
-            connection.close()
-        is_free = _comes_true(lambda: open_objects(server.process.pid, server.home) == [])
-        is_logged = _comes_true(lambda: len(_bytes_sent(server, what)) == len(clients))
+    for connection, answer in clients:
+        answer.close()
+        connection.close()
 
-    assert 5 <= len(while_reading)
-    assert is_free
-    assert is_logged
-    assert max(_bytes_sent(server, what)) < size_bytes / 2
+    assert len(clients) <= len(while_reading)
+    assert comes_true(lambda: open_objects(server.process.pid, server.home) == [])
+    assert comes_true(lambda: len(bytes_sent(server, path)) == len(clients))
+    assert max(bytes_sent(server, path)) < size_bytes / 2
 
 
-def _bytes_sent(server: Server, what: str) -> list[int]:
-    lines = map(json.loads, list(server.log))
-    return [line["sent_bytes"] for line in lines if line.get("path", "").endswith(what)]
-
-
-def _comes_true(look: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 20
-    while not (seen := look()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return seen
+def bytes_sent(server: Server, path: str) -> list[int]:
+    """Of each request for it, by the log."""
+    return [line["sent_bytes"] for line in map(json.loads, list(server.log)) if line.get("path") == path]

@@ -122,7 +122,9 @@ def test_modes_and_times_of_an_archive_mean_nothing(server: Server) -> None:
     files = fresh_files(2)
     plain = opened(server, external_id=unique())
     dressed = opened(server, external_id=unique())
-    infos = {info_of(path, external_attr=0o100755 << 16, date_time=(2001, 2, 3, 4, 5, 6)): d for path, d in files.items()}
+    infos = {
+        info_of(path, external_attr=0o100755 << 16, date_time=(2001, 2, 3, 4, 5, 6)): d for path, d in files.items()
+    }
 
     assert 200 == send_zip(server, plain, zipped(files)).status
     assert 200 == send_zip(server, dressed, zipped(infos)).status

@@ -14,7 +14,7 @@ from blake3 import blake3
 from artifactstore.domain.digest import CHUNK_BYTES
 from artifactstore.storage.port import ObjectKind
 from artifactstore.testing.builders import some_bytes
-from tests.api.stored import begin_get, record
+from tests.api.stored import begin_get, log_lines, record
 from tests.service import serving
 from tests.support import flip_byte, objects_of_kind, overwrite
 
@@ -112,7 +112,7 @@ def test_a_file_that_is_not_there_is_named_as_asked(server: Server, package_id: 
     assert (404, "FILE_UNKNOWN") == (answer.status, answer.json["code"])
 
 
-@pytest.mark.parametrize("path", ["A/small.txt", "a", "a/", "a/small.txt/", "../a/small.txt", "%00", "a//small.txt"])
+@pytest.mark.parametrize("path", ["A/small.txt", "a", "a/", "a/small.txt/", "../a/small.txt", "a//small.txt"])
 def test_a_path_is_taken_as_it_is(server: Server, package_id: str, path: str) -> None:
     answer = server.ask("GET", f"/packages/{package_id}/files/{path}".replace("../", "%2e%2e%2f"))
 
@@ -304,10 +304,6 @@ def errors_counted(server: Server, code: str) -> float:
     return 0.0
 
 
-def log_lines(server: Server, request_id: str) -> list[dict[str, object]]:
-    return [document for line in list(server.log) if (document := json.loads(line)).get("request_id") == request_id]
-
-
 def test_a_damaged_small_file_is_refused_before_its_first_byte(damaged: Damaged) -> None:
     before = errors_counted(damaged.server, "BLOB_CORRUPT")
 
@@ -384,8 +380,8 @@ def test_an_archive_with_damage_is_cut(damaged: Damaged) -> None:
 def test_a_cut_answer_leaves_one_line_and_no_traceback(damaged: Damaged) -> None:
     read_all(damaged.server, f"/packages/{damaged.package_id}/files/large.bin", **{"X-Request-Id": "cut"})
 
-    assert all(json.loads(line) for line in list(damaged.server.log))
     assert 1 == len(log_lines(damaged.server, "cut"))
+    assert all(json.loads(line) for line in list(damaged.server.log))
     assert not [line for line in damaged.server.log if "Traceback" in line]
 
 

@@ -94,6 +94,7 @@ def pages(server: Server, path: str, member: str, *, token: str = "admin", **que
         found += answer.json[member]
         if answer.json["next_after"] is None:
             return found
+        assert after != {"after": answer.json["next_after"]}, "the same page for ever"
         after = {"after": answer.json["next_after"]}
 
 
@@ -205,9 +206,10 @@ def test_metadata_is_found_by_a_member_and_its_text(store: Store, key: str, valu
 
 
 def test_the_filters_choose_some_and_leave_others(store: Store) -> None:
-    """A value that all packages have, or none, would show nothing."""
+    """Values that all packages have, or none, would show nothing."""
     for name in FILTERS.keys() - {"status"}:
-        assert 0 < len(expected(store, {name: FILTERS[name][0]})) < PACKAGES, name
+        found = [len(expected(store, {name: value})) for value in FILTERS[name]]
+        assert 0 < max(found) < PACKAGES, name
 
 
 def test_filters_together_are_what_python_says(store: Store) -> None:

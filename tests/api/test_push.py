@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import subprocess
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,7 @@ from tests.api.pushing import (
     append,
     begin_upload,
     blake3_of,
+    check_store,
     fetched,
     finalize,
     fresh_files,
@@ -38,7 +41,7 @@ from tests.api.pushing import (
     unique,
     zipped,
 )
-from tests.service import settings_of
+from tests.service import serving, settings_of
 from tests.support import event_types, replay_is_exact, write_tree
 
 if TYPE_CHECKING:
@@ -46,6 +49,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.service import Answer, Server
+
+CLIENTS = 8
+PUSHES_A_CLIENT = 40 if os.environ.get("LONG") else 10
 
 
 def test_a_push_of_small_files_is_three_requests(server: Server) -> None:
@@ -229,7 +235,7 @@ def test_a_bad_role_or_media_type_is_refused(server: Server, query: str) -> None
     assert 0 == finalize(server, package_id).json["file_count"]
 
 
-@pytest.mark.parametrize("path", ["../a", "/a", "a//b", "a/", "a\\b", "a\x01b", "C:/a", "a/./b", "n" * 1025])
+@pytest.mark.parametrize("path", ["../a", "/a", "a//b", "a/", "a\\b", "C:/a", "a/./b", "n" * 1025])
 def test_a_bad_path_is_refused(server: Server, path: str) -> None:
     package_id = opened(server)
 
@@ -237,6 +243,16 @@ def test_a_bad_path_is_refused(server: Server, path: str) -> None:
                         token="writer", body=b"one")  # fmt: skip
 
     assert (400, "PATH_INVALID") == problem(answer)
+
+
+@pytest.mark.parametrize("path", ["a%01b", "a%0ab", "a%00b", "a%7fb"])
+def test_a_path_with_a_control_character_is_refused(server: Server, path: str) -> None:
+    package_id = opened(server)
+
+    answer = server.ask("PUT", f"/packages/{package_id}/files/{path}", token="writer", body=b"one")
+
+    assert answer.status in {400, 404}
+    assert 0 == finalize(server, package_id).json["file_count"]
 
 
 def test_a_path_that_is_not_utf8_is_not_stored_under_another_name(server: Server) -> None:
@@ -506,3 +522,27 @@ def test_an_open_package_is_there_for_who_opened_it_and_for_admin(server: Server
 def test_pushing_for_another_producer_is_forbidden(server: Server) -> None:
     assert (403, "FORBIDDEN") == problem(open_(server, producer="q"))
     assert (403, "FORBIDDEN") == problem(open_(server, token="reader"))
+
+
+# many at once
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_many_clients_that_push_at_once_meet_no_lock(tmp_path: Path, workers: int) -> None:
+    """SQLite has one writer at a time; whoever waits is not told of it."""
+    with serving(tmp_path / "home", "--workers", str(workers)) as own_server:
+        names = [f"run-{client}-{number}" for client in range(CLIENTS) for number in range(PUSHES_A_CLIENT)]
+
+        def client(number: int) -> list[int]:
+            mine = names[number * PUSHES_A_CLIENT : (number + 1) * PUSHES_A_CLIENT]
+            return [
+                push(own_server, {"name": name.encode(), "same": b"same"}, external_id=name)["revision"]
+                for name in mine
+            ]
+
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            revisions = list(pool.map(client, range(CLIENTS)))
+
+        assert [[1] * PUSHES_A_CLIENT] * CLIENTS == revisions
+        assert set(names) == set(check_store(own_server))
+    assert [] == [line for line in own_server.log if "locked" in line or "defect" in line or "Traceback" in line]
