@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import structlog
 from starlette.requests import Request
 
 from artifactstore.api.feed import EventFeed
 from artifactstore.api.metrics import Metrics
 from artifactstore.bootstrap import open_registry
 from artifactstore.errors import ServiceBusyError
+from artifactstore.registry.readiness import check_readiness
 from artifactstore.registry.tokens import TokenUses
 
 if TYPE_CHECKING:
@@ -20,10 +24,14 @@ if TYPE_CHECKING:
 
     from artifactstore.config import Settings
     from artifactstore.domain.access import StaticToken
+    from artifactstore.registry.readiness import Check
     from artifactstore.registry.registry import Registry
+
+log = structlog.get_logger("artifactstore.api")
 
 MAX_BODIES = 64
 """Request bodies that one process takes in at once; each has a thread and a few MiB."""
+_LOOK_S = 0.25
 _THREADS = MAX_BODIES + 32
 ACTOR = "service"
 """Who does what no caller asked for."""
@@ -43,6 +51,10 @@ class Service:
     bodies: int = 0
     """How many are being received now."""
     event_feed: EventFeed = field(init=False)
+
+    _looking: threading.Lock = field(default_factory=threading.Lock)
+    _looked_until: float = 0.0
+    _checks: dict[str, Check] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.event_feed = EventFeed(self.registry)
@@ -68,6 +80,17 @@ class Service:
             yield
         finally:
             self.bodies -= 1
+
+    def readiness(self) -> dict[str, Check]:
+        """Whether requests can be served, looked at four times a second at most: anyone may ask, and each look writes."""
+        with self._looking:
+            now = time.monotonic()
+            if now >= self._looked_until:
+                self._checks, self._looked_until = check_readiness(self.registry), now + _LOOK_S
+                for name, check in self._checks.items():
+                    if not check.ok:
+                        log.warning("not ready", check=name, code=check.detail, cause=check.cause)
+            return self._checks
 
     def close(self) -> None:
         """Wait for the threads and release what is open."""

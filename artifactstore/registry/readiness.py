@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from blake3 import blake3
 
 from artifactstore.catalog.migrations import HEAD
-from artifactstore.errors import ArtifactStoreError, DatabaseVersionError
+from artifactstore.errors import ArtifactStoreError, BlobCorruptError, DatabaseVersionError
 from artifactstore.registry.ingest import check_storage
 from artifactstore.storage.port import ObjectKey, ObjectKind
 
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 
 class Check(NamedTuple):
-    """One condition."""
+    """One condition. ``detail`` is for anyone, so it names no place; ``cause`` is for the operator."""
 
     ok: bool
     detail: str
+    cause: str = ""
 
 
 def check_readiness(registry: Registry) -> dict[str, Check]:
@@ -39,14 +40,15 @@ def _check(ask: Callable[[], str]) -> Check:
     try:
         return Check(True, ask())
     except ArtifactStoreError as error:
-        return Check(False, f"{error.code}: {error.message}")
+        return Check(False, error.code, error.message)
 
 
 def _ask_database(registry: Registry) -> str:
     with registry.catalog.snapshot() as queries:
         if (revision := queries.schema_revision()) != HEAD:
             raise DatabaseVersionError(f"the database is at revision {revision}, and this version needs {HEAD}")
-        return f"{queries.latest_seq()} events"
+        queries.latest_seq()
+    return "at head"
 
 
 def _round_trip(registry: Registry) -> str:
@@ -58,6 +60,8 @@ def _round_trip(registry: Registry) -> str:
         stage.write(data)
         stage.commit(key, len(data))
     try:
-        return "readable and writable" if registry.store.read(key) == data else "what was written reads otherwise"
+        if registry.store.read(key) != data:
+            raise BlobCorruptError("what has just been written reads otherwise")
     finally:
         registry.store.delete(key)
+    return "readable and writable"

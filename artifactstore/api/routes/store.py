@@ -16,7 +16,6 @@ from artifactstore.bootstrap import scratch_database
 from artifactstore.documents import caller_document, object_document, replay_document, verification_document
 from artifactstore.registry.events import check_replay, latest_seq
 from artifactstore.registry.objects import list_objects
-from artifactstore.registry.readiness import check_readiness
 from artifactstore.registry.verify import verify_all, verify_objects
 
 router = APIRouter(tags=["store"])
@@ -34,11 +33,11 @@ async def health() -> JSONResponse:
 )  # fmt: skip
 def ready(service: CurrentService) -> JSONResponse:
     """Whether requests can be served: the database at head, the storage readable and writable. No token is needed."""
-    checks = check_readiness(service.registry)
+    checks = service.readiness()
     is_ready = all(check.ok for check in checks.values())
     document = {
         "status": "ready" if is_ready else "not ready",
-        "checks": {name: check._asdict() for name, check in checks.items()},
+        "checks": {name: {"ok": check.ok, "detail": check.detail} for name, check in checks.items()},
     }
     return JSONResponse(document, 200 if is_ready else 503)
 
