@@ -226,6 +226,15 @@ def parts(connection: Connection, upload_id: str) -> list[PartRecord]:
     return list(map(PartRecord._make, rows))
 
 
+def end_uploads(connection: Connection, package_id: str) -> list[PartRecord]:
+    """End every upload of a package; the parts that are no longer needed."""
+    ended = uploads(connection, package_id)
+    left = [part for each in ended for part in parts(connection, each.upload_id)]
+    for each in ended:
+        end_upload(connection, each.upload_id)
+    return left
+
+
 def end_upload(connection: Connection, upload_id: str) -> None:
     """It is complete, or given up; harmless if it has ended."""
     connection.execute("DELETE FROM upload_part WHERE upload_id = ?", (upload_id,))

@@ -9,9 +9,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from artifactstore.catalog.package_filter import PackageFilter
     from artifactstore.config import Settings
     from artifactstore.documents import Document
     from artifactstore.domain.canonical import JsonValue
@@ -52,18 +53,11 @@ class EmbeddedStore:
 
         return asdict(ingest(self._registry, draft, as_revision=as_revision, progress=progress))
 
-    def list_packages(self, filters: Mapping[str, str | None], *, after: str | None, limit: int) -> Document:
+    def list_packages(self, wanted: PackageFilter, *, after: str | None, limit: int) -> Document:
         """See ``Store``."""
-        from artifactstore.catalog.package_filter import PackageFilter
         from artifactstore.documents import package_document
         from artifactstore.registry.packages import list_packages
 
-        wanted = PackageFilter(
-            producer=filters["producer"],
-            external_id=filters["external_id"],
-            subject=filters["subject"],
-            status=filters["status"],
-        )
         page = list_packages(self._registry, after=after, limit=limit, wanted=wanted)
         next_after = page[-1].package_id if len(page) == limit else None
         return {"packages": [package_document(package) for package in page], "next_after": next_after}

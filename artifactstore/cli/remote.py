@@ -9,9 +9,9 @@ from artifactstore.client.client import Client
 from artifactstore.domain.package import PackageStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
+    from artifactstore.catalog.package_filter import PackageFilter
     from artifactstore.config import Settings
     from artifactstore.documents import Document
     from artifactstore.domain.canonical import JsonValue
@@ -50,9 +50,22 @@ class RemoteStore:
         """See ``Store``."""
         return asdict(self._client.push(draft, as_revision=as_revision, progress=progress))
 
-    def list_packages(self, filters: Mapping[str, str | None], *, after: str | None, limit: int) -> Document:
+    def list_packages(self, wanted: PackageFilter, *, after: str | None, limit: int) -> Document:
         """See ``Store``."""
-        return self._client.list_packages(after=after, limit=limit, **filters)
+        key, value = wanted.metadata or (None, None)
+        return self._client.list_packages(
+            after=after,
+            limit=limit,
+            producer=wanted.producer,
+            external_id=wanted.external_id,
+            subject=wanted.subject,
+            schema=wanted.schema_slug,
+            retention_class=wanted.retention_class,
+            status=wanted.status,
+            metadata_key=key,
+            metadata_value=value,
+            digest=None if wanted.blob is None else f"blake3:{wanted.blob.hex()}",
+        )
 
     def show_package(self, package_id: str, *, files: bool) -> Document:
         """See ``Store``."""

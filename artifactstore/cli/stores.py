@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
+    from artifactstore.catalog.package_filter import PackageFilter
     from artifactstore.documents import Document
     from artifactstore.domain.canonical import JsonValue
     from artifactstore.domain.instant import Instant
@@ -30,8 +30,8 @@ class Store(Protocol):
     def push(self, draft: PackageDraft, *, as_revision: bool, progress: Progress) -> Document:
         """Record a draft; the receipt."""
 
-    def list_packages(self, filters: Mapping[str, str | None], *, after: str | None, limit: int) -> Document:
-        """A page of packages in the order they were opened. Filters: producer, external_id, subject, status."""
+    def list_packages(self, wanted: PackageFilter, *, after: str | None, limit: int) -> Document:
+        """A page of packages in the order they were opened."""
 
     def show_package(self, package_id: str, *, files: bool) -> Document:
         """A package, with its files if it has any and they are asked for."""

@@ -20,6 +20,7 @@ from artifactstore.registry.ingest import Opened, record
 from artifactstore.registry.open_packages import (
     concluded_receipt,
     declared_files,
+    delete_parts,
     draft_of,
     manifest_of_entries,
     missing_blobs,
@@ -72,16 +73,28 @@ def _finalize(registry: Registry, package_id: str, readable_producers: Sequence[
     with registry.transaction() as tx:
         if receipt := concluded_receipt(require_open_or_concluded(tx, package_id)):
             return receipt
+        _require_unchanged(tx, package_id, arrived)
         receipt = record(tx, registry, draft, stored, as_revision=as_revision, opened=begun)
+        left = pushes.end_uploads(tx.connection, package_id)
         pushes.conclude(tx.connection, package_id, receipt_text(receipt))
     failpoint("finalize.before-answer")
+    delete_parts(registry, left)
     return receipt
+
+
+def _require_unchanged(queries: Queries, package_id: str, arrived: _Arrived) -> None:
+    """What was acknowledged meanwhile must be in the package too. ``ConcurrentUpdateError`` says: gather anew."""
+    if not arrived.are_declared:
+        count = pushes.count_received_files(queries.connection, package_id)
+        if count != len(arrived.files):
+            raise ConcurrentUpdateError(f"a file has arrived for package {package_id} while it was being finalized")
 
 
 class _Arrived(NamedTuple):
     """Everything a package consists of, and where its new bytes are."""
 
     files: tuple[FileEntry, ...]
+    are_declared: bool
     objects: list[tuple[ObjectRef, list[ReceivedBlob]]]
     relied: set[bytes]
     """Blobs that were not sent because they are present."""
@@ -91,7 +104,7 @@ class _Arrived(NamedTuple):
 
 def _gather(queries: Queries, opened: OpenPackageRecord, readable_producers: Sequence[str] | None) -> _Arrived:
     package_id = opened.package_id
-    files = declared_files(queries, package_id)
+    declared = files = declared_files(queries, package_id)
     if files is None:
         files = tuple(pushes.received_files(queries.connection, package_id))
         check_paths([file.path for file in files])
@@ -105,7 +118,7 @@ def _gather(queries: Queries, opened: OpenPackageRecord, readable_producers: Seq
             problems=tuple(Problem(path, "has not arrived") for path in absent[:_NAMED_MISSING]),
         )
     wanted = {file.blake3 for file in files}
-    return _Arrived(files, _used(objects, wanted), wanted - sent, queries.latest_seq())
+    return _Arrived(files, declared is not None, _used(objects, wanted), wanted - sent, queries.latest_seq())
 
 
 def _used(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from artifactstore.catalog import pushes
 from artifactstore.catalog.package_filter import EVERY_PACKAGE, PackageFilter
-from artifactstore.catalog.pushes import OpenPackageRecord, UploadRecord
+from artifactstore.catalog.pushes import OpenPackageRecord, PartRecord, UploadRecord
 from artifactstore.domain.canonical import decode, encode
 from artifactstore.domain.digest import Digest
 from artifactstore.domain.instant import Instant
@@ -360,13 +360,12 @@ def _forget(registry: Registry, package_id: str, *, check: Callable[[Queries, st
         tx.lock("open package", package_id)
         if check is not None:  # in this transaction, because it may be finalized until then
             check(tx, package_id)
-        parts = [
-            part
-            for upload in pushes.uploads(tx.connection, package_id)
-            for part in pushes.parts(tx.connection, upload.upload_id)
-        ]
-        for upload in pushes.uploads(tx.connection, package_id):
-            pushes.end_upload(tx.connection, upload.upload_id)
+        parts = pushes.end_uploads(tx.connection, package_id)
         pushes.forget(tx.connection, package_id)
+    delete_parts(registry, parts)
+
+
+def delete_parts(registry: Registry, parts: Sequence[PartRecord]) -> None:
+    """Delete the objects of parts whose uploads have ended."""
     for part in parts:
         registry.backend(part.backend).delete(ObjectKey(ObjectKind.PART, part.blake3))

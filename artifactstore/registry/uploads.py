@@ -25,7 +25,7 @@ from artifactstore.errors import (
     UploadUnknownError,
 )
 from artifactstore.failpoints import failpoint
-from artifactstore.registry.open_packages import require_open
+from artifactstore.registry.open_packages import delete_parts, require_open
 from artifactstore.registry.publishing import publish_and_close, way_to_publish
 from artifactstore.registry.receiving import Announced, expected_file, record_received
 from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectKind
@@ -122,12 +122,6 @@ def cancel_upload(registry: Registry, package_id: str, upload_id: str) -> None:
         parts = pushes.parts(tx.connection, upload_id)
         pushes.end_upload(tx.connection, upload_id)
     delete_parts(registry, parts)
-
-
-def delete_parts(registry: Registry, parts: list[PartRecord]) -> None:
-    """Delete the objects of parts whose upload has ended."""
-    for part in parts:
-        registry.backend(part.backend).delete(ObjectKey(ObjectKind.PART, part.blake3))
 
 
 def _append_part(registry: Registry, upload: UploadRecord, read: Read) -> bool:

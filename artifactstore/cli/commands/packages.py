@@ -68,7 +68,13 @@ def list_(
     producer: Annotated[str | None, typer.Option(help="Only this producer's.")] = None,
     external_id: Annotated[str | None, typer.Option(help="Only this external id.")] = None,
     subject: Annotated[str | None, typer.Option(help="Only about this subject.")] = None,
+    schema: Annotated[str | None, typer.Option(metavar="SLUG", help="Only with this metadata schema.")] = None,
+    retention: Annotated[str | None, typer.Option(metavar="CLASS", help="Only of this retention class.")] = None,
     status: Annotated[str | None, typer.Option(help="open, finalized, expired or deleted.")] = None,
+    metadata: Annotated[
+        str | None, typer.Option(metavar="KEY=VALUE", help="Only with this top-level member of the metadata.")
+    ] = None,
+    digest: Annotated[str | None, typer.Option(help="Only with a file of this blake3: digest.")] = None,
     after: Annotated[str | None, typer.Option(metavar="ID", help="Start after this package.")] = None,
     limit: Limit = 100,
 ) -> None:
@@ -76,13 +82,23 @@ def list_(
 
     "next_after" in the answer is what to give --after for the next page; null at the end.
     """
+    from artifactstore.catalog.package_filter import PackageFilter
     from artifactstore.domain.package import PackageStatus
+    from artifactstore.domain.retention import RetentionClass
 
     door = door_of(context)
-    wanted = PackageStatus.parse(status) if status else None
-    filters = {"producer": producer, "external_id": external_id, "subject": subject, "status": wanted}
+    wanted = PackageFilter(
+        producer=producer,
+        external_id=external_id,
+        subject=subject,
+        schema_slug=schema,
+        retention_class=RetentionClass.parse(retention) if retention else None,
+        status=PackageStatus.parse(status) if status else None,
+        metadata=_member(metadata) if metadata else None,
+        blob=_address(digest) if digest else None,
+    )
     with door.store() as store:
-        door.answer(store.list_packages(filters, after=after, limit=limit))
+        door.answer(store.list_packages(wanted, after=after, limit=limit))
 
 
 def show(
@@ -179,6 +195,22 @@ def answer_verification(context: typer.Context, report: Document) -> None:
         door.say(f"damaged: {where}: {damage['finding']}; expected {expected}, found {found}")
     if damaged:
         raise typer.Exit(SYSTEM_FAILED)
+
+
+def _member(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"{text[:80]!r} is not KEY=VALUE", hint="Such as --metadata branch=main")
+    return key, value
+
+
+def _address(text: str) -> bytes:
+    from artifactstore.domain.digest import Digest
+
+    digest = Digest.parse(text)
+    if digest.algorithm != "blake3":
+        raise UsageError("files are found by their blake3: digest")
+    return digest.raw
 
 
 def _read_metadata(path: Path | None) -> dict[str, JsonValue] | None:
