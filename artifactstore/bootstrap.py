@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 from artifactstore.built_in import BACKENDS, load_entry_point
 from artifactstore.catalog.catalog import Catalog
+from artifactstore.catalog.database import DEFAULT_LIMITS
 from artifactstore.catalog.migrations import HEAD
 from artifactstore.catalog.sqlite import SqliteDatabase
 from artifactstore.catalog.upgrade import current_revision, is_at_head
@@ -27,8 +28,10 @@ from artifactstore.registry.registry import DEFAULT_BACKEND, Registry
 from artifactstore.storage.local import sync_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
+    from artifactstore.catalog.database import DatabaseLimits
+    from artifactstore.catalog.upgrade import UpgradableDatabase
     from artifactstore.storage.port import ObjectStore
 
 _SQLITE = "sqlite://"
@@ -46,9 +49,9 @@ def open_registry(settings: Settings | None = None, *, actor: str | None = None,
         )
     if not upgrade:
         _require_head(settings.database_url)
-    store, retention = open_store(settings.storage_url), settings.retention_policy()
+    store, retention = open_store(settings.storage_url, settings.backend_options), settings.retention_policy()
     return Registry(
-        catalog=Catalog(open_database(settings.database_url), system_clock),
+        catalog=Catalog(open_database(settings.database_url, settings.database_limits), system_clock),
         backends={DEFAULT_BACKEND: store},
         actor=actor or f"local:{local_user()}",
         retention=retention,
@@ -62,46 +65,73 @@ def is_in_memory(database_url: str) -> bool:
     return database_url in {_SQLITE, f"{_SQLITE}/", f"{_SQLITE}/:memory:"}
 
 
-def open_store(url: str) -> ObjectStore:
-    """A backend by its URL. Raises ``ConfigurationError`` for a scheme that nobody provides."""
-    from_url = cast("Callable[[str], ObjectStore]", load_entry_point(BACKENDS, url.partition("://")[0]))
-    return from_url(url)
+def open_store(url: str, options: Mapping[str, str]) -> ObjectStore:
+    """A backend by its URL and settings. Raises ``ConfigurationError`` for a scheme that nobody provides."""
+    found = load_entry_point(BACKENDS, url.partition("://")[0])
+    from_url = cast("Callable[[str, Mapping[str, str]], ObjectStore]", found)
+    return from_url(url, options)
 
 
-def open_database(url: str) -> SqliteDatabase:
+def open_database(url: str, limits: DatabaseLimits = DEFAULT_LIMITS) -> UpgradableDatabase:
     """A database at head. Raises ``ConfigurationError`` or ``DatabaseVersionError``."""
-    path = _path_of(url)
+    path = None if is_postgresql(url) else _path_of(url)
     if path is None:
-        database = SqliteDatabase(None)
-        upgrade_database(database, now=system_clock())
+        database = _connected(url, limits)
+        with _closed_on_error(database):
+            if not is_at_head(database):
+                upgrade_database(database, now=system_clock())
         return database
     _make_private_directory(path.parent)
-    with ExitStack() as on_error:
-        database = SqliteDatabase(path)
-        on_error.callback(database.close)
+    database = SqliteDatabase(path)
+    with _closed_on_error(database):
         if not is_at_head(database):
             with _exclusively(path.with_name(f"{path.name}.lock")):
                 if not is_at_head(database):
                     upgrade_database(database, now=system_clock())
-        on_error.pop_all()
     return database
 
 
-def database_revision(url: str) -> str | None:
+def database_revision(url: str, limits: DatabaseLimits = DEFAULT_LIMITS) -> str | None:
     """Where the database of this URL stands; None if it is not there yet. Nothing is made or upgraded."""
-    path = _path_of(url)
-    if path is None or _is_missing(path):
-        return None
-    database = SqliteDatabase(path)
+    if not is_postgresql(url):
+        path = _path_of(url)
+        if path is None or _is_missing(path):
+            return None
+    database = _connected(url, limits)
     try:
         return current_revision(database)
     finally:
         database.close()
 
 
+def is_postgresql(database_url: str) -> bool:
+    """Whether a database URL names a PostgreSQL server."""
+    return database_url.startswith(("postgresql://", "postgres://"))
+
+
+def _connected(url: str, limits: DatabaseLimits) -> UpgradableDatabase:
+    if not is_postgresql(url):
+        return SqliteDatabase(_path_of(url))
+    try:
+        from artifactstore.catalog.postgres import PostgresDatabase
+    except ImportError as error:
+        raise ConfigurationError(
+            f"the driver for PostgreSQL cannot be loaded: {error}", hint="pip install 'artifactstore[postgres]'"
+        ) from error
+    return PostgresDatabase(url, limits)
+
+
+@contextmanager
+def _closed_on_error(database: UpgradableDatabase) -> Iterator[None]:
+    with ExitStack() as on_error:
+        on_error.callback(database.close)
+        yield
+        on_error.pop_all()
+
+
 @contextmanager
 def scratch_database() -> Iterator[SqliteDatabase]:
-    """An empty database at head, on disk for as long as the context is open."""
+    """An empty database at head, a SQLite file for as long as the context is open, whatever the store's own is."""
     with TemporaryDirectory(prefix="artifactstore-") as folder:
         database = SqliteDatabase(Path(folder) / "scratch.db")
         upgrade_database(database, now=system_clock())
@@ -116,7 +146,7 @@ def _path_of(url: str) -> Path | None:
     if not url.startswith(_SQLITE) or (url != _SQLITE and not url.startswith(f"{_SQLITE}/")):
         raise ConfigurationError(
             f"no database driver for {url.partition(':')[0]!r}",
-            hint="Write it as sqlite:////absolute/path.db.",
+            hint="Write it as sqlite:////absolute/path.db or postgresql://user@host/database.",
         )
     return None if is_in_memory(url) else Path(url.removeprefix(_SQLITE).removeprefix("/"))
 

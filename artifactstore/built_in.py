@@ -11,12 +11,18 @@ from importlib import import_module
 from artifactstore.errors import ConfigurationError
 
 BACKENDS = "artifactstore.backends"
+"""By URL scheme, a function that takes the storage URL and its settings and gives an ``ObjectStore``.
+
+The settings are those that begin with ``ARTIFACTSTORE_<SCHEME>_``, by their names without that and as text; only the S3
+backend has any. It checks what it is given, and raises ``ConfigurationError``.
+"""
 PLUGINS = "artifactstore.plugins"
 
 ENTRY_POINTS = {
     BACKENDS: {
         "file": "artifactstore.storage.local:LocalStore.from_url",
         "memory": "artifactstore.storage.memory:MemoryStore.from_url",
+        "s3": "artifactstore.storage.s3:S3Store.from_url",
     },
     PLUGINS: {"guide-board": "artifactstore.pilots.guide_board:PLUGIN"},
 }

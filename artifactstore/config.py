@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from artifactstore.catalog.database import DEFAULT_LIMITS, DatabaseLimits
 from artifactstore.domain.access import SCOPE_FORMS, StaticToken, parse_scopes
 from artifactstore.domain.package import check_slug
 from artifactstore.domain.retention import RetentionPolicy
@@ -24,6 +25,8 @@ PREFIX = "ARTIFACTSTORE_"
 NAMES = (
     "HOME",
     "DATABASE_URL",
+    "DATABASE_POOL_SIZE",
+    "DATABASE_STATEMENT_TIMEOUT_S",
     "STORAGE_URL",
     "RETENTION_CONFIG_PATH",
     "PACK_THRESHOLD_BYTES",
@@ -34,6 +37,19 @@ NAMES = (
     "ANON_READ",
     "ALLOWED_HOSTS",
     "LOG_LEVEL",
+    "S3_ENDPOINT_URL",
+    "S3_PUBLIC_ENDPOINT_URL",
+    "S3_REGION",
+    "S3_STORAGE_CLASS",
+    "S3_SERVER_SIDE_ENCRYPTION",
+    "S3_KMS_KEY_ID",
+    "S3_MULTIPART_THRESHOLD_BYTES",
+    "S3_MULTIPART_PART_BYTES",
+    "S3_MAX_CONNECTIONS",
+    "S3_CONNECT_TIMEOUT_S",
+    "S3_READ_TIMEOUT_S",
+    "S3_CHECKSUMS",
+    "S3_ADDRESSING",
 )
 """Every setting, without the prefix."""
 
@@ -53,6 +69,7 @@ class Settings:
     home: Path
     database_url: str
     storage_url: str
+    database_limits: DatabaseLimits = DEFAULT_LIMITS
     retention_config_path: Path | None = None
     pack_threshold_bytes: int = 1024 * 1024
     max_files: int = 1_000_000
@@ -67,6 +84,8 @@ class Settings:
     """One of ``LOG_LEVELS``."""
     metrics_folder: str | None = None
     """Where the worker processes of one service add up what they count."""
+    backend_options: Mapping[str, str] = field(default_factory=dict)
+    """The settings of the storage URL's scheme, without ``<SCHEME>_``; that backend checks them when it is opened."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -75,10 +94,12 @@ class Settings:
         _refuse_unknown(found)
         home = Path(found.get("HOME") or _default_home(environment)).absolute()
         retention = found.get("RETENTION_CONFIG_PATH")
+        storage_url = found.get("STORAGE_URL") or (home / "objects").as_uri()
         return cls(
             home=home,
             database_url=found.get("DATABASE_URL") or f"sqlite:///{home}/artifactstore.db",
-            storage_url=found.get("STORAGE_URL") or (home / "objects").as_uri(),
+            database_limits=_database_limits(found),
+            storage_url=storage_url,
             retention_config_path=Path(retention) if retention else None,
             pack_threshold_bytes=_whole_number(found, "PACK_THRESHOLD_BYTES", 1024 * 1024, 0, 16 * 1024 * 1024),
             max_files=_whole_number(found, "MAX_FILES", 1_000_000, 1, 100_000_000),
@@ -89,6 +110,7 @@ class Settings:
             allowed_hosts=_host_names(found.get("ALLOWED_HOSTS")),
             log_level=_one_of(found, "LOG_LEVEL", LOG_LEVELS, "info"),
             metrics_folder=environment.get(METRICS_FOLDER),
+            backend_options=_backend_options(found, storage_url),
         )
 
     def retention_policy(self) -> RetentionPolicy:
@@ -163,12 +185,25 @@ def _refuse_unknown(found: Mapping[str, str]) -> None:
         raise ConfigurationError(f"{names}: there is no such setting")
 
 
+def _backend_options(found: Mapping[str, str], storage_url: str) -> dict[str, str]:
+    prefix = f"{storage_url.partition('://')[0].upper()}_"
+    return {name.removeprefix(prefix): text for name, text in found.items() if name.startswith(prefix) and text}
+
+
 def _default_home(environment: Mapping[str, str]) -> Path:
     """The platform's directory for a user's data (XDG Base Directory Specification; Apple's on macOS)."""
     user = Path(environment.get("HOME") or "~").expanduser()
     if sys.platform == "darwin":
         return user / "Library" / "Application Support" / "artifactstore"
     return Path(environment.get("XDG_DATA_HOME") or user / ".local" / "share") / "artifactstore"
+
+
+def _database_limits(found: Mapping[str, str]) -> DatabaseLimits:
+    default = DEFAULT_LIMITS
+    return DatabaseLimits(
+        _whole_number(found, "DATABASE_POOL_SIZE", default.max_connections, 2, 1_000),
+        _whole_number(found, "DATABASE_STATEMENT_TIMEOUT_S", default.statement_timeout_s, 1, 86_400),
+    )
 
 
 def _whole_number(found: Mapping[str, str], name: str, default: int, lowest: int, highest: int) -> int:

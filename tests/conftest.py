@@ -8,12 +8,26 @@ import pytest
 
 from artifactstore.bootstrap import open_registry
 from artifactstore.config import Settings
+from tests.postgres_server import running_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from artifactstore.registry.registry import Registry
+    from tests.postgres_server import PostgresServer
+
+DATABASES = ("sqlite", "postgresql")
+ON_BOTH_DATABASES = (
+    "integration.test_blob_index",
+    "integration.test_events",
+    "integration.test_files",
+    "integration.test_ingest",
+    "integration.test_tokens",
+    "integration.test_verify",
+    "integration.test_writers",
+)
+"""Modules whose tests with a ``registry`` are run on each; what they say must be so on either."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,14 +38,38 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if collection_path.name == "faults" and not config.getoption("--faults") else None
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "database" in metafunc.fixturenames and metafunc.module.__name__.endswith(ON_BOTH_DATABASES):
+        metafunc.parametrize("database", DATABASES, indirect=True)
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """One PostgreSQL for all tests that ask for it; there are none without."""
+    with running_postgres() as server:
+        yield server
+
+
 @pytest.fixture
-def registry(home: Path) -> Iterator[Registry]:
-    """A store on a SQLite file and a local directory, as the embedded default has it."""
-    registry = open_registry(Settings.from_environment({"ARTIFACTSTORE_HOME": str(home)}), actor="local:tester")
+def database(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """The setting that names the store's database; none is the embedded default, a SQLite file."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield {}
+        return
+    postgres: PostgresServer = request.getfixturevalue("postgres")
+    with postgres.database() as url:
+        yield {"ARTIFACTSTORE_DATABASE_URL": url}
+
+
+@pytest.fixture
+def registry(home: Path, database: dict[str, str]) -> Iterator[Registry]:
+    """A store on a local directory and, as the embedded default has it, a SQLite file, or on PostgreSQL."""
+    settings = Settings.from_environment({"ARTIFACTSTORE_HOME": str(home), **database})
+    registry = open_registry(settings, actor="local:tester")
     yield registry
     registry.close()

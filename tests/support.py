@@ -88,12 +88,17 @@ def directory_draft(folder: Path, *, external_id: str | None = "run-1") -> Itera
         yield PackageDraft("tester", files, RetentionClass.RAW_EVIDENCE, external_id=external_id)
 
 
-def start_cli(home: Path, *arguments: str, program: tuple[str, ...] = ("-m", "artifactstore")) -> subprocess.Popen[str]:
+def start_cli(
+    home: Path,
+    *arguments: str,
+    program: tuple[str, ...] = ("-m", "artifactstore"),
+    settings: Mapping[str, str] | None = None,
+) -> subprocess.Popen[str]:
     """The command line as a process of its own, on a store of its own."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ARTIFACTSTORE_")}
     return subprocess.Popen(
         [sys.executable, *program, *arguments],
-        env={**environment, "ARTIFACTSTORE_HOME": str(home)},
+        env={**environment, "ARTIFACTSTORE_HOME": str(home), **(settings or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -82,7 +82,7 @@ class Service:
             self.bodies -= 1
 
     def readiness(self) -> dict[str, Check]:
-        """Whether requests can be served; looked at four times a second at most, because anyone may ask and it writes."""
+        """Whether requests can be served, looked at four times a second at most: anyone may ask, and it writes."""
         with self._looking:
             now = time.monotonic()
             if now >= self._looked_until:

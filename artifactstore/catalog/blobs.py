@@ -45,7 +45,7 @@ def resolve(
     ids, _ = _find(connection, wanted - measures.keys())
     if unknown := wanted - measures.keys() - ids.keys():
         raise CatalogCorruptError(f"an event names blob {Digest.blake3(min(unknown))}, which the catalog does not have")
-    ids.update(_add_unseen(connection, new) or _add(connection, new))
+    ids.update(_add(connection, new))
     return ids
 
 
@@ -78,46 +78,37 @@ def readable(
     return {blake3: BlobDescriptor(blake3, sha256, size) for blake3, sha256, size in rows if blake3 in wanted}
 
 
-def _add_unseen(connection: Connection, measures: Sequence[BlobMeasure]) -> dict[bytes, int] | None:
-    """Add blobs on the guess that nobody has added one since they were looked up, which saves looking them up again.
-
-    None, with nothing added, if the guess was wrong or one shares its prefix with a blob that is there.
-    """
-    first = connection.reserve_ids("blob", len(measures))
-    ids = _insert(connection, measures, first, {}, "ON CONFLICT DO NOTHING")
-    ((added,),) = connection.execute("SELECT count(*) FROM blob WHERE id >= ?", (first,))
-    if added == len(measures):
-        return ids
-    connection.execute("DELETE FROM blob WHERE id >= ?", (first,))
-    return None
-
-
 def _add(connection: Connection, measures: Sequence[BlobMeasure]) -> dict[bytes, int]:
-    """Add those blobs that are not there; the row ids of all."""
+    """Add those blobs that are not there; the row ids of all.
+
+    First on the guess that nobody has added one since they were looked up, which saves looking them up again.
+    """
+    guessed, added = _insert(connection, measures, {}, "ON CONFLICT DO NOTHING")
+    if added == len(measures):
+        return guessed
     ids, ordinals = _find(connection, [measure.blake3 for measure in measures])
     absent = [measure for measure in measures if measure.blake3 not in ids]
-    return ids | _insert(connection, absent, connection.reserve_ids("blob", len(absent)), ordinals)
+    others, _ = _insert(connection, absent, ordinals)
+    return ids | others
 
 
 def _insert(
-    connection: Connection,
-    measures: Sequence[BlobMeasure],
-    first: int,
-    ordinals: dict[int, int],
-    on_conflict: str = "",
-) -> dict[bytes, int]:
-    """Insert rows sorted by prefix, so that the index is written page by page; their ids count from ``first``."""
+    connection: Connection, measures: Sequence[BlobMeasure], ordinals: dict[int, int], on_conflict: str = ""
+) -> tuple[dict[bytes, int], int]:
+    """Insert rows with new ids; the ids, and how many rows were inserted.
+
+    Sorted by prefix, so that the index is written page by page, and two writers with the same blobs meet in one order.
+    """
     ordered = sorted((address_prefix(measure.blake3), measure) for measure in measures)
     rows, ids = [], {}
-    for row_id, (prefix, measure) in enumerate(ordered, start=first):
+    for row_id, (prefix, measure) in zip(connection.reserve_ids("blob", len(ordered)), ordered, strict=True):
         ordinal = ordinals.get(prefix, 0)
         ordinals[prefix] = ordinal + 1
         ids[measure.blake3] = row_id
         rows.append((row_id, prefix, ordinal, *measure[:4], measure.chunks or None))
-    connection.insert(
+    return ids, connection.insert(
         "blob (id, address_prefix, address_ordinal, blake3, sha256, size_bytes, crc32, chunks)", rows, on_conflict
     )
-    return ids
 
 
 def _find(connection: Connection, addresses: Iterable[bytes]) -> tuple[dict[bytes, int], dict[int, int]]:

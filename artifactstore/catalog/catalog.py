@@ -40,6 +40,22 @@ class Transaction(Queries):
             failpoint(f"catalog.after-{event.type}")
         self._events += events
 
+    def lock(self, kind: str, name: str) -> None:
+        """Until the transaction ends nobody else has the lock of this name; what they did is seen from here on.
+
+        Taken before what is decided under it is read. In this order, so that no two wait for each other: idempotency
+        key, open package, schema, run, rows; ``lock_log`` alone.
+        """
+        self.connection.lock(f"{kind} {name}")
+
+    def lock_log(self) -> None:
+        """From here on nobody else changes what events say. Short: every other writer of events waits at its end."""
+        self.connection.lock_append()
+
+    def lock_object(self, row_id: int) -> None:
+        """From here on nobody else changes this object's state, nor that of what lies in it."""
+        self.connection.execute("UPDATE stored_object SET status = status WHERE id = ?", (row_id,))
+
     def rely_on_presence(self, blobs: Iterable[bytes], *, manifest: bytes | None, since: int) -> None:
         """Commit only if these blobs, and the manifest if one is given, still are present as they were at ``since``.
 

@@ -69,7 +69,7 @@ def append(connection: Connection, events: Sequence[Event], *, actor: str, at: I
         header = encode_header(seq, now, event.type, event.subject, actor, payload=payload)
         chain = next_chain(chain, header)
         rows.append(EventRecord(seq, now, event.type, event.subject, actor, header, chain, payload))
-    connection.executemany(f"INSERT INTO event ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    connection.insert(f"event ({_COLUMNS})", rows)
 
 
 def latest_seq(connection: Connection) -> int:
@@ -87,9 +87,10 @@ def read(
 ) -> Iterator[EventRecord]:
     """Events with a higher sequence number than ``after``, in order; all of them, or those of one subject."""
     condition, parameters = ("seq > ?", (after,)) if subject is None else ("subject = ? AND seq > ?", (subject, after))
-    bound = "" if limit is None else f" LIMIT {int(limit)}"
-    rows = connection.execute(f"SELECT {_COLUMNS} FROM event WHERE {condition} ORDER BY seq{bound}", parameters)
-    return map(EventRecord._make, rows)
+    sql = f"SELECT {_COLUMNS} FROM event WHERE {condition} ORDER BY seq"
+    if limit is None:
+        return map(EventRecord._make, connection.stream(sql, parameters))
+    return map(EventRecord._make, connection.execute(f"{sql} LIMIT {int(limit)}", parameters))
 
 
 def checked(connection: Connection) -> Iterator[EventRecord]:

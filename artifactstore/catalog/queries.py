@@ -40,6 +40,9 @@ class Queries:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
 
+    def lock(self, kind: str, name: str) -> None:
+        """Let nobody else change the thing of this name: a view holds still by itself, a ``Transaction`` sees to it."""
+
     # packages and their files
 
     def package(self, package_id: str) -> PackageRecord | None:
@@ -77,7 +80,7 @@ class Queries:
 
     def entries(self, package: int) -> Iterator[FileEntry]:
         """A package's files as its manifest says them, in path order, streamed."""
-        rows = self.connection.execute(
+        rows = self.connection.stream(
             "SELECT package_file.path, package_file.role, package_file.media_type, blob.size_bytes, blob.blake3,"
             " blob.sha256 FROM package_file JOIN blob ON blob.id = package_file.blob_id"
             " WHERE package_file.package = ? ORDER BY package_file.file_index",
@@ -116,7 +119,7 @@ class Queries:
 
     def recorded_files(self, package: int) -> Iterator[RecordedFile]:
         """A package's files in path order with every location of their blobs: a row for each, or one without."""
-        rows = self.connection.execute(
+        rows = self.connection.stream(
             "SELECT package_file.path, package_file.role, package_file.media_type, blob.size_bytes, blob.blake3,"
             " blob.sha256, blob_location.object_id, blob_location.start, blob_location.status"
             " FROM package_file JOIN blob ON blob.id = package_file.blob_id"
@@ -293,7 +296,7 @@ class Queries:
         return dict(iter(rows))
 
     def _placed(self, condition: str, row_id: int) -> Iterator[PlacedBlob]:
-        rows = self.connection.execute(
+        rows = self.connection.stream(
             "SELECT blob_location.start, blob.size_bytes, blob.blake3, blob.sha256, blob_location.status"
             " FROM blob_location JOIN blob ON blob.id = blob_location.blob_id"
             f" WHERE {condition} ORDER BY blob_location.start",

@@ -74,6 +74,6 @@ def replay(log: Connection, target: Connection) -> int:
 def differences(recorded: Connection, replayed: Connection) -> Iterator[Difference]:
     """Every row that differs. After a missing row all later rows of its table differ too: the first ones matter."""
     for table, sql in NATURAL_ROWS.items():
-        for here, there in zip_longest(recorded.execute(sql), replayed.execute(sql)):
+        for here, there in zip_longest(recorded.stream(sql), replayed.stream(sql)):
             if here != there:
                 yield Difference(table, here, there)

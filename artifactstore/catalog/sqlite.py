@@ -87,8 +87,14 @@ class SqliteDatabase:
                     connection.execute("ROLLBACK")
 
     @contextmanager
+    def upgrading(self) -> Iterator[tuple[sqlite3.Connection, Connection]]:
+        """See ``UpgradableDatabase``. The caller holds a lock file."""
+        with self._connection() as connection, committing(connection):
+            yield connection, SqliteConnection(connection)
+
+    @contextmanager
     def driver_connection(self) -> Iterator[sqlite3.Connection]:
-        """A bare connection, for migrations."""
+        """A bare connection, for tests of migrations."""
         with self._connection() as connection:
             yield connection
 
@@ -183,29 +189,41 @@ class SqliteConnection:
         """See ``Connection``."""
         return self._connection.execute(sql, parameters)
 
+    stream = execute  # the driver fetches a row when it is asked for
+
     def executemany(self, sql: str, rows: Iterable[Sequence[SqlValue]]) -> None:
         """See ``Connection``."""
         self._connection.executemany(sql, rows)
 
-    def insert(self, into: str, rows: Sequence[Sequence[SqlValue]], on_conflict: str = "") -> None:
+    def insert(self, into: str, rows: Sequence[Sequence[SqlValue]], on_conflict: str = "") -> int:
         """See ``Connection``. Many rows in one statement take two thirds of the time of a statement each."""
         if not rows:
-            return
+            return 0
+        count = 0
         row_of_marks = f"({', '.join('?' * len(rows[0]))})"
         for at in range(0, len(rows), _ROWS_PER_STATEMENT):
             batch = rows[at : at + _ROWS_PER_STATEMENT]
             values = ", ".join([row_of_marks] * len(batch))
-            self._connection.execute(
+            done = self._connection.execute(
                 f"INSERT INTO {into} VALUES {values} {on_conflict}", list(chain.from_iterable(batch))
             )
+            count += done.rowcount
+        return count
 
-    def reserve_ids(self, table: str, count: int) -> int:  # noqa: ARG002 - one writer at a time: all are free
-        """See ``Connection``."""
+    def reserve_ids(self, table: str, count: int) -> Sequence[int]:
+        """See ``Connection``. One writer at a time: all that follow are free."""
         ((highest,),) = self._connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}")
-        return int(highest) + 1
+        return range(int(highest) + 1, int(highest) + 1 + count)
+
+    def has_table(self, table: str) -> bool:
+        """See ``Connection``."""
+        return bool(list(self.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,))))
+
+    def lock(self, name: str) -> None:
+        """``BEGIN IMMEDIATE`` holds the only write lock there is."""
 
     def lock_append(self) -> None:
-        """``BEGIN IMMEDIATE`` holds the only write lock there is."""
+        """The same."""
 
 
 @contextmanager

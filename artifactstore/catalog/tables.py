@@ -4,6 +4,8 @@
 by natural keys; the surrogate integers ``id`` may differ). *Operational* tables are never authoritative for content.
 The log itself is neither: it is the record.
 
+On PostgreSQL ``package_file_by_blob`` also has the table's key, which SQLite adds to every index of such a table.
+
 The program reads and writes through SQL text (``queries``, ``projections``, ``event_log``): see docs/adr/0004.
 Instants are integer microseconds UTC, digests 32 raw bytes, JSON is canonical text.
 """
@@ -14,6 +16,8 @@ from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBina
 from sqlmodel import Field, SQLModel
 
 _ID = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER PRIMARY KEY is SQLite's own row number
+_TEXT = Text().with_variant(Text(collation="C"), "postgresql")
+"""Text in the order of its bytes, on either database: lists are paged by it, and replay compares in it."""
 
 
 def _id() -> Column[int]:
@@ -28,7 +32,7 @@ def _key(target: str) -> Column[int]:
     return Column(BigInteger, ForeignKey(target), primary_key=True, autoincrement=False)
 
 
-def _required(kind: type[Text | BigInteger | LargeBinary | SmallInteger]) -> Column[object]:
+def _required(kind: Text | type[BigInteger | LargeBinary | SmallInteger]) -> Column[object]:
     return Column(kind, nullable=False)
 
 
@@ -40,10 +44,10 @@ class MetadataSchema(SQLModel, table=True):
 
     __tablename__ = "metadata_schema"
 
-    slug: str = Field(sa_column=Column(Text, primary_key=True))
-    json_schema: str = Field(sa_column=_required(Text))
+    slug: str = Field(sa_column=Column(_TEXT, primary_key=True))
+    json_schema: str = Field(sa_column=_required(_TEXT))
     registered_at: int = Field(sa_column=_required(BigInteger))
-    registered_by: str = Field(sa_column=_required(Text))
+    registered_by: str = Field(sa_column=_required(_TEXT))
 
 
 class Package(SQLModel, table=True):
@@ -75,23 +79,23 @@ class Package(SQLModel, table=True):
     )  # fmt: skip
 
     id: int | None = Field(default=None, sa_column=_id())
-    package_id: str = Field(sa_column=Column(Text, nullable=False, unique=True))
-    producer: str = Field(sa_column=_required(Text))
-    external_id: str | None = Field(default=None, sa_column=Column(Text))
-    subject: str | None = Field(default=None, sa_column=Column(Text))
-    schema_slug: str | None = Field(default=None, sa_column=Column(Text, ForeignKey("metadata_schema.slug")))
-    metadata_json: str | None = Field(default=None, sa_column=Column(Text))
+    package_id: str = Field(sa_column=Column(_TEXT, nullable=False, unique=True))
+    producer: str = Field(sa_column=_required(_TEXT))
+    external_id: str | None = Field(default=None, sa_column=Column(_TEXT))
+    subject: str | None = Field(default=None, sa_column=Column(_TEXT))
+    schema_slug: str | None = Field(default=None, sa_column=Column(_TEXT, ForeignKey("metadata_schema.slug")))
+    metadata_json: str | None = Field(default=None, sa_column=Column(_TEXT))
     revision: int = Field(sa_column=_required(BigInteger))
-    supersedes: str | None = Field(default=None, sa_column=Column(Text))
-    status: str = Field(sa_column=_required(Text))
+    supersedes: str | None = Field(default=None, sa_column=Column(_TEXT))
+    status: str = Field(sa_column=_required(_TEXT))
     opened_at: int = Field(sa_column=_required(BigInteger))
-    opened_by: str = Field(sa_column=_required(Text))
+    opened_by: str = Field(sa_column=_required(_TEXT))
     finalized_at: int | None = Field(default=None, sa_column=Column(BigInteger))
     manifest_digest: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
     file_count: int = Field(sa_column=_required(BigInteger))
     total_bytes: int = Field(sa_column=_required(BigInteger))
     stored_bytes: int = Field(sa_column=_required(BigInteger))
-    retention_class: str | None = Field(default=None, sa_column=Column(Text))
+    retention_class: str | None = Field(default=None, sa_column=Column(_TEXT))
     duration_days: int | None = Field(default=None, sa_column=Column(BigInteger))
     expires_at: int | None = Field(default=None, sa_column=Column(BigInteger))
     expired_at: int | None = Field(default=None, sa_column=Column(BigInteger))
@@ -103,8 +107,8 @@ class PackageMetadata(SQLModel, table=True):
     __tablename__ = "package_metadata"
     __table_args__ = ({"sqlite_with_rowid": False},)
 
-    key: str = Field(sa_column=Column(Text, primary_key=True))
-    value: str = Field(sa_column=Column(Text, primary_key=True))
+    key: str = Field(sa_column=Column(_TEXT, primary_key=True))
+    value: str = Field(sa_column=Column(_TEXT, primary_key=True))
     package: int = Field(sa_column=_key("package.id"))
 
 
@@ -147,11 +151,11 @@ class StoredObject(SQLModel, table=True):
     )  # fmt: skip
 
     id: int | None = Field(default=None, sa_column=_id())
-    backend: str = Field(sa_column=_required(Text))
-    kind: str = Field(sa_column=_required(Text))
+    backend: str = Field(sa_column=_required(_TEXT))
+    kind: str = Field(sa_column=_required(_TEXT))
     blake3: bytes = Field(sa_column=_required(LargeBinary))
     size_bytes: int = Field(sa_column=_required(BigInteger))
-    status: str = Field(sa_column=_required(Text))
+    status: str = Field(sa_column=_required(_TEXT))
 
 
 class BlobLocation(SQLModel, table=True):
@@ -170,7 +174,7 @@ class BlobLocation(SQLModel, table=True):
     blob_id: int = Field(sa_column=_key("blob.id"))
     object_id: int = Field(sa_column=_key("stored_object.id"))
     start: int = Field(sa_column=_required(BigInteger))
-    status: str = Field(sa_column=_required(Text))
+    status: str = Field(sa_column=_required(_TEXT))
 
 
 class PackageFile(SQLModel, table=True):
@@ -185,9 +189,9 @@ class PackageFile(SQLModel, table=True):
 
     package: int = Field(sa_column=_key("package.id"))
     file_index: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
-    path: str = Field(sa_column=_required(Text))
-    role: str = Field(sa_column=_required(Text))
-    media_type: str = Field(sa_column=_required(Text))
+    path: str = Field(sa_column=_required(_TEXT))
+    role: str = Field(sa_column=_required(_TEXT))
+    media_type: str = Field(sa_column=_required(_TEXT))
     blob_id: int = Field(sa_column=_reference("blob.id"))
 
 
@@ -197,14 +201,14 @@ class Hold(SQLModel, table=True):
     __tablename__ = "hold"
 
     id: int | None = Field(default=None, sa_column=_id())
-    hold_id: str = Field(sa_column=Column(Text, nullable=False, unique=True))
+    hold_id: str = Field(sa_column=Column(_TEXT, nullable=False, unique=True))
     package: int = Field(sa_column=Column(BigInteger, ForeignKey("package.id"), nullable=False, index=True))
-    reason: str = Field(sa_column=_required(Text))
+    reason: str = Field(sa_column=_required(_TEXT))
     placed_at: int = Field(sa_column=_required(BigInteger))
-    placed_by: str = Field(sa_column=_required(Text))
+    placed_by: str = Field(sa_column=_required(_TEXT))
     released_at: int | None = Field(default=None, sa_column=Column(BigInteger))
-    released_by: str | None = Field(default=None, sa_column=Column(Text))
-    release_reason: str | None = Field(default=None, sa_column=Column(Text))
+    released_by: str | None = Field(default=None, sa_column=Column(_TEXT))
+    release_reason: str | None = Field(default=None, sa_column=Column(_TEXT))
 
 
 # --- the record ------------------------------------------------------------------------------------------------------
@@ -227,9 +231,9 @@ class EventRow(SQLModel, table=True):
 
     seq: int = Field(sa_column=Column(_ID, primary_key=True, autoincrement=False))
     at: int = Field(sa_column=_required(BigInteger))
-    type: str = Field(sa_column=_required(Text))
-    subject: str = Field(sa_column=_required(Text))
-    actor: str = Field(sa_column=_required(Text))
+    type: str = Field(sa_column=_required(_TEXT))
+    subject: str = Field(sa_column=_required(_TEXT))
+    actor: str = Field(sa_column=_required(_TEXT))
     header: bytes = Field(sa_column=_required(LargeBinary))
     chain: bytes = Field(sa_column=_required(LargeBinary))
     payload: bytes = Field(sa_column=_required(LargeBinary))
@@ -243,9 +247,9 @@ class Lease(SQLModel, table=True):
 
     __tablename__ = "lease"
 
-    lease_id: str = Field(sa_column=Column(Text, primary_key=True))
-    purpose: str = Field(sa_column=_required(Text))
-    owner: str = Field(sa_column=_required(Text))
+    lease_id: str = Field(sa_column=Column(_TEXT, primary_key=True))
+    purpose: str = Field(sa_column=_required(_TEXT))
+    owner: str = Field(sa_column=_required(_TEXT))
     opened_at: int = Field(sa_column=_required(BigInteger))
     heartbeat_at: int = Field(sa_column=_required(BigInteger))
 
@@ -261,12 +265,12 @@ class Token(SQLModel, table=True):
         ),
     )  # fmt: skip
 
-    token_id: str = Field(sa_column=Column(Text, primary_key=True))
-    name: str = Field(sa_column=_required(Text))
+    token_id: str = Field(sa_column=Column(_TEXT, primary_key=True))
+    name: str = Field(sa_column=_required(_TEXT))
     secret_sha256: bytes = Field(sa_column=_required(LargeBinary))
-    scopes: str = Field(sa_column=_required(Text))
+    scopes: str = Field(sa_column=_required(_TEXT))
     created_at: int = Field(sa_column=_required(BigInteger))
-    created_by: str = Field(sa_column=_required(Text))
+    created_by: str = Field(sa_column=_required(_TEXT))
     expires_at: int | None = Field(default=None, sa_column=Column(BigInteger))
     revoked_at: int | None = Field(default=None, sa_column=Column(BigInteger))
     last_used_at: int | None = Field(default=None, sa_column=Column(BigInteger))
@@ -278,13 +282,13 @@ class OpenPackage(SQLModel, table=True):
     __tablename__ = "open_package"
     __table_args__ = (Index("open_package_expiry", "expires_at"),)
 
-    package_id: str = Field(sa_column=Column(Text, primary_key=True))
-    producer: str = Field(sa_column=_required(Text))
-    opened_by: str = Field(sa_column=_required(Text))
+    package_id: str = Field(sa_column=Column(_TEXT, primary_key=True))
+    producer: str = Field(sa_column=_required(_TEXT))
+    opened_by: str = Field(sa_column=_required(_TEXT))
     opened_at: int = Field(sa_column=_required(BigInteger))
     expires_at: int = Field(sa_column=_required(BigInteger))
     draft: bytes = Field(sa_column=_required(LargeBinary))
-    receipt: str | None = Field(default=None, sa_column=Column(Text))
+    receipt: str | None = Field(default=None, sa_column=Column(_TEXT))
 
 
 class DeclaredFiles(SQLModel, table=True):
@@ -292,7 +296,7 @@ class DeclaredFiles(SQLModel, table=True):
 
     __tablename__ = "declared_files"
 
-    package_id: str = Field(sa_column=Column(Text, ForeignKey("open_package.package_id"), primary_key=True))
+    package_id: str = Field(sa_column=Column(_TEXT, ForeignKey("open_package.package_id"), primary_key=True))
     files: bytes = Field(sa_column=_required(LargeBinary))
 
 
@@ -301,10 +305,10 @@ class ReceivedObject(SQLModel, table=True):
 
     __tablename__ = "received_object"
 
-    package_id: str = Field(sa_column=Column(Text, ForeignKey("open_package.package_id"), primary_key=True))
+    package_id: str = Field(sa_column=Column(_TEXT, ForeignKey("open_package.package_id"), primary_key=True))
     blake3: bytes = Field(sa_column=Column(LargeBinary, primary_key=True))
-    kind: str = Field(sa_column=Column(Text, primary_key=True))
-    backend: str = Field(sa_column=_required(Text))
+    kind: str = Field(sa_column=Column(_TEXT, primary_key=True))
+    backend: str = Field(sa_column=_required(_TEXT))
     size_bytes: int = Field(sa_column=_required(BigInteger))
     blobs: bytes = Field(sa_column=_required(LargeBinary))
 
@@ -314,10 +318,10 @@ class ReceivedFile(SQLModel, table=True):
 
     __tablename__ = "received_file"
 
-    package_id: str = Field(sa_column=Column(Text, ForeignKey("open_package.package_id"), primary_key=True))
-    path: str = Field(sa_column=Column(Text, primary_key=True))
-    role: str = Field(sa_column=_required(Text))
-    media_type: str = Field(sa_column=_required(Text))
+    package_id: str = Field(sa_column=Column(_TEXT, ForeignKey("open_package.package_id"), primary_key=True))
+    path: str = Field(sa_column=Column(_TEXT, primary_key=True))
+    role: str = Field(sa_column=_required(_TEXT))
+    media_type: str = Field(sa_column=_required(_TEXT))
     blake3: bytes = Field(sa_column=_required(LargeBinary))
     sha256: bytes = Field(sa_column=_required(LargeBinary))
     size_bytes: int = Field(sa_column=_required(BigInteger))
@@ -329,11 +333,11 @@ class Upload(SQLModel, table=True):
     __tablename__ = "upload"
     __table_args__ = (Index("upload_path", "package_id", "path", unique=True),)
 
-    upload_id: str = Field(sa_column=Column(Text, primary_key=True))
-    package_id: str = Field(sa_column=Column(Text, ForeignKey("open_package.package_id"), nullable=False))
-    path: str = Field(sa_column=_required(Text))
-    role: str = Field(sa_column=_required(Text))
-    media_type: str = Field(sa_column=_required(Text))
+    upload_id: str = Field(sa_column=Column(_TEXT, primary_key=True))
+    package_id: str = Field(sa_column=Column(_TEXT, ForeignKey("open_package.package_id"), nullable=False))
+    path: str = Field(sa_column=_required(_TEXT))
+    role: str = Field(sa_column=_required(_TEXT))
+    media_type: str = Field(sa_column=_required(_TEXT))
     size_bytes: int = Field(sa_column=_required(BigInteger))
     received_bytes: int = Field(sa_column=_required(BigInteger))
 
@@ -343,10 +347,10 @@ class UploadPart(SQLModel, table=True):
 
     __tablename__ = "upload_part"
 
-    upload_id: str = Field(sa_column=Column(Text, ForeignKey("upload.upload_id"), primary_key=True))
+    upload_id: str = Field(sa_column=Column(_TEXT, ForeignKey("upload.upload_id"), primary_key=True))
     start: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
     size_bytes: int = Field(sa_column=_required(BigInteger))
-    backend: str = Field(sa_column=_required(Text))
+    backend: str = Field(sa_column=_required(_TEXT))
     blake3: bytes = Field(sa_column=_required(LargeBinary))
 
 
@@ -356,8 +360,8 @@ class IdempotencyKey(SQLModel, table=True):
     __tablename__ = "idempotency_key"
     __table_args__ = (Index("idempotency_key_age", "created_at"),)
 
-    caller: str = Field(sa_column=Column(Text, primary_key=True))
-    key: str = Field(sa_column=Column(Text, primary_key=True))
+    caller: str = Field(sa_column=Column(_TEXT, primary_key=True))
+    key: str = Field(sa_column=Column(_TEXT, primary_key=True))
     request_digest: bytes = Field(sa_column=_required(LargeBinary))
-    answer: str = Field(sa_column=_required(Text))
+    answer: str = Field(sa_column=_required(_TEXT))
     created_at: int = Field(sa_column=_required(BigInteger))

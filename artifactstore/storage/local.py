@@ -29,7 +29,7 @@ from artifactstore.failpoints import failpoint
 from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectStore, PutOutcome, Stage, checked_range
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from artifactstore.domain.hashing import ObjectHasher
     from artifactstore.storage.port import ObjectKind
@@ -65,7 +65,7 @@ class LocalStore(ObjectStore):
         self._directories = _Directories(root)
 
     @classmethod
-    def from_url(cls, url: str) -> LocalStore:
+    def from_url(cls, url: str, options: Mapping[str, str]) -> LocalStore:  # noqa: ARG003 - there are none
         """``file:///absolute/path``. The directory is made at the first put."""
         parts = urlsplit(url)
         path = unquote(parts.path)

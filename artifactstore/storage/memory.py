@@ -11,7 +11,7 @@ from artifactstore.errors import ObjectNotFoundError
 from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectStore, PutOutcome, Stage, checked_range
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from artifactstore.domain.hashing import ObjectHasher
@@ -27,7 +27,7 @@ class MemoryStore(ObjectStore):
         self._lock = threading.Lock()
 
     @classmethod
-    def from_url(cls, url: str) -> MemoryStore:  # noqa: ARG003 - every backend is built from its URL
+    def from_url(cls, url: str, options: Mapping[str, str]) -> MemoryStore:  # noqa: ARG003 - as for every backend
         """``memory://``: a new, empty store."""
         return cls()
 

@@ -69,6 +69,8 @@ class Explaining:
         result: Iterator[Any] = self._connection.execute(sql, parameters)
         return result
 
+    stream = execute
+
 
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_no_question_reads_a_whole_table(registry: Registry, question: str) -> None:

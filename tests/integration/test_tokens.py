@@ -99,7 +99,8 @@ def test_the_record_says_who_made_it(registry: Registry) -> None:
     } == token_document(record)
 
 
-def test_only_the_hash_is_stored(registry: Registry, home: Path) -> None:
+def test_only_the_hash_is_stored(home: Path) -> None:
+    registry = open_registry(Settings.from_environment({"ARTIFACTSTORE_HOME": str(home)}))
     text, _ = create_token(registry, "ci", ["read"])
     registry.close()
 
@@ -505,9 +506,9 @@ def test_a_database_that_is_behind_is_refused_and_not_upgraded(at_an_earlier_rev
     assert "0001" == database_revision(at_an_earlier_revision.database_url)
 
 
-def test_a_database_at_head_is_opened(registry: Registry, home: Path) -> None:
+def test_a_database_at_head_is_opened(registry: Registry, home: Path, database: dict[str, str]) -> None:
     create_token(registry, "ci", ["read"])
-    settings = Settings.from_environment({"ARTIFACTSTORE_HOME": str(home)})
+    settings = Settings.from_environment({"ARTIFACTSTORE_HOME": str(home), **database})
 
     other = open_registry(settings, upgrade=False)
 

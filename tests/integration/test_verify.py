@@ -126,15 +126,15 @@ def test_a_damaged_manifest_is_named_with_its_package(
         "UPDATE package_file SET path = 'z.txt' WHERE path = 'c.txt'",
         "UPDATE package_file SET role = 'other' WHERE path = 'c.txt'",
         "UPDATE package SET subject = 'another'",
-        "UPDATE blob SET sha256 = randomblob(32) WHERE size_bytes = 1000",
-        "UPDATE blob SET blake3 = randomblob(32) WHERE size_bytes = 1000",
+        "UPDATE blob SET sha256 = ? WHERE size_bytes = 1000",
+        "UPDATE blob SET blake3 = ? WHERE size_bytes = 1000",
         "UPDATE blob SET size_bytes = size_bytes + 1",
     ],
 )
 def test_rows_that_were_changed_behind_our_back_disagree_with_the_manifest(registry: Registry, change: str) -> None:
     package_id = ingest(registry, package_draft(FILES)).package_id
     with registry.transaction() as tx:
-        tx.connection.execute(change)
+        tx.connection.execute(change, [bytes(32)] * change.count("?"))
 
     report = verify_package(registry, package_id)
 

@@ -516,7 +516,7 @@ def test_object_that_shrinks_while_it_is_read_ends_early(store: LocalStore, root
 
 
 def test_url_names_the_directory(tmp_path: Path) -> None:
-    store = LocalStore.from_url(f"file://{tmp_path}/a%20store")
+    store = LocalStore.from_url(f"file://{tmp_path}/a%20store", {})
 
     put_data(store)
 
@@ -526,4 +526,4 @@ def test_url_names_the_directory(tmp_path: Path) -> None:
 @pytest.mark.parametrize("url", ["file://host/path", "file:relative", "file://", "file:///a?b=c", "file:///a#b"])
 def test_url_that_is_not_a_local_directory_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError):
-        LocalStore.from_url(url)
+        LocalStore.from_url(url, {})

@@ -8,6 +8,9 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+"""Text in the order of its bytes, on either database."""
+
 
 def upgrade() -> None:
     """Create everything."""
@@ -36,9 +39,9 @@ def upgrade() -> None:
         "event",
         sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
-        sa.Column("type", sa.Text(), nullable=False),
-        sa.Column("subject", sa.Text(), nullable=False),
-        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("type", TEXT, nullable=False),
+        sa.Column("subject", TEXT, nullable=False),
+        sa.Column("actor", TEXT, nullable=False),
         sa.Column("header", sa.LargeBinary(), nullable=False),
         sa.Column("chain", sa.LargeBinary(), nullable=False),
         sa.Column("payload", sa.LargeBinary(), nullable=False),
@@ -54,29 +57,29 @@ def upgrade() -> None:
     )
     op.create_table(
         "lease",
-        sa.Column("lease_id", sa.Text(), nullable=False),
-        sa.Column("purpose", sa.Text(), nullable=False),
-        sa.Column("owner", sa.Text(), nullable=False),
+        sa.Column("lease_id", TEXT, nullable=False),
+        sa.Column("purpose", TEXT, nullable=False),
+        sa.Column("owner", TEXT, nullable=False),
         sa.Column("opened_at", sa.BigInteger(), nullable=False),
         sa.Column("heartbeat_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("lease_id"),
     )
     op.create_table(
         "metadata_schema",
-        sa.Column("slug", sa.Text(), nullable=False),
-        sa.Column("json_schema", sa.Text(), nullable=False),
+        sa.Column("slug", TEXT, nullable=False),
+        sa.Column("json_schema", TEXT, nullable=False),
         sa.Column("registered_at", sa.BigInteger(), nullable=False),
-        sa.Column("registered_by", sa.Text(), nullable=False),
+        sa.Column("registered_by", TEXT, nullable=False),
         sa.PrimaryKeyConstraint("slug"),
     )
     op.create_table(
         "stored_object",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("backend", sa.Text(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("backend", TEXT, nullable=False),
+        sa.Column("kind", TEXT, nullable=False),
         sa.Column("blake3", sa.LargeBinary(), nullable=False),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
-        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("status", TEXT, nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("stored_object_key", "stored_object", ["blake3", "kind", "backend"], unique=True)
@@ -93,15 +96,8 @@ def upgrade() -> None:
         sa.Column("blob_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("object_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("start", sa.BigInteger(), nullable=False),
-        sa.Column("status", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["blob_id"],
-            ["blob.id"],
-        ),
-        sa.ForeignKeyConstraint(
-            ["object_id"],
-            ["stored_object.id"],
-        ),
+        sa.Column("status", TEXT, nullable=False),
+        *_references(blob_id="blob.id", object_id="stored_object.id"),
         sa.PrimaryKeyConstraint("blob_id", "object_id"),
         sqlite_with_rowid=False,
     )
@@ -117,23 +113,23 @@ def upgrade() -> None:
     op.create_table(
         "package",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("package_id", sa.Text(), nullable=False),
-        sa.Column("producer", sa.Text(), nullable=False),
-        sa.Column("external_id", sa.Text(), nullable=True),
-        sa.Column("subject", sa.Text(), nullable=True),
-        sa.Column("schema_slug", sa.Text(), nullable=True),
-        sa.Column("metadata_json", sa.Text(), nullable=True),
+        sa.Column("package_id", TEXT, nullable=False),
+        sa.Column("producer", TEXT, nullable=False),
+        sa.Column("external_id", TEXT, nullable=True),
+        sa.Column("subject", TEXT, nullable=True),
+        sa.Column("schema_slug", TEXT, nullable=True),
+        sa.Column("metadata_json", TEXT, nullable=True),
         sa.Column("revision", sa.BigInteger(), nullable=False),
-        sa.Column("supersedes", sa.Text(), nullable=True),
-        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("supersedes", TEXT, nullable=True),
+        sa.Column("status", TEXT, nullable=False),
         sa.Column("opened_at", sa.BigInteger(), nullable=False),
-        sa.Column("opened_by", sa.Text(), nullable=False),
+        sa.Column("opened_by", TEXT, nullable=False),
         sa.Column("finalized_at", sa.BigInteger(), nullable=True),
         sa.Column("manifest_digest", sa.LargeBinary(), nullable=True),
         sa.Column("file_count", sa.BigInteger(), nullable=False),
         sa.Column("total_bytes", sa.BigInteger(), nullable=False),
         sa.Column("stored_bytes", sa.BigInteger(), nullable=False),
-        sa.Column("retention_class", sa.Text(), nullable=True),
+        sa.Column("retention_class", TEXT, nullable=True),
         sa.Column("duration_days", sa.BigInteger(), nullable=True),
         sa.Column("expires_at", sa.BigInteger(), nullable=True),
         sa.Column("expired_at", sa.BigInteger(), nullable=True),
@@ -175,14 +171,14 @@ def upgrade() -> None:
     op.create_table(
         "hold",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("hold_id", sa.Text(), nullable=False),
+        sa.Column("hold_id", TEXT, nullable=False),
         sa.Column("package", sa.BigInteger(), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("reason", TEXT, nullable=False),
         sa.Column("placed_at", sa.BigInteger(), nullable=False),
-        sa.Column("placed_by", sa.Text(), nullable=False),
+        sa.Column("placed_by", TEXT, nullable=False),
         sa.Column("released_at", sa.BigInteger(), nullable=True),
-        sa.Column("released_by", sa.Text(), nullable=True),
-        sa.Column("release_reason", sa.Text(), nullable=True),
+        sa.Column("released_by", TEXT, nullable=True),
+        sa.Column("release_reason", TEXT, nullable=True),
         sa.ForeignKeyConstraint(
             ["package"],
             ["package.id"],
@@ -195,20 +191,29 @@ def upgrade() -> None:
         "package_file",
         sa.Column("package", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("file_index", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("path", sa.Text(), nullable=False),
-        sa.Column("role", sa.Text(), nullable=False),
-        sa.Column("media_type", sa.Text(), nullable=False),
+        sa.Column("path", TEXT, nullable=False),
+        sa.Column("role", TEXT, nullable=False),
+        sa.Column("media_type", TEXT, nullable=False),
         sa.Column("blob_id", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["blob_id"],
-            ["blob.id"],
-        ),
-        sa.ForeignKeyConstraint(
-            ["package"],
-            ["package.id"],
-        ),
+        *_references(blob_id="blob.id", package="package.id"),
         sa.PrimaryKeyConstraint("package", "file_index"),
         sqlite_with_rowid=False,
     )
-    op.create_index("package_file_by_blob", "package_file", ["blob_id"], unique=False)
+    # A table of SQLite's in the order of its key has the key in every index.
+    key = ["package", "file_index"] if _is_postgresql() else []
+    op.create_index("package_file_by_blob", "package_file", ["blob_id", *key], unique=False)
     op.create_index("package_file_path", "package_file", ["package", "path"], unique=True)
+
+
+def _is_postgresql() -> bool:
+    return bool(op.get_bind().dialect.name == "postgresql")
+
+
+def _references(**targets: str) -> list[sa.ForeignKeyConstraint]:
+    """Foreign keys of the tables with a row for every file; none on PostgreSQL.
+
+    It would look up and lock what each row refers to one by one, which takes longer than to store them.
+    """
+    if _is_postgresql():
+        return []
+    return [sa.ForeignKeyConstraint([column], [target]) for column, target in targets.items()]

@@ -10,6 +10,9 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
+TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+"""Text in the order of its bytes, on either database."""
+
 _MAX_CHARACTERS = 256
 
 
@@ -19,8 +22,8 @@ def upgrade() -> None:
     op.create_index("package_by_retention_class", "package", ["retention_class", "id"], unique=False)
     package_metadata = op.create_table(
         "package_metadata",
-        sa.Column("key", sa.Text(), nullable=False),
-        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("key", TEXT, nullable=False),
+        sa.Column("value", TEXT, nullable=False),
         sa.Column("package", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.ForeignKeyConstraint(["package"], ["package.id"]),
         sa.PrimaryKeyConstraint("key", "value", "package"),
@@ -32,10 +35,10 @@ def upgrade() -> None:
     _create_upload()
     op.create_table(
         "idempotency_key",
-        sa.Column("caller", sa.Text(), nullable=False),
-        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("caller", TEXT, nullable=False),
+        sa.Column("key", TEXT, nullable=False),
         sa.Column("request_digest", sa.LargeBinary(), nullable=False),
-        sa.Column("answer", sa.Text(), nullable=False),
+        sa.Column("answer", TEXT, nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("caller", "key"),
     )
@@ -53,21 +56,26 @@ def _fill(package_metadata: sa.Table) -> None:
             {"key": key, "value": text, "package": row_id}
             for key, value in json.loads(metadata).items()
             if isinstance(value, str | int | float)
-            and len(text := value if isinstance(value, str) else json.dumps(value)) <= _MAX_CHARACTERS
+            and _is_searched(key)
+            and _is_searched(text := value if isinstance(value, str) else json.dumps(value))
         ]
         if rows:
             connection.execute(package_metadata.insert(), rows)
 
 
+def _is_searched(text: str) -> bool:
+    return len(text) <= _MAX_CHARACTERS and "\0" not in text
+
+
 def _create_token() -> None:
     op.create_table(
         "token",
-        sa.Column("token_id", sa.Text(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("token_id", TEXT, nullable=False),
+        sa.Column("name", TEXT, nullable=False),
         sa.Column("secret_sha256", sa.LargeBinary(), nullable=False),
-        sa.Column("scopes", sa.Text(), nullable=False),
+        sa.Column("scopes", TEXT, nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.Column("created_by", TEXT, nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=True),
         sa.Column("revoked_at", sa.BigInteger(), nullable=True),
         sa.Column("last_used_at", sa.BigInteger(), nullable=True),
@@ -86,29 +94,29 @@ def _create_token() -> None:
 def _create_open_package() -> None:
     op.create_table(
         "open_package",
-        sa.Column("package_id", sa.Text(), nullable=False),
-        sa.Column("producer", sa.Text(), nullable=False),
-        sa.Column("opened_by", sa.Text(), nullable=False),
+        sa.Column("package_id", TEXT, nullable=False),
+        sa.Column("producer", TEXT, nullable=False),
+        sa.Column("opened_by", TEXT, nullable=False),
         sa.Column("opened_at", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.Column("draft", sa.LargeBinary(), nullable=False),
-        sa.Column("receipt", sa.Text(), nullable=True),
+        sa.Column("receipt", TEXT, nullable=True),
         sa.PrimaryKeyConstraint("package_id"),
     )
     op.create_index("open_package_expiry", "open_package", ["expires_at"], unique=False)
     op.create_table(
         "declared_files",
-        sa.Column("package_id", sa.Text(), nullable=False),
+        sa.Column("package_id", TEXT, nullable=False),
         sa.Column("files", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(["package_id"], ["open_package.package_id"]),
         sa.PrimaryKeyConstraint("package_id"),
     )
     op.create_table(
         "received_object",
-        sa.Column("package_id", sa.Text(), nullable=False),
+        sa.Column("package_id", TEXT, nullable=False),
         sa.Column("blake3", sa.LargeBinary(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("backend", sa.Text(), nullable=False),
+        sa.Column("kind", TEXT, nullable=False),
+        sa.Column("backend", TEXT, nullable=False),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.Column("blobs", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(["package_id"], ["open_package.package_id"]),
@@ -116,10 +124,10 @@ def _create_open_package() -> None:
     )
     op.create_table(
         "received_file",
-        sa.Column("package_id", sa.Text(), nullable=False),
-        sa.Column("path", sa.Text(), nullable=False),
-        sa.Column("role", sa.Text(), nullable=False),
-        sa.Column("media_type", sa.Text(), nullable=False),
+        sa.Column("package_id", TEXT, nullable=False),
+        sa.Column("path", TEXT, nullable=False),
+        sa.Column("role", TEXT, nullable=False),
+        sa.Column("media_type", TEXT, nullable=False),
         sa.Column("blake3", sa.LargeBinary(), nullable=False),
         sa.Column("sha256", sa.LargeBinary(), nullable=False),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
@@ -131,11 +139,11 @@ def _create_open_package() -> None:
 def _create_upload() -> None:
     op.create_table(
         "upload",
-        sa.Column("upload_id", sa.Text(), nullable=False),
-        sa.Column("package_id", sa.Text(), nullable=False),
-        sa.Column("path", sa.Text(), nullable=False),
-        sa.Column("role", sa.Text(), nullable=False),
-        sa.Column("media_type", sa.Text(), nullable=False),
+        sa.Column("upload_id", TEXT, nullable=False),
+        sa.Column("package_id", TEXT, nullable=False),
+        sa.Column("path", TEXT, nullable=False),
+        sa.Column("role", TEXT, nullable=False),
+        sa.Column("media_type", TEXT, nullable=False),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.Column("received_bytes", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["package_id"], ["open_package.package_id"]),
@@ -144,10 +152,10 @@ def _create_upload() -> None:
     op.create_index("upload_path", "upload", ["package_id", "path"], unique=True)
     op.create_table(
         "upload_part",
-        sa.Column("upload_id", sa.Text(), nullable=False),
+        sa.Column("upload_id", TEXT, nullable=False),
         sa.Column("start", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
-        sa.Column("backend", sa.Text(), nullable=False),
+        sa.Column("backend", TEXT, nullable=False),
         sa.Column("blake3", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(["upload_id"], ["upload.upload_id"]),
         sa.PrimaryKeyConstraint("upload_id", "start"),

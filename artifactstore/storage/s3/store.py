@@ -1,0 +1,130 @@
+"""The adapter: the port's methods over one bucket."""
+
+from __future__ import annotations
+
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from artifactstore.errors import DigestInvalidError, StorageDeniedError
+from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectKind, ObjectStore, Stage
+from artifactstore.storage.s3.bucket import Bucket, open_client
+from artifactstore.storage.s3.errors import storage_errors
+from artifactstore.storage.s3.options import S3Options, parse_url
+from artifactstore.storage.s3.reading import open_range
+from artifactstore.storage.s3.staging import S3Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from artifactstore.domain.hashing import ObjectHasher
+
+
+class S3Store(ObjectStore):
+    """One prefix of one bucket, shared safely by threads, processes and hosts."""
+
+    def __init__(self, bucket: Bucket, *, public_client: Any = None) -> None:
+        self._bucket = bucket
+        self._public_client = public_client or bucket.client
+
+    @classmethod
+    def from_url(cls, url: str, options: Mapping[str, str]) -> S3Store:
+        """``s3://bucket/prefix``. Asks the bucket nothing; raises ``ConfigurationError`` for what cannot be meant."""
+        name, prefix = parse_url(url)
+        parsed = S3Options.parse(options)
+        public = parsed.public_endpoint_url
+        return cls(
+            Bucket(open_client(parsed, parsed.endpoint_url), name, prefix, parsed),
+            public_client=open_client(parsed, public) if public else None,
+        )
+
+    def stage(self, hasher: ObjectHasher) -> Stage:
+        """A temporary file without a name."""
+        return S3Stage(self._bucket, hasher)
+
+    def size(self, key: ObjectKey) -> int:
+        """By HEAD. Its answer has no body, so a bucket that is not there looks like an object that is not."""
+        return self._bucket.size(key)
+
+    @contextmanager
+    def open(self, key: ObjectKey, start: int = 0, length: int | None = None) -> Iterator[BinaryIO]:
+        """The body of a GET; a broken connection is mended while the object stays the same."""
+        with closing(open_range(self._bucket, key, start, length)) as stream:
+            yield stream
+
+    def list(self, kind: ObjectKind) -> Iterator[ObjectInfo]:
+        """A thousand a request; names that are no keys are passed over."""
+        folder = self._bucket.at(f"{kind}s/blake3/")
+        last = b""
+        for page in self._pages("list_objects_v2", Bucket=folder["Bucket"], Prefix=folder["Key"]):
+            for listed in page.get("Contents", ()):
+                try:
+                    key = ObjectKey.parse(listed["Key"].removeprefix(self._bucket.prefix))
+                except DigestInvalidError:
+                    continue
+                if key.digest <= last:  # a merge with the catalog would take what was skipped for missing
+                    raise StorageDeniedError(
+                        f"the server lists {key} after {last.hex()}", hint="Use a bucket whose listing is in order."
+                    )
+                last = key.digest
+                yield ObjectInfo(key, int(listed["Size"]))
+
+    def delete(self, key: ObjectKey) -> None:
+        """By DELETE. In a bucket with versions the bytes stay until its lifecycle removes them."""
+        with storage_errors(f"{key} cannot be deleted"):
+            self._bucket.delete(key)
+
+    def quarantine(self, key: ObjectKey) -> None:
+        """Copy below ``quarantine/``, then delete."""
+        with storage_errors(f"{key} cannot be quarantined"):
+            if self._bucket.keep_aside(key):
+                self._bucket.delete(key)
+
+    def presigned_url(self, key: ObjectKey, *, expires_in_s: int) -> str | None:
+        """A URL of the public endpoint; a browser saves what it gives and does not show it."""
+        if key.kind is ObjectKind.PACK:
+            return None
+        request = {**self._bucket.at(key.path), "ResponseContentDisposition": "attachment"}
+        with storage_errors(f"no URL can be made for {key}"):
+            url = self._public_client.generate_presigned_url("get_object", Params=request, ExpiresIn=expires_in_s)
+        return str(url)
+
+    def abort_unfinished(self, older_than: timedelta) -> int:
+        """Abort what killed processes left of uploads in parts, and say how many there were.
+
+        The age is told by the server's own clock. What is younger may be under way in another process.
+        """
+        aborted = 0
+        for page in self._pages("list_multipart_uploads", Bucket=self._bucket.name, Prefix=self._bucket.prefix):
+            begun_before = _server_time(page) - older_than
+            for found in page.get("Uploads", ()):
+                if found["Initiated"] <= begun_before:
+                    self._abort(found["Key"], found["UploadId"])
+                    aborted += 1
+        return aborted
+
+    def _abort(self, name: str, upload_id: str) -> None:
+        """End an upload; one that somebody else has ended is ended."""
+        client = self._bucket.client
+        with storage_errors(f"an upload of {name} cannot be aborted"):
+            try:
+                client.abort_multipart_upload(Bucket=self._bucket.name, Key=name, UploadId=upload_id)
+            except client.exceptions.NoSuchUpload:
+                return
+
+    def _pages(self, operation: str, **request: str) -> Iterator[dict[str, Any]]:
+        """Every page of a listing; none is asked for before it is wanted."""
+        pages = iter(self._bucket.client.get_paginator(operation).paginate(**request))
+        while True:
+            with storage_errors(f"s3://{self._bucket.name}/{self._bucket.prefix} cannot be listed"):
+                page = next(pages, None)
+            if page is None:
+                return
+            yield page
+
+
+def _server_time(answer: dict[str, Any]) -> datetime:
+    """When a server says that it answered; our own time, if it does not say."""
+    said = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+    return parsedate_to_datetime(said) if said else datetime.now(UTC)
