@@ -1,4 +1,4 @@
-"""A real PostgreSQL for tests, from the wheel that ships one: private directory, unix socket, ended by its process id."""
+"""A real PostgreSQL for tests, from the wheel that ships one: a private directory, a unix socket, a process of ours."""
 
 from __future__ import annotations
 

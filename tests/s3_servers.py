@@ -71,7 +71,10 @@ class S3Server:
         self.client.put_object(**store._bucket.at(key.path), Body=data)
 
     def unfinished_uploads(self, store: S3Store) -> list[str]:
-        found = self.client.list_multipart_uploads(Bucket=BUCKET, Prefix=store._bucket.prefix)
+        try:
+            found = self.client.list_multipart_uploads(Bucket=BUCKET, Prefix=store._bucket.prefix)
+        except self.client.exceptions.NoSuchUpload:  # so says rclone before the first one
+            return []
         return [upload["Key"] for upload in found.get("Uploads", [])]
 
     def keys_below(self, store: S3Store, folder: str) -> list[str]:
@@ -287,8 +290,10 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.echo_crc32:
             self.send_header("x-amz-checksum-crc32", self.headers["x-amz-checksum-crc32"])
         for name, value in headers:
-            if name.lower() not in {"connection", "transfer-encoding"} and name != fault.hide:
+            if name.lower() not in {"connection", "transfer-encoding", fault.hide.lower()}:
                 self.send_header(name, value)
+        if "content-length" not in {name.lower() for name, _ in headers} and self.command != "HEAD":
+            self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content[: fault.cut_answer_after])
         if fault.cut_answer_after is not None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from artifactstore.catalog.database import Connection
     from artifactstore.registry.registry import Registry
     from tests.postgres_server import PostgresServer
 
@@ -90,7 +91,7 @@ def test_the_migrated_database_is_what_the_tables_say(url: str) -> None:
     index = [each for each in differences if each[0].endswith("_index")]
     assert [["package_file_by_blob"]] * 2 == [[each[1].name] for each in index]
     keys = {
-        (each[1].table.name, column) for each in differences if each[0] == "add_fk" for column in each[1].columns.keys()
+        (each[1].table.name, column) for each in differences if each[0] == "add_fk" for column in each[1].column_keys
     }
     assert NOT_KEPT_ON_POSTGRESQL == keys
     assert len(differences) == len(index) + len(keys)
@@ -317,7 +318,9 @@ def test_a_lock_that_is_held_too_long_may_be_waited_for_again(url: str, monkeypa
 def test_when_all_connections_are_in_use_the_next_one_is_told(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("artifactstore.catalog.postgres_pool.WAIT_S", 0.1)
     with closing(open_database(url, DatabaseLimits(max_connections=2))) as database:
-        with database.read(), database.read():
+        with ExitStack() as both:
+            both.enter_context(database.read())
+            both.enter_context(database.read())
             with pytest.raises(CatalogUnavailableError, match="all 2 connections"), database.read():
                 pass
 
@@ -328,12 +331,16 @@ def test_when_all_connections_are_in_use_the_next_one_is_told(url: str, monkeypa
 def test_an_error_that_was_swallowed_is_no_commit(url: str) -> None:
     with closing(open_database(url)) as database:
         with pytest.raises(ConcurrentUpdateError, match="rolled"), database.write() as connection:
-            connection.execute("DELETE FROM event_log")
-            with pytest.raises(psycopg.Error):
-                connection.execute("SELECT 1 / 0")
+            delete_and_swallow_an_error(connection)
 
         with database.read() as connection:
             assert 1 == len(list(connection.execute("SELECT 1 FROM event_log")))
+
+
+def delete_and_swallow_an_error(connection: Connection) -> None:
+    connection.execute("DELETE FROM event_log")
+    with suppress(psycopg.Error):
+        connection.execute("SELECT 1 / 0")
 
 
 def test_of_two_that_wait_for_each_other_one_may_try_again(url: str) -> None:
@@ -394,7 +401,8 @@ def test_a_database_that_may_not_be_written_is_said_to_be_so(url: str, home: Pat
 def test_the_driver_is_loaded_only_for_its_own_urls(home: Path) -> None:
     program = (
         "import sys; from artifactstore.bootstrap import open_registry; from artifactstore.config import Settings;"
-        f"open_registry(Settings.from_environment({{'ARTIFACTSTORE_HOME': {str(home)!r}}})).close(); print(*sys.modules)"
+        f"open_registry(Settings.from_environment({{'ARTIFACTSTORE_HOME': {str(home)!r}}})).close();"
+        "print(*sys.modules)"
     )
 
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)

@@ -17,7 +17,7 @@ from benchmarks.over_http import peers, servers
 from benchmarks.over_http.cases import HTTP_WORKLOADS
 from benchmarks.over_http.rounds import WARM_ROUNDS, timed_rounds
 from benchmarks.over_http.trees import fresh_tree, make_image
-from benchmarks.processes import UnavailableError
+from benchmarks.processes import FailedError, UnavailableError
 from benchmarks.report import as_markdown
 from benchmarks.targets import TARGETS, Figure, Target, judge_one
 
@@ -164,6 +164,11 @@ def test_a_server_ends_with_its_context(tmp_path: Path) -> None:
 
     with pytest.raises(ProcessLookupError):
         os.kill(server.process_id, 0)
+
+
+def test_whoever_fails_over_a_server_tells_its_last_words(tmp_path: Path) -> None:
+    with pytest.raises(FailedError, match=r"no answer \(the floor server's last words: .*url"), servers.floor(tmp_path):
+        raise FailedError("no answer")
 
 
 @pytest.mark.parametrize(

@@ -115,10 +115,14 @@ class S3Store(ObjectStore):
 
     def _pages(self, operation: str, **request: str) -> Iterator[dict[str, Any]]:
         """Every page of a listing; none is asked for before it is wanted."""
-        pages = iter(self._bucket.client.get_paginator(operation).paginate(**request))
+        client = self._bucket.client
+        pages = iter(client.get_paginator(operation).paginate(**request))
         while True:
             with storage_errors(f"s3://{self._bucket.name}/{self._bucket.prefix} cannot be listed"):
-                page = next(pages, None)
+                try:
+                    page = next(pages, None)
+                except client.exceptions.NoSuchUpload:  # so says rclone of a bucket that has not had one yet
+                    return
             if page is None:
                 return
             yield page
