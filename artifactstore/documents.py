@@ -178,7 +178,7 @@ def open_package_document(opened: OpenPackageRecord, draft: PackageDraft) -> Doc
         "retention_class": draft.retention_class,
         "expires_at": _instant(opened.expires_at),
         "opened_at": _instant(opened.opened_at),
-        "opened_by": opened.opened_by,
+        "opened_by": opened.opened_by.partition("#")[0],
         "finalized_at": None,
     }
 

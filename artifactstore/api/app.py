@@ -95,6 +95,8 @@ async def _repeat(act: Callable[[], object], every_s: float) -> None:
             await asyncio.to_thread(act)
         except ArtifactStoreError as error:
             log.warning("duty failed", code=error.code, message=error.message)
+        except Exception:
+            log.exception("duty failed by a defect")
 
 
 async def _raise_as_ours(request: Request, error: Exception) -> Response:

@@ -10,6 +10,7 @@ import asyncio
 import threading
 import time
 from collections import deque
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from starlette.requests import ClientDisconnect
@@ -23,9 +24,11 @@ from artifactstore.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from starlette.requests import Request
+
+    from artifactstore.api.room import Room
 
 
 T = TypeVar("T")
@@ -44,7 +47,7 @@ async def stream_body(request: Request, work: Callable[[Callable[[int], bytes]],
     ``ServiceBusyError`` if too many bodies are under way.
     """
     service = service_of(request)
-    with service.body_slot():
+    with service.body_slot(getattr(request.state, "caller", "")):
         body = _Body(asyncio.get_running_loop())
         pump = asyncio.ensure_future(body.pump(request))
         try:
@@ -52,7 +55,6 @@ async def stream_body(request: Request, work: Callable[[Callable[[int], bytes]],
         finally:
             body.fail(RequestInvalidError("the request was given up"))
             pump.cancel()
-            request.state.body_is_read = body.has_ended
 
 
 def refuse_announced_length(request: Request, max_bytes: int) -> None:
@@ -61,15 +63,23 @@ def refuse_announced_length(request: Request, max_bytes: int) -> None:
         raise _too_long(max_bytes)
 
 
-def read_bounded(read: Callable[[int], bytes], max_bytes: int) -> bytes:
-    """A whole body, in memory. Raises ``LimitExceededError`` as soon as it is longer than so many bytes."""
+@contextmanager
+def held_whole(read: Callable[[int], bytes], max_bytes: int, room: Room) -> Iterator[bytes]:
+    """A whole body, in memory while the context is open; its bytes take ``room`` as they arrive.
+
+    Raises ``LimitExceededError`` as soon as it is longer than ``max_bytes``, ``ServiceBusyError`` if there is no room.
+    """
     pieces, count = [], 0
-    while data := read(max_bytes + 1):
-        count += len(data)
-        if count > max_bytes:
-            raise _too_long(max_bytes)
-        pieces.append(data)
-    return b"".join(pieces)
+    try:
+        while data := read(max_bytes + 1):
+            room.take(len(data))
+            count += len(data)
+            if count > max_bytes:
+                raise _too_long(max_bytes)
+            pieces.append(data)
+        yield b"".join(pieces)
+    finally:
+        room.give_back(count)
 
 
 def _too_long(max_bytes: int) -> LimitExceededError:
@@ -87,6 +97,7 @@ class _Body:
         self._error: ArtifactStoreError | None = None
         self._room = asyncio.Event()
         self.has_ended = False
+        self._received_bytes = 0
 
     # on the thread
 
@@ -147,8 +158,6 @@ class _Body:
         with self._changed:
             self.has_ended = True
             self._changed.notify()
-
-    _received_bytes = 0
 
     async def _watch_pace(self, pump: asyncio.Task[None] | None) -> None:
         """End a body that comes too slowly. Time in which the thread was behind is not the client's."""

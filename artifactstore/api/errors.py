@@ -59,7 +59,7 @@ def problem_document(error: ArtifactStoreError, *, request_id: str) -> dict[str,
     """The error as RFC 9457 has it, with our code, hint and list of offenders."""
     return {
         "type": f"urn:artifactstore:error:{error.code}",
-        "title": (type(error).__doc__ or "").partition("\n")[0].rstrip("."),
+        "title": _title(type(error)),
         "status": status_of(error),
         "detail": error.message,
         "code": error.code,
@@ -68,6 +68,11 @@ def problem_document(error: ArtifactStoreError, *, request_id: str) -> dict[str,
         "problems": [{"where": where, "what": what} for where, what in error.problems[:MAX_PROBLEMS]],
         "request_id": request_id,
     }
+
+
+def _title(kind: type[ArtifactStoreError]) -> str:
+    """What an error is, in the first sentence of its class, without its markup."""
+    return (kind.__doc__ or "").partition("\n")[0].partition(". ")[0].rstrip(".").replace("`", "")
 
 
 def problem_answer(error: ArtifactStoreError, *, request_id: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:

@@ -103,14 +103,15 @@ def own_open_package(registry: CurrentRegistry, caller: CurrentWriter, package_i
     Raises ``PackageUnknownError`` for what the caller may not see, ``ForbiddenError`` without the right to write.
     """
     opened = find_open_package(registry, package_id)
-    if opened is None or not _is_theirs(opened, caller):
+    if opened is None or not may_see_open(opened, caller):
         return _recorded(registry, caller, package_id)
     caller.require_write(opened.producer)
     return package_id
 
 
-def _is_theirs(opened: OpenPackageRecord, caller: Caller) -> bool:
-    return opened.opened_by == caller.actor or caller.is_admin
+def may_see_open(opened: OpenPackageRecord, caller: Caller) -> bool:
+    """Whether an open package is there for the caller: who opened it sees it, and whoever may do everything."""
+    return opened.opened_by == caller.owner or caller.is_admin
 
 
 def _recorded(registry: Registry, caller: Caller, package_id: str) -> str:

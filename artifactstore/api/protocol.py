@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from artifactstore.api.errors import HeadersTooLargeError, problem_answer
 from artifactstore.api.frontier import ALWAYS
 from artifactstore.domain.identifiers import new_uuid7
-from artifactstore.errors import ArtifactStoreError, RequestInvalidError, ServiceBusyError
+from artifactstore.errors import ArtifactStoreError, RequestInvalidError, RequestTimeoutError, ServiceBusyError
 
 if TYPE_CHECKING:
     import asyncio
@@ -42,6 +42,8 @@ class BoundedProtocol(HttpToolsProtocol):
     _header_bytes = 0
     _unread_bytes = 0
     """How much has come since the parser last had something to say."""
+    _has_begun = False
+    """Whether something of a request's headers has come, and not all."""
     _headers_are_complete = False
     _deadline: asyncio.TimerHandle | None = None
     _reading_deadline: asyncio.TimerHandle | None = None
@@ -82,6 +84,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins: its headers have a deadline."""
         super().on_message_begin()
+        self._has_begun = True
         self._header_bytes = self._unread_bytes = 0
         self._headers_are_complete = False
         if self._deadline is None:
@@ -101,6 +104,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The deadline is met. A request that could be read in two ways is refused."""
         self._headers_have_come()
+        self._has_begun = False
         self._headers_are_complete = True
         self._unread_bytes = 0
         if self._refused:
@@ -145,7 +149,14 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(HeadersTooLargeError(f"the request line and headers have more than {MAX_HEADER_BYTES} bytes"))
 
     def _expect_headers(self) -> None:
-        self._deadline = self.loop.call_later(HEADER_TIMEOUT_S, self.transport.close)
+        self._deadline = self.loop.call_later(HEADER_TIMEOUT_S, self._headers_are_late)
+
+    def _headers_are_late(self) -> None:
+        """Who has begun a request is told; a connection on which nothing came is just closed."""
+        if self._has_begun:
+            self._refuse(RequestTimeoutError(f"the headers did not come within {HEADER_TIMEOUT_S:.0f} s"))
+        else:
+            self.transport.close()
 
     def _headers_have_come(self) -> None:
         if self._deadline is not None:

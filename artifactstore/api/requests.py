@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from blake3 import blake3
@@ -10,8 +11,9 @@ from fastapi import Query
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
-from artifactstore.api.bodies import read_bounded, refuse_announced_length, stream_body
+from artifactstore.api.bodies import held_whole, refuse_announced_length, stream_body
 from artifactstore.api.guards import CurrentCaller
+from artifactstore.api.service import service_of
 from artifactstore.domain.canonical import escaped, parse_json
 from artifactstore.errors import MediaTypeError, Problem, RequestInvalidError
 from artifactstore.registry.idempotency import Attempt
@@ -26,21 +28,25 @@ M = TypeVar("M", bound=BaseModel)
 LIMIT = Annotated[int, Query(ge=1, le=1000, description="How many at most.")]
 SEQ = Annotated[int, Query(ge=0, le=2**63 - 1, description="Start after this one.")]
 MAX_BODY_BYTES = 1024 * 1024
-MAX_FILE_LIST_BYTES = 64 * 1024 * 1024
+MAX_FILE_LIST_BYTES = 32 * 1024 * 1024
 _KEY = re.compile(r"[!-~]{1,128}")
 
 
 def body_of(model: type[M], *, max_bytes: int = MAX_BODY_BYTES) -> Callable[[Request, CurrentCaller], Awaitable[M]]:
     """A dependency that gives the JSON body as ``model``, read only once it is known who asks."""
 
-    async def read(request: Request, caller: CurrentCaller) -> M:  # noqa: ARG001 - who asks is settled first
+    async def read(request: Request, caller: CurrentCaller) -> M:
         require_media_type(request, "application/json")
-        refuse_announced_length(request, max_bytes)
+        most = max_bytes if caller.may_write_something else min(max_bytes, MAX_BODY_BYTES)
+        refuse_announced_length(request, most)
+        service = service_of(request)
 
         def understand(read: Callable[[int], bytes]) -> tuple[M, bytes]:
-            body = read_bounded(read, max_bytes)
-            document = parse_json(body, what="the body", error=RequestInvalidError, max_bytes=max_bytes)
-            return parsed(model, document), blake3(body).digest()
+            with held_whole(read, most, service.room) as body:
+                understanding = service.large_body if len(body) > MAX_BODY_BYTES else nullcontext()
+                with understanding:
+                    document = parse_json(body, what="the body", error=RequestInvalidError, max_bytes=most)
+                    return parsed(model, document), blake3(body).digest()
 
         asked, request.state.body_digest = await stream_body(request, understand)
         return asked
@@ -75,4 +81,4 @@ def attempt_of(request: Request, caller: CurrentCaller) -> Attempt | None:
     if not _KEY.fullmatch(key):
         raise RequestInvalidError("Idempotency-Key is not 1 to 128 visible ASCII characters")
     digest: bytes = request.state.body_digest
-    return Attempt(caller.actor, key, blake3(f"{request.method} {request.url.path}\n".encode() + digest).digest())
+    return Attempt(caller.owner, key, blake3(f"{request.method} {request.url.path}\n".encode() + digest).digest())

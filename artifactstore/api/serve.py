@@ -24,7 +24,7 @@ from artifactstore.api.service import Service
 from artifactstore.bootstrap import open_registry
 from artifactstore.config import Settings, shared_metrics_folder
 from artifactstore.errors import ConfigurationError
-from artifactstore.registry.tokens import list_tokens
+from artifactstore.registry.tokens import is_in_force, list_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,7 +121,9 @@ def _config(app: FastAPI | str, *, workers: int = 1) -> uvicorn.Config:
 def _check_tokens(settings: Settings, host: str) -> None:
     registry = open_registry(settings, upgrade=False)
     try:
-        has_tokens = bool(settings.auth_tokens) or any(token.revoked_at is None for token in list_tokens(registry))
+        has_tokens = bool(settings.auth_tokens) or any(
+            is_in_force(token, registry.clock()) for token in list_tokens(registry)
+        )
     finally:
         registry.close()
     if not has_tokens and not _is_loopback(host):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from starlette.requests import Request
 
 from artifactstore.api.feed import EventFeed
 from artifactstore.api.metrics import Metrics
+from artifactstore.api.room import Room
 from artifactstore.bootstrap import open_registry
 from artifactstore.errors import ServiceBusyError
 from artifactstore.registry.readiness import check_readiness
@@ -31,6 +33,13 @@ log = structlog.get_logger("artifactstore.api")
 
 MAX_BODIES = 64
 """Request bodies that one process takes in at once; each has a thread and a few MiB."""
+MAX_BODIES_OF_ONE = 48
+"""Of these, at most so many from one caller: nobody can shut the others out."""
+MAX_HELD_BYTES = 96 * 1024 * 1024
+"""JSON bodies that one process holds in memory at once, together."""
+MAX_DOWNLOADS = 128
+"""Streamed answers of one process at once; each has a few MiB and an open file."""
+MAX_DUTIES = 4
 _LOOK_S = 0.25
 _THREADS = MAX_BODIES + 32
 ACTOR = "service"
@@ -48,8 +57,14 @@ class Service:
     metrics: Metrics = field(default_factory=Metrics)
     token_uses: TokenUses = field(default_factory=TokenUses)
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_THREADS, "request"))
-    bodies: int = 0
-    """How many are being received now."""
+    bodies: Counter[str] = field(default_factory=Counter)
+    """How many are being received now, by caller."""
+    room: Room = field(default_factory=lambda: Room(MAX_HELD_BYTES))
+    large_body: threading.Lock = field(default_factory=threading.Lock)
+    """One large JSON document is understood at a time: it takes ten times its bytes."""
+    downloads: int = 0
+    """How many are being sent now."""
+    duties: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(MAX_DUTIES))
     event_feed: EventFeed = field(init=False)
 
     _looking: threading.Lock = field(default_factory=threading.Lock)
@@ -71,15 +86,38 @@ class Service:
         )
 
     @contextmanager
-    def body_slot(self) -> Iterator[None]:
-        """Room for one more request body. Raises ``ServiceBusyError`` if there is none."""
-        if self.bodies >= MAX_BODIES:
-            raise ServiceBusyError(f"{MAX_BODIES} request bodies are being received already")
-        self.bodies += 1
+    def body_slot(self, caller: str) -> Iterator[None]:
+        """Room for one more request body. Raises ``ServiceBusyError`` if there is none, or none for this caller."""
+        if self.bodies.total() >= MAX_BODIES or self.bodies[caller] >= MAX_BODIES_OF_ONE:
+            raise ServiceBusyError(f"{self.bodies.total()} request bodies are being received already")
+        self.bodies[caller] += 1
         try:
             yield
         finally:
-            self.bodies -= 1
+            self.bodies[caller] -= 1
+            if not self.bodies[caller]:
+                del self.bodies[caller]
+
+    @contextmanager
+    def download_slot(self) -> Iterator[None]:
+        """Room for one more answer that is streamed. Raises ``ServiceBusyError`` if there is none."""
+        if self.downloads >= MAX_DOWNLOADS:
+            raise ServiceBusyError(f"{MAX_DOWNLOADS} downloads are under way already")
+        self.downloads += 1
+        try:
+            yield
+        finally:
+            self.downloads -= 1
+
+    @contextmanager
+    def duty_slot(self) -> Iterator[None]:
+        """Room for work that reads the store for long. Raises ``ServiceBusyError`` if there is none."""
+        if not self.duties.acquire(blocking=False):
+            raise ServiceBusyError(f"{MAX_DUTIES} verifications or the like are running already")
+        try:
+            yield
+        finally:
+            self.duties.release()
 
     def readiness(self) -> dict[str, Check]:
         """Whether requests can be served, looked at four times a second at most: anyone may ask, and it writes."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
-_PIECES_AT_ONCE = 4
+_PIECES_AT_ONCE = 2
 _SANDBOX = "sandbox; default-src 'none'"
 
 
@@ -31,15 +31,19 @@ class StreamedAnswer(Response):
         self, request: Request, pieces: Iterator[bytes], *, length: int, status: int, headers: Mapping[str, str]
     ) -> None:
         super().__init__(status_code=status, headers={**headers, "content-length": str(length)})
-        self._threads = service_of(request).threads
+        self._service = service_of(request)
         self._pieces = pieces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         """Send the answer; its first piece is made before its head is sent, so that an early error is answered."""
-        loop = asyncio.get_running_loop()
+        with self._service.download_slot():
+            await self._stream(receive, send)
+
+    async def _stream(self, receive: Receive, send: Send) -> None:
+        loop, threads = asyncio.get_running_loop(), self._service.threads
 
         def following() -> asyncio.Future[list[bytes]]:
-            return loop.run_in_executor(self._threads, list, islice(self._pieces, _PIECES_AT_ONCE))
+            return loop.run_in_executor(threads, list, islice(self._pieces, _PIECES_AT_ONCE))
 
         gone = asyncio.ensure_future(_until_gone(receive))
         coming = following()
@@ -56,7 +60,7 @@ class StreamedAnswer(Response):
         finally:
             gone.cancel()
             coming.cancel()
-            await asyncio.shield(loop.run_in_executor(self._threads, _close, self._pieces))
+            await asyncio.shield(loop.run_in_executor(threads, _close, self._pieces))
 
 
 async def _until_gone(receive: Receive) -> None:

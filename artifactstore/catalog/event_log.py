@@ -22,7 +22,7 @@ from artifactstore.errors import EventLogCorruptError, ManifestInvalidError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from artifactstore.catalog.database import Connection
+    from artifactstore.catalog.database import Connection, SqlValue
     from artifactstore.domain.events import Event
     from artifactstore.domain.instant import Instant
 
@@ -83,14 +83,42 @@ def latest_chain(connection: Connection) -> bytes:
 
 
 def read(
-    connection: Connection, *, after: int = 0, limit: int | None = None, subject: str | None = None
+    connection: Connection,
+    *,
+    after: int = 0,
+    limit: int | None = None,
+    subject: str | None = None,
+    with_payload: bool = True,
 ) -> Iterator[EventRecord]:
-    """Events with a higher sequence number than ``after``, in order; all of them, or those of one subject."""
-    condition, parameters = ("seq > ?", (after,)) if subject is None else ("subject = ? AND seq > ?", (subject, after))
-    sql = f"SELECT {_COLUMNS} FROM event WHERE {condition} ORDER BY seq"
+    """Events with a higher sequence number than ``after``, in order; all of them, or those of one subject.
+
+    Without payloads, which may be large, each is empty.
+    """
+    condition, parameters = _from(after, subject)
+    columns = _COLUMNS
+    if not with_payload:
+        columns, parameters = f"{_COLUMNS.removesuffix('payload')}?", (b"", *parameters)
+    sql = f"SELECT {columns} FROM event WHERE {condition} ORDER BY seq"
     if limit is None:
         return map(EventRecord._make, connection.stream(sql, parameters))
     return map(EventRecord._make, connection.execute(f"{sql} LIMIT {int(limit)}", parameters))
+
+
+def how_many_within(connection: Connection, max_bytes: int, *, after: int, limit: int, subject: str | None) -> int:
+    """How many of a page's events come to at most so many bytes of payload; one at least."""
+    condition, parameters = _from(after, subject)
+    sql = f"SELECT length(payload) FROM event WHERE {condition} ORDER BY seq LIMIT {int(limit)}"
+    count = total = 0
+    for (size_bytes,) in connection.execute(sql, parameters):
+        total += size_bytes
+        if count and total > max_bytes:
+            break
+        count += 1
+    return max(count, 1)
+
+
+def _from(after: int, subject: str | None) -> tuple[str, tuple[SqlValue, ...]]:
+    return ("seq > ?", (after,)) if subject is None else ("subject = ? AND seq > ?", (subject, after))
 
 
 def checked(connection: Connection) -> Iterator[EventRecord]:

@@ -40,18 +40,22 @@ _WITH_BLOB = (
     " AND earlier.package = found.package AND earlier.file_index < found.file_index)"
 )
 _HAS_BLOB = (
-    " AND EXISTS (SELECT 1 FROM package_file JOIN blob ON blob.id = package_file.blob_id"
-    " WHERE package_file.package = package.id AND blob.address_prefix = ? AND blob.blake3 = ?)"
+    " AND EXISTS (SELECT 1 FROM package_file WHERE package_file.package = package.id AND package_file.blob_id ="
+    " (SELECT id FROM blob WHERE address_prefix = ? AND blake3 = ?))"
 )
 
 
 def page_of_packages(wanted: PackageFilter, *, after: int, limit: int) -> tuple[str, list[SqlValue]]:
-    """What follows FROM, and its parameters: a page in the order of ``package.id``, after one."""
+    """What follows FROM, and its parameters: a page in the order of ``package.id``, after one.
+
+    With a producer only that producer's packages are gone through: who may not see the others' must not find out, by
+    the time it takes, that they have such metadata or such a file.
+    """
     blob: list[SqlValue] = [] if wanted.blob is None else [address_prefix(wanted.blob), wanted.blob]
     parameters: list[SqlValue]
     if wanted.metadata is not None:
         source, position, parameters = _WITH_METADATA, "found.package", [*wanted.metadata]
-    elif blob:
+    elif blob and wanted.producer is None:
         source, position, parameters = _WITH_BLOB, "found.package", [*blob]
     else:
         source, position, parameters = "package WHERE TRUE", "package.id", []
@@ -61,7 +65,10 @@ def page_of_packages(wanted: PackageFilter, *, after: int, limit: int) -> tuple[
         if (value := getattr(wanted, column)) is not None:
             sql += f" AND package.{column} = ?"
             parameters.append(value)
-    if wanted.metadata is not None and blob:
+    if wanted.metadata is not None and wanted.producer is not None:
+        sql += " AND found.producer = ?"
+        parameters.append(wanted.producer)
+    if blob and (wanted.metadata is not None or wanted.producer is not None):
         sql += _HAS_BLOB
         parameters += blob
     return f"{sql} ORDER BY {position} LIMIT ?", [*parameters, limit]

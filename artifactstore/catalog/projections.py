@@ -62,7 +62,8 @@ def _package_opened(connection: Connection, event: events.PackageOpened, actor: 
     if terms := search_terms(event.metadata or {}):
         package, _ = _package(connection, event.package_id)
         connection.insert(
-            "package_metadata (key, value, package)", [(key, value, package) for key, value in terms.items()]
+            "package_metadata (key, value, package, producer)",
+            [(key, value, package, event.producer) for key, value in terms.items()],
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from artifactstore.catalog.blobs import BATCH
 from artifactstore.domain.canonical import decode_own, encode
 from artifactstore.domain.digest import BlobMeasure
 from artifactstore.domain.events import ObjectRef
@@ -80,6 +81,14 @@ def open_packages(
     return list(map(OpenPackageRecord._make, rows))
 
 
+def count_open(connection: Connection, opened_by: str) -> int:
+    """How many packages of one owner are open."""
+    ((count,),) = connection.execute(
+        "SELECT count(*) FROM open_package WHERE opened_by = ? AND receipt IS NULL", (opened_by,)
+    )
+    return int(count)
+
+
 def begin(connection: Connection, record: OpenPackageRecord, declared: Sequence[FileEntry] | None) -> None:
     """Open a package."""
     connection.execute(
@@ -93,9 +102,11 @@ def begin(connection: Connection, record: OpenPackageRecord, declared: Sequence[
         )
 
 
-def conclude(connection: Connection, package_id: str, receipt: str) -> None:
-    """It is finalized: only its receipt stays, to answer the same question again."""
-    connection.execute("UPDATE open_package SET receipt = ? WHERE package_id = ?", (receipt, package_id))
+def conclude(connection: Connection, package_id: str, receipt: str, *, expires_at: int) -> None:
+    """It is finalized: only its receipt stays, for a while, to answer the same question again."""
+    connection.execute(
+        "UPDATE open_package SET receipt = ?, expires_at = ? WHERE package_id = ?", (receipt, expires_at, package_id)
+    )
     _forget_children(connection, package_id)
 
 
@@ -119,6 +130,11 @@ def declared_files(connection: Connection, package_id: str) -> tuple[FileEntry, 
     for (files,) in rows:
         return tuple(map(file_from_document, decode_own(files)))
     return None
+
+
+def are_declared(connection: Connection, package_id: str) -> bool:
+    """Whether its files were declared."""
+    return bool(list(connection.execute("SELECT 1 FROM declared_files WHERE package_id = ?", (package_id,))))
 
 
 def _forget_children(connection: Connection, package_id: str) -> None:
@@ -164,8 +180,13 @@ def received_files(connection: Connection, package_id: str, paths: Sequence[str]
     sql = "SELECT path, role, media_type, size_bytes, blake3, sha256 FROM received_file WHERE package_id = ?"
     if paths is None:
         return list(map(FileEntry._make, connection.execute(f"{sql} ORDER BY path", (package_id,))))
-    found = (connection.execute(f"{sql} AND path = ?", (package_id, path)) for path in paths)
-    return [FileEntry._make(row) for rows in found for row in rows]
+    found: list[FileEntry] = []
+    for at in range(0, len(paths), BATCH):
+        batch = paths[at : at + BATCH]
+        marks = ",".join("?" * len(batch))
+        rows = connection.execute(f"{sql} AND path IN ({marks}) ORDER BY path", (package_id, *batch))
+        found += map(FileEntry._make, rows)
+    return found
 
 
 def count_received_files(connection: Connection, package_id: str) -> int:

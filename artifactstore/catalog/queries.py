@@ -24,11 +24,7 @@ if TYPE_CHECKING:
     from artifactstore.catalog.database import Connection, SqlValue
     from artifactstore.domain.digest import BlobDescriptor
 
-_PACKAGE = (
-    "id, package_id, producer, external_id, subject, schema_slug, metadata_json, revision, supersedes, status,"
-    " opened_at, opened_by, finalized_at, manifest_digest, file_count, total_bytes, stored_bytes,"
-    " retention_class, duration_days, expires_at, expired_at"
-)
+_PACKAGE = ", ".join(f"package.{column}" for column in ("id", *PackageRecord._fields[1:]))
 _OBJECT = "SELECT id, backend, kind, blake3, size_bytes, status FROM stored_object"
 LARGE_BLOB_BYTES = 1024 * 1024
 """From this size on, blobs are indexed by size."""
@@ -283,9 +279,17 @@ class Queries:
         """The newest event's chain value; that of the empty log if there is none."""
         return event_log.latest_chain(self.connection)
 
-    def events(self, *, after: int, limit: int, subject: str | None = None) -> list[event_log.EventRecord]:
-        """A page of events."""
-        return list(event_log.read(self.connection, after=after, limit=limit, subject=subject))
+    def events(
+        self, *, after: int, limit: int, subject: str | None = None, with_payload: bool = True
+    ) -> list[event_log.EventRecord]:
+        """A page of events; their payloads are empty unless they are asked for."""
+        return list(
+            event_log.read(self.connection, after=after, limit=limit, subject=subject, with_payload=with_payload)
+        )
+
+    def events_within(self, max_bytes: int, *, after: int, limit: int, subject: str | None = None) -> int:
+        """How many of a page's events come to at most so many bytes of payload; one at least."""
+        return event_log.how_many_within(self.connection, max_bytes, after=after, limit=limit, subject=subject)
 
     def producers_of(self, package_ids: Sequence[str]) -> dict[str, str]:
         """The producers of those of these ids that are packages."""

@@ -26,7 +26,8 @@ NATURAL_ROWS = {
         " duration_days, expires_at, expired_at FROM package ORDER BY package_id"
     ),
     "package_metadata": (
-        "SELECT package_metadata.key, package_metadata.value, package.package_id FROM package"
+        "SELECT package_metadata.key, package_metadata.value, package.package_id, package_metadata.producer"
+        " FROM package"
         " JOIN package_metadata ON package_metadata.package = package.id ORDER BY 3, 1, 2"
     ),
     "blob": (

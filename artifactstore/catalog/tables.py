@@ -105,11 +105,15 @@ class PackageMetadata(SQLModel, table=True):
     """A package's metadata by key and value, to find it by: top-level members that are short text, numbers or true."""
 
     __tablename__ = "package_metadata"
-    __table_args__ = ({"sqlite_with_rowid": False},)
+    __table_args__ = (
+        Index("package_metadata_by_producer", "producer", "key", "value", "package"),
+        {"sqlite_with_rowid": False},
+    )
 
     key: str = Field(sa_column=Column(_TEXT, primary_key=True))
     value: str = Field(sa_column=Column(_TEXT, primary_key=True))
     package: int = Field(sa_column=_key("package.id"))
+    producer: str = Field(sa_column=_required(_TEXT))
 
 
 class Blob(SQLModel, table=True):
@@ -280,7 +284,13 @@ class OpenPackage(SQLModel, table=True):
     """A package that is being pushed. Nothing of it is in the log until it is finalized; then ``receipt`` is set."""
 
     __tablename__ = "open_package"
-    __table_args__ = (Index("open_package_expiry", "expires_at"),)
+    __table_args__ = (
+        Index("open_package_expiry", "expires_at"),
+        Index(
+            "open_package_by_owner", "opened_by", "package_id",
+            sqlite_where=text("receipt IS NULL"), postgresql_where=text("receipt IS NULL"),
+        ),
+    )  # fmt: skip
 
     package_id: str = Field(sa_column=Column(_TEXT, primary_key=True))
     producer: str = Field(sa_column=_required(_TEXT))

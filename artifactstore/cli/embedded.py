@@ -127,7 +127,7 @@ class EmbeddedStore:
         from artifactstore.documents import event_document
         from artifactstore.registry.events import list_events
 
-        page = list_events(self._registry, after=after, limit=limit, subject=subject)
+        page = list_events(self._registry, after=after, limit=limit, subject=subject, with_payload=payload)
         next_after = page[-1].seq if len(page) == limit else None
         return {"events": [event_document(event, with_payload=payload) for event in page], "next_after": next_after}
 

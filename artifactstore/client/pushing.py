@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _THREADS = 4
 _ROUNDS = 3
 _PACK_BYTES = 256 * 1024 * 1024
-_MAX_DESCRIPTION_BYTES = 64 * 1024 * 1024
+_MAX_DESCRIPTION_BYTES = 32 * 1024 * 1024
 """What servers take as a file list."""
 
 

@@ -123,6 +123,16 @@ class Caller:
         """Whose packages the caller may record, sorted; None if everyone's."""
         return None if self.is_admin else self._producers(Right.WRITE)
 
+    @property
+    def owner(self) -> str:
+        """Whose open packages and idempotency keys are the caller's: a token made later under the name is another."""
+        return f"{self.actor}#{self.token_id}" if self.token_id else self.actor
+
+    @property
+    def may_write_something(self) -> bool:
+        """Whether there is any producer whose packages the caller may record."""
+        return self.writable_producers is None or bool(self.writable_producers)
+
     def can_read(self, producer: str) -> bool:
         """Whether this producer's packages are there for the caller."""
         return _includes(self.readable_producers, producer)

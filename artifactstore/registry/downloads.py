@@ -16,7 +16,7 @@ from artifactstore.domain.digest import CHUNK_BYTES, DIGEST_BYTES
 from artifactstore.domain.hashing import BUFFER_BYTES, AddressHasher
 from artifactstore.domain.zip_format import ZipDirectory, ZipEntry, archive_size
 from artifactstore.errors import ObjectNotFoundError, RangeInvalidError, StorageError
-from artifactstore.registry.files import IN_MEMORY_BYTES, contents, list_files, lost, read_checked
+from artifactstore.registry.files import contents, list_files, lost, read_checked
 from artifactstore.registry.packages import require_content
 from artifactstore.registry.paging import every
 from artifactstore.storage.port import ObjectKey, ObjectKind
@@ -42,7 +42,7 @@ class Archive(NamedTuple):
 def download(registry: Registry, file: LocatedFile, start: int = 0, length: int | None = None) -> Iterator[bytes]:
     """The bytes ``[start, start + length)`` of a file, in pieces. Raises ``BlobMissingError``, ``BlobCorruptError``."""
     end = file.size_bytes if length is None else start + length
-    if file.size_bytes <= IN_MEMORY_BYTES:
+    if file.size_bytes <= CHUNK_BYTES:
         data = read_checked(registry, file)
         yield from (data[at : min(at + BUFFER_BYTES, end)] for at in range(start, end, BUFFER_BYTES))
     elif (start, end) == (0, file.size_bytes):
@@ -81,14 +81,15 @@ def _archive_pieces(registry: Registry, sums: Iterator[FileSum], files: Iterator
 
 
 def _joined(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The same bytes in fewer pieces: many small files make many small ones."""
+    """The same bytes in even pieces: many small files make many small ones, and some files are held whole."""
     held: list[bytes] = []
     held_bytes = 0
     for piece in pieces:
         held.append(piece)
         held_bytes += len(piece)
         if held_bytes >= BUFFER_BYTES:
-            yield b"".join(held)
+            whole = b"".join(held)
+            yield from (whole[at : at + BUFFER_BYTES] for at in range(0, len(whole), BUFFER_BYTES))
             held, held_bytes = [], 0
     if held:
         yield b"".join(held)
@@ -135,13 +136,15 @@ def _checked_chunk(registry: Registry, file: LocatedFile, chunk_at: int, expecte
 
 
 def _first_open(registry: Registry, file: LocatedFile) -> AbstractContextManager[BinaryIO]:
-    """The file's bytes from the first location that has them all."""
+    """The file's bytes from the first location that answers and has them all."""
     for backend, kind, digest, start in file.locations:
         key = ObjectKey(ObjectKind(kind), digest)
         try:
             if registry.backend(backend).size(key) < start + file.size_bytes:
                 continue
-        except ObjectNotFoundError:
+        except StorageError as error:
+            if len(file.locations) == 1 and not isinstance(error, ObjectNotFoundError):
+                raise
             continue
         return registry.backend(backend).open(key, start, file.size_bytes)
     raise lost(file, b"")

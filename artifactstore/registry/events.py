@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
     from artifactstore.catalog.database import Database, Row
     from artifactstore.catalog.event_log import EventRecord
+    from artifactstore.catalog.queries import Queries
     from artifactstore.registry.registry import Registry
 
 _NAMED_DIFFERENCES = 10
+_PAGE_BYTES = 4 * 1024 * 1024
 
 
 class ReplayReport(NamedTuple):
@@ -28,10 +30,12 @@ class ReplayReport(NamedTuple):
     """The last event's chain value: the state of the whole log in 32 bytes."""
 
 
-def list_events(registry: Registry, *, after: int = 0, limit: int, subject: str | None = None) -> list[EventRecord]:
-    """A page of events after a sequence number, in order."""
+def list_events(
+    registry: Registry, *, after: int = 0, limit: int, subject: str | None = None, with_payload: bool = True
+) -> list[EventRecord]:
+    """A page of events after a sequence number, in order; their payloads are empty unless they are asked for."""
     with registry.catalog.snapshot() as queries:
-        return queries.events(after=after, limit=limit, subject=subject)
+        return queries.events(after=after, limit=limit, subject=subject, with_payload=with_payload)
 
 
 def latest_seq(registry: Registry) -> int:
@@ -53,16 +57,21 @@ def list_visible_events(
     after: int = 0,
     limit: int,
     subject: str | None = None,
+    with_payload: bool = False,
     readable_producers: Sequence[str] | None = None,
 ) -> EventPage:
     """A page of events for a caller who may read these producers' packages (None: everything).
 
     They see what happened to those packages, and schemas, which are everyone's. Of a page of the log what they may not
     see is left out, so a page may be empty though the log goes on; it costs the same however rare their events are. Of
-    one subject that they may not see, nothing shows that there are events.
+    one subject that they may not see, nothing shows that there are events. Payloads end a page at some megabytes.
     """
     with registry.catalog.snapshot() as queries:
-        page = queries.events(after=after, limit=limit, subject=subject)
+        if subject is not None and not _may_see(queries, subject, readable_producers):
+            return EventPage([], None)
+        if with_payload:
+            limit = min(limit, queries.events_within(_PAGE_BYTES, after=after, limit=limit, subject=subject))
+        page = queries.events(after=after, limit=limit, subject=subject, with_payload=with_payload)
         next_after = page[-1].seq if len(page) == limit else None
         if readable_producers is None:
             return EventPage(page, next_after)
@@ -73,9 +82,14 @@ def list_visible_events(
         for event in page
         if event.type == MetadataSchemaRegistered.type or producers.get(event.subject) in readable
     ]
-    if subject is not None and not visible:
-        next_after = None
     return EventPage(visible, next_after)
+
+
+def _may_see(queries: Queries, subject: str, readable_producers: Sequence[str] | None) -> bool:
+    """Decided before its events are looked at, so that the time it takes says nothing of them."""
+    if readable_producers is None:
+        return True
+    return queries.producers_of([subject]).get(subject) in readable_producers or queries.schema(subject) is not None
 
 
 def check_replay(registry: Registry, scratch: Database) -> ReplayReport:

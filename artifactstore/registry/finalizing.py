@@ -18,6 +18,7 @@ from artifactstore.errors import ConcurrentUpdateError, PackageIncompleteError, 
 from artifactstore.failpoints import failpoint
 from artifactstore.registry.ingest import Opened, record
 from artifactstore.registry.open_packages import (
+    OPEN_FOR,
     concluded_receipt,
     declared_files,
     delete_parts,
@@ -76,7 +77,8 @@ def _finalize(registry: Registry, package_id: str, readable_producers: Sequence[
         _require_unchanged(tx, package_id, arrived)
         receipt = record(tx, registry, draft, stored, as_revision=as_revision, opened=begun)
         left = pushes.end_uploads(tx.connection, package_id)
-        pushes.conclude(tx.connection, package_id, receipt_text(receipt))
+        expires_at = registry.clock() + OPEN_FOR
+        pushes.conclude(tx.connection, package_id, receipt_text(receipt), expires_at=expires_at)
     failpoint("finalize.before-answer")
     delete_parts(registry, left)
     return receipt

@@ -8,8 +8,9 @@ reads; it is kept for 24 hours.
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import asdict, dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from artifactstore.catalog import pushes
@@ -28,7 +29,13 @@ from artifactstore.domain.package import (
     search_terms,
 )
 from artifactstore.domain.retention import RetentionClass
-from artifactstore.errors import DigestMismatchError, PackageStateError, PackageUnknownError, Problem
+from artifactstore.errors import (
+    DigestMismatchError,
+    LimitExceededError,
+    PackageStateError,
+    PackageUnknownError,
+    Problem,
+)
 from artifactstore.registry.idempotency import Attempt, answer_once, answered_before
 from artifactstore.registry.ingest import check_storage, checked_draft, existing_package, receipt_of
 from artifactstore.storage.port import ObjectKey, ObjectKind
@@ -46,8 +53,11 @@ if TYPE_CHECKING:
 
 OPEN_FOR = 24 * 60 * 60 * 1_000_000
 """How long a package may stay open, and an idempotency key is remembered, in microseconds."""
+MAX_OPEN = 10_000
+"""Packages that one caller may have open."""
 _PAGE = 100
-_REMEMBERED_DECLARATIONS = 2
+_KEPT_DECLARATIONS = 8
+_LONGEST_KEPT = 20_000
 
 
 class Unsent:
@@ -82,11 +92,13 @@ def open_package(
     as_revision: bool,
     readable_producers: Sequence[str] | None,
     attempt: Attempt | None = None,
+    owner: str | None = None,
 ) -> PushState:
     """Open a package, or answer the one that has this very content.
 
     ``declared`` are the files it is to have, in any order; None if that is not known yet. The draft's own files are not
     looked at. A blob counts as missing unless it is in a package of one of ``readable_producers`` (None: anyone's).
+    ``owner`` is whose package it is while it is open; without one, the actor's.
     Raises ``InvalidRequestError`` or ``ConflictError`` for what finalizing would refuse.
     """
     files = None if declared is None else tuple(sorted(declared))
@@ -109,7 +121,7 @@ def open_package(
     record = OpenPackageRecord(
         package_id=registry.new_id(),
         producer=draft.producer,
-        opened_by=registry.actor,
+        opened_by=owner or registry.actor,
         opened_at=now,
         expires_at=now + OPEN_FOR,
         draft=_written(draft, as_revision=as_revision),
@@ -117,6 +129,10 @@ def open_package(
     )
 
     def begin(tx: Transaction) -> str:
+        if pushes.count_open(tx.connection, record.opened_by) >= MAX_OPEN:
+            raise LimitExceededError(
+                f"{MAX_OPEN} packages are open already", hint="Finalize them or give them up; each ends after 24 hours."
+            )
         pushes.begin(tx.connection, record, files)
         return record.package_id
 
@@ -251,15 +267,40 @@ def declared_files(queries: Queries, package_id: str) -> tuple[FileEntry, ...] |
 
 def declaration(registry: Registry, package_id: str) -> Mapping[str, FileEntry] | None:
     """The declared files by path; None if they were not declared."""
-    return _declaration(registry.catalog, package_id)
+    return _declarations.get(registry.catalog, package_id)
 
 
-@lru_cache(maxsize=_REMEMBERED_DECLARATIONS)
-def _declaration(catalog: Catalog, package_id: str) -> Mapping[str, FileEntry] | None:
-    """They never change while the package is open, and many files may be sent one by one."""
-    with catalog.snapshot() as queries:
-        files = declared_files(queries, package_id)
-    return None if files is None else {file.path: file for file in files}
+def are_declared(queries: Queries, package_id: str) -> bool:
+    """Whether its files were declared."""
+    return pushes.are_declared(queries.connection, package_id)
+
+
+class _Declarations:
+    """The last few declarations, by path. They never change, and the files of a package may come one by one.
+
+    Long ones are not kept: they take as much memory as all the others together.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Mapping[str, FileEntry] | None] = {}
+        self._turn = threading.Lock()
+
+    def get(self, catalog: Catalog, package_id: str) -> Mapping[str, FileEntry] | None:
+        with self._turn:
+            if package_id in self._kept:
+                return self._kept[package_id]
+        with catalog.snapshot() as queries:
+            files = declared_files(queries, package_id)
+        by_path = None if files is None else {file.path: file for file in files}
+        if not files or len(files) <= _LONGEST_KEPT:
+            with self._turn:
+                self._kept[package_id] = by_path
+                while len(self._kept) > _KEPT_DECLARATIONS:
+                    del self._kept[next(iter(self._kept))]
+        return by_path
+
+
+_declarations = _Declarations()
 
 
 def missing_blobs(

@@ -22,7 +22,7 @@ from artifactstore.domain.paths import check_paths
 from artifactstore.domain.zip_stream import read_archive
 from artifactstore.errors import DigestMismatchError, FileUnknownError, LimitExceededError, PathTakenError, Problem
 from artifactstore.failpoints import failpoint
-from artifactstore.registry.open_packages import declaration, require_open
+from artifactstore.registry.open_packages import are_declared, declaration, require_open
 from artifactstore.registry.publishing import Publisher, publish_and_close, way_to_publish
 from artifactstore.storage.pack import PackWriter
 from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectKind
@@ -143,16 +143,21 @@ def expected_file(registry: Registry, package_id: str, announced: Announced) -> 
 
 
 def record_received(
-    registry: Registry, package_id: str, objects: Mapping[ObjectInfo, Sequence[ReceivedBlob]], files: list[FileEntry]
+    registry: Registry,
+    package_id: str,
+    objects: Mapping[ObjectInfo, Sequence[ReceivedBlob]],
+    files: list[FileEntry],
+    *,
+    upload_id: str | None = None,
 ) -> list[Received]:
-    """Note what has been stored; the files by name only where they were not declared.
+    """Note what has been stored; the files by name only where they were not declared. An upload they came by ends.
 
     Raises ``PathTakenError``, ``LimitExceededError``.
     """
     failpoint("receive.before-record")
-    is_declared = declaration(registry, package_id) is not None
     with registry.transaction() as tx:
         require_open(tx, package_id)
+        is_declared = are_declared(tx, package_id)
         for info, blobs in objects.items():
             reference = ObjectRef(registry.default_backend, info.key.kind, info.key.digest, info.size_bytes)
             pushes.add_object(tx.connection, package_id, reference, blobs)
@@ -161,6 +166,8 @@ def record_received(
             new = [file for file in files if file.path not in there]
             _check_count(tx, registry, package_id, len(new))
             pushes.add_files(tx.connection, package_id, new)
+        if upload_id is not None:
+            pushes.end_upload(tx.connection, upload_id)
     return [Received(file, file.path in there) for file in files]
 
 
@@ -175,8 +182,8 @@ def _check_count(queries: Queries, registry: Registry, package_id: str, new: int
 
 
 def _refuse_taken_paths(registry: Registry, package_id: str, files: list[FileEntry]) -> None:
-    if declaration(registry, package_id) is None:
-        with registry.catalog.snapshot() as queries:
+    with registry.catalog.snapshot() as queries:
+        if not are_declared(queries, package_id):
             _files_there(queries, package_id, files)
 
 

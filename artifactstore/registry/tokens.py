@@ -143,14 +143,15 @@ def _stored_caller(registry: Registry, text: str, shown: bytes) -> Caller | None
     with registry.catalog.snapshot() as queries:
         found = rows.token_by_id(queries.connection, form[1] if form else "")
     is_theirs = compare_digest(found[1] if found else _NO_ONES, shown)
-    if found is None or not is_theirs or not _is_in_force(found[0], registry.clock()):
+    if found is None or not is_theirs or not is_in_force(found[0], registry.clock()):
         return None
     record = found[0]
     expires_at = None if record.expires_at is None else Instant(record.expires_at)
     return Caller.with_token(record.name, _scopes_of(record), expires_at=expires_at, token_id=record.token_id)
 
 
-def _is_in_force(token: TokenRecord, now: Instant) -> bool:
+def is_in_force(token: TokenRecord, now: Instant) -> bool:
+    """Whether a token opens anything now."""
     return token.revoked_at is None and (token.expires_at is None or now < token.expires_at)
 
 

@@ -8,6 +8,7 @@ blob.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from blake3 import blake3
@@ -18,22 +19,27 @@ from artifactstore.domain.hashing import BUFFER_BYTES, BlobHasher
 from artifactstore.domain.media_type import media_type_of
 from artifactstore.domain.package import DEFAULT_ROLE, MAX_FILE_BYTES
 from artifactstore.errors import (
+    BlobCorruptError,
+    ConflictError,
     DigestMismatchError,
     InvalidRequestError,
     LimitExceededError,
+    NotFoundError,
+    ObjectNotFoundError,
+    RangeInvalidError,
     UploadOffsetError,
     UploadUnknownError,
 )
 from artifactstore.failpoints import failpoint
 from artifactstore.registry.open_packages import delete_parts, require_open
 from artifactstore.registry.publishing import publish_and_close, way_to_publish
-from artifactstore.registry.receiving import Announced, expected_file, record_received
+from artifactstore.registry.receiving import Announced, Received, expected_file, record_received
 from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectKind
 
 if TYPE_CHECKING:
     from artifactstore.catalog.queries import Queries
     from artifactstore.domain.hashing import ObjectHasher
-    from artifactstore.registry.receiving import Expected, Read, Received
+    from artifactstore.registry.receiving import Expected, Read
     from artifactstore.registry.registry import Registry
     from artifactstore.storage.port import Stage
 
@@ -88,7 +94,10 @@ def append(registry: Registry, package_id: str, upload_id: str, offset: int, rea
 
 
 def complete_upload(registry: Registry, package_id: str, upload_id: str) -> Received:
-    """Hash a whole upload into its blob. Raises ``DigestMismatchError``, and the upload is given up then."""
+    """Hash a whole upload into its blob; two who do so at once are answered the same.
+
+    Raises ``DigestMismatchError``, and the upload is given up then; ``BlobCorruptError`` if a part is not as sent.
+    """
     upload = find_upload(registry, package_id, upload_id)
     if upload.received_bytes != upload.size_bytes:
         raise UploadOffsetError(
@@ -98,21 +107,47 @@ def complete_upload(registry: Registry, package_id: str, upload_id: str) -> Rece
     expected = expected_file(registry, package_id, Announced(upload.path, upload.role, upload.media_type))
     with registry.catalog.snapshot() as queries:
         parts = pushes.parts(queries.connection, upload_id)
+    try:
+        received = _join(registry, upload, parts, expected)
+    except (BlobCorruptError, UploadUnknownError):
+        if (arrived := _arrived_meanwhile(registry, upload, expected)) is None:
+            raise
+        return arrived
+    except DigestMismatchError:
+        with suppress(UploadUnknownError):  # another who asked the same has done so
+            cancel_upload(registry, package_id, upload_id)
+        raise
+    failpoint("upload.before-end")
+    delete_parts(registry, parts)
+    return received
+
+
+def _join(registry: Registry, upload: UploadRecord, parts: list[PartRecord], expected: Expected) -> Received:
     with BlobHasher() as hasher, registry.store.stage(hasher) as stage:
         for part in parts:
-            _copy(registry, part, upload_id, stage)
+            _copy(registry, upload, part, stage)
+        if stage.size_bytes != upload.size_bytes:
+            raise _part_is_lost(upload)
         blob = hasher.finish()
-        try:
-            file = expected.check(blob)
-        except DigestMismatchError:
-            cancel_upload(registry, package_id, upload_id)
-            raise
+        file = expected.check(blob)
         info = ObjectInfo(ObjectKey(ObjectKind.BLOB, blob.blake3), blob.size_bytes)
         publish_and_close(stage, way_to_publish(registry, stage, info.key), info)
-    (received,) = record_received(registry, package_id, {info: [ReceivedBlob(blob, 0)]}, [file])
-    failpoint("upload.before-end")
-    cancel_upload(registry, package_id, upload_id)
+    blobs = {info: [ReceivedBlob(blob, 0)]}
+    (received,) = record_received(registry, upload.package_id, blobs, [file], upload_id=upload.upload_id)
     return received
+
+
+def _arrived_meanwhile(registry: Registry, upload: UploadRecord, expected: Expected) -> Received | None:
+    """The file, if the upload is no more because another who asked the same has completed it."""
+    with registry.catalog.snapshot() as queries:
+        if pushes.upload(queries.connection, upload.upload_id) is not None:
+            return None
+        if (declared := expected.declared) is None:
+            files = pushes.received_files(queries.connection, upload.package_id, [upload.path])
+            return Received(files[0], was_there=True) if files else None
+        objects = pushes.received_objects(queries.connection, upload.package_id)
+        arrived = any(blob.measure.blake3 == declared.blake3 for _, blobs in objects for blob in blobs)
+        return Received(declared, was_there=True) if arrived else None
 
 
 def cancel_upload(registry: Registry, package_id: str, upload_id: str) -> None:
@@ -164,17 +199,44 @@ def _record_part(registry: Registry, upload: UploadRecord, stage: Stage, hasher:
     failpoint("upload.before-part-recorded")
     size_bytes = info.size_bytes - len(upload.upload_id)
     part = PartRecord(upload.received_bytes, size_bytes, registry.default_backend, info.key.digest)
-    with registry.transaction() as tx:
-        here = _require_upload(tx, upload.package_id, upload.upload_id)
-        if not pushes.add_part(tx.connection, upload.upload_id, part):
-            raise _stands_elsewhere(here, upload.received_bytes)
+    try:
+        with registry.transaction() as tx:
+            here = _require_upload(tx, upload.package_id, upload.upload_id)
+            if not pushes.add_part(tx.connection, upload.upload_id, part):
+                raise _stands_elsewhere(here, upload.received_bytes)
+    except (ConflictError, NotFoundError):
+        _drop_unrecorded(registry, upload, part)
+        raise
 
 
-def _copy(registry: Registry, part: PartRecord, upload_id: str, stage: Stage) -> None:
+def _drop_unrecorded(registry: Registry, upload: UploadRecord, part: PartRecord) -> None:
+    """Delete a part that came second, unless the first has the same bytes and so is the same object."""
+    with registry.catalog.snapshot() as queries:
+        recorded = {each.blake3 for each in pushes.parts(queries.connection, upload.upload_id)}
+    if part.blake3 not in recorded:
+        delete_parts(registry, [part])
+
+
+def _copy(registry: Registry, upload: UploadRecord, part: PartRecord, stage: Stage) -> None:
+    """A part's bytes, which must be those that were sent: nobody else knows what they were."""
+    hasher = blake3(upload.upload_id.encode())
     key = ObjectKey(ObjectKind.PART, part.blake3)
-    with registry.backend(part.backend).open(key, len(upload_id), part.size_bytes) as stream:
-        while data := stream.read(BUFFER_BYTES):
-            stage.write(data)
+    try:
+        with registry.backend(part.backend).open(key, len(upload.upload_id), part.size_bytes) as stream:
+            while data := stream.read(BUFFER_BYTES):
+                hasher.update(data)
+                stage.write(data)
+    except (ObjectNotFoundError, RangeInvalidError) as error:
+        raise _part_is_lost(upload) from error
+    if hasher.digest() != part.blake3:
+        raise _part_is_lost(upload)
+
+
+def _part_is_lost(upload: UploadRecord) -> BlobCorruptError:
+    return BlobCorruptError(
+        f"a part of the upload of {upload.path!r} is not in storage as it was sent",
+        hint="Give the upload up and begin it anew.",
+    )
 
 
 def _require_upload(queries: Queries, package_id: str, upload_id: str) -> UploadRecord:

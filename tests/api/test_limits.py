@@ -105,7 +105,9 @@ def test_the_limits_are_those_of_the_documentation() -> None:
     assert f"{protocol.MAX_HEADER_BYTES // 1024} KiB" == stated["request line and headers"]
     assert f"{protocol.HEADER_TIMEOUT_S:.0f} s" == stated["headers"]
     assert f"{protocol.SEND_TIMEOUT_S:.0f} s" == stated["an answer that is not read"]
-    assert f"{service.MAX_BODIES} a process" == stated["bodies at once"]
+    assert f"{service.MAX_BODIES} a process, {service.MAX_BODIES_OF_ONE} of one caller" == stated["bodies at once"]
+    assert f"{service.MAX_DOWNLOADS} a process" == stated["downloads at once"]
+    assert f"{service.MAX_DUTIES} a process" == stated["verifications and replays at once"]
     pace = f"at least {bodies._LEAST_BYTES_PER_S // 1024} KiB/s, after its first {bodies._PATIENCE_S:.0f} s"
     assert pace == stated["a body"]
     lengths = requests.MAX_FILE_LIST_BYTES // MIB, requests.MAX_BODY_BYTES // MIB
@@ -115,43 +117,43 @@ def test_the_limits_are_those_of_the_documentation() -> None:
 # slow
 
 
-def test_headers_that_do_not_come_close_the_connection(impatient: Server) -> None:
+def test_headers_that_do_not_come_are_408_and_a_silent_connection_is_closed(impatient: Server) -> None:
     whole = head(impatient, "GET", "/whoami")
 
-    def closes_after(*sent: bytes) -> Callable[[], None]:
+    def is_refused(connection: socket.socket) -> None:
+        answer, body = answer_on(connection)
+        assert (408, "REQUEST_TIMEOUT") == (answer.status, json.loads(body)["code"])
+
+    def closes_in_silence() -> None:
+        with connected(impatient) as connection:
+            assert b"" == connection.recv(1)
+
+    def refuses_after(sent: bytes) -> Callable[[], None]:
         def act() -> None:
             with connected(impatient) as connection:
-                for piece in sent:
-                    connection.sendall(piece)
-                assert b"" == connection.recv(1)
+                connection.sendall(sent)
+                is_refused(connection)
 
         return act
 
-    def closes_though_bytes_drip() -> None:
+    def refuses_though_bytes_drip() -> None:
         with connected(impatient) as connection:
             connection.sendall(whole[:-2])
             while not select.select([connection], [], [], 0.1)[0]:
                 connection.sendall(b"X-More: 1\r\n")
-            assert b"" == _received(connection)
+            is_refused(connection)
 
-    def closes_in_the_second_request() -> None:
+    def refuses_the_second_request() -> None:
         with connected(impatient) as connection:
             connection.sendall(whole)
             assert 200 == answer_on(connection, "GET")[0].status
             connection.sendall(whole[:20])
-            assert b"" == connection.recv(1)
+            is_refused(connection)
 
     all_at_once(
-        closes_after(), closes_after(b"G"), closes_after(whole[:-2]), closes_though_bytes_drip,
-        closes_in_the_second_request,
+        closes_in_silence, refuses_after(b"G"), refuses_after(whole[:-2]), refuses_though_bytes_drip,
+        refuses_the_second_request,
     )  # fmt: skip
-
-
-def _received(connection: socket.socket) -> bytes:
-    try:
-        return connection.recv(1)
-    except ConnectionResetError:  # bytes of ours were still on their way
-        return b""
 
 
 def test_a_body_that_does_not_come_is_408(impatient: Server) -> None:
@@ -248,7 +250,7 @@ def test_many_slow_readers_hold_up_nobody(roomy: Server) -> None:
 def test_bodies_beyond_the_limit_are_told_to_come_again_and_the_others_finish(roomy: Server) -> None:
     package_id, surplus = opened(roomy), 6
     with ExitStack() as stack:
-        sending = [stack.enter_context(connected(roomy)) for _ in range(service.MAX_BODIES + surplus)]
+        sending = [stack.enter_context(connected(roomy)) for _ in range(service.MAX_BODIES_OF_ONE + surplus)]
         for number, connection in enumerate(sending):
             connection.sendall(head(roomy, "PUT", f"/packages/{package_id}/files/{number}", "Content-Length: 8"))
             connection.sendall(b"half")
@@ -266,7 +268,7 @@ def test_bodies_beyond_the_limit_are_told_to_come_again_and_the_others_finish(ro
     for answer, body in refused:
         assert (503, "SERVICE_BUSY", True) == (answer.status, *map(json.loads(body).get, ("code", "retryable")))
         assert 1 <= int(answer.headers["Retry-After"])
-    assert [201] * service.MAX_BODIES == [answer.status for answer, _ in finished]
+    assert [201] * service.MAX_BODIES_OF_ONE == [answer.status for answer, _ in finished]
     assert 201 == roomy.ask("PUT", f"/packages/{package_id}/files/after", token="writer", body=b"x").status
 
 
@@ -316,7 +318,7 @@ def test_a_body_that_declares_too_much_is_refused_before_it_comes(
     assert (413, "LIMIT_EXCEEDED") == (answer.status, json.loads(body)["code"])
 
 
-@pytest.mark.parametrize(("path", "limit"), [("/packages", 64 * MIB), ("/retention:sweep", MIB)])
+@pytest.mark.parametrize(("path", "limit"), [("/packages", 32 * MIB), ("/retention:sweep", MIB)])
 def test_a_body_that_turns_out_too_long_is_cut_there(roomy: Server, path: str, limit: int) -> None:
     """In chunks, whose length nobody says beforehand."""
     with connected(roomy) as connection:

@@ -22,7 +22,7 @@ from artifactstore.errors import (
     PackageUnknownError,
 )
 from artifactstore.registry.downloads import archive, download
-from artifactstore.registry.files import IN_MEMORY_BYTES, find_file
+from artifactstore.registry.files import find_file
 from artifactstore.registry.ingest import ingest
 from artifactstore.storage.port import ObjectKind
 from artifactstore.testing.builders import package_draft, some_bytes
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from artifactstore.registry.registry import Registry
 
 PACKED = some_bytes(5_000, seed=1)
-WHOLE_BLOB = some_bytes(IN_MEMORY_BYTES, seed=2)
+WHOLE_BLOB = some_bytes(CHUNK_BYTES, seed=2)
 """The largest that is checked in memory, before its first byte."""
 LARGE = some_bytes(3 * CHUNK_BYTES + 777, seed=3)
 FILES = {"empty": b"", "large": LARGE, "packed": PACKED, "whole": WHOLE_BLOB}

@@ -42,9 +42,12 @@ from artifactstore.registry.packages import list_packages
 from artifactstore.registry.retention import extend_retention, place_hold, release_hold, sweep
 from artifactstore.registry.tokens import create_token
 from artifactstore.registry.verify import verify_all
-from artifactstore.testing.builders import package_draft
+from artifactstore.testing.builders import package_draft, some_bytes
+from tests.api.pushing import finalize, send_zip, zipped
+from tests.api.pushing import opened as opened_package
 from tests.at_once import at_once, kinds
 from tests.integration.test_queries import QUESTIONS
+from tests.service import Answer, serving
 from tests.support import replay_is_exact, start_cli
 
 if TYPE_CHECKING:
@@ -432,3 +435,26 @@ def test_connections_say_whose_they_are_and_are_kept(url: str, postgres: Postgre
 
     assert [5] == list(processes.values())
     assert [("artifactstore",)] == names
+
+
+def test_two_servers_on_one_database_are_one_store(store: Registry, url: str, home: Path) -> None:
+    """Each takes half of a push; each has all of the log."""
+    files = {f"f{n}": some_bytes(500, n) for n in range(10)}
+    tokens = {"admin": create_token(store, "admin", ["admin"])[0]}
+    environment = {"ARTIFACTSTORE_DATABASE_URL": url}
+    with (
+        serving(home, tokens=tokens, environment=environment) as one,
+        serving(home, tokens=tokens, environment=environment) as other,
+    ):
+        package_id = opened_package(one, files, token="admin")
+        sent = send_zip(other, package_id, zipped(files), token="admin")
+        answers = at_once(4, lambda n: finalize((one, other)[n % 2], package_id, token="admin"))
+        ready = [server.ask("GET", "/ready").status for server in (one, other)]
+        logs = [server.ask("GET", "/events").json["events"] for server in (one, other)]
+        replayed = other.ask("POST", "/replay:check").status
+
+    assert (200, [200, 200], 200) == (sent.status, ready, replayed)
+    receipts = [answer.body for answer in answers if isinstance(answer, Answer) and answer.status == 200]
+    assert 4 == receipts.count(receipts[0])
+    assert logs[0] == logs[1]
+    assert 4 == len(logs[0])

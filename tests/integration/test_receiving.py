@@ -14,6 +14,7 @@ from artifactstore.domain.instant import Instant
 from artifactstore.domain.package import PackageDraft, PackageStatus
 from artifactstore.domain.retention import RetentionClass
 from artifactstore.errors import (
+    BlobCorruptError,
     DigestMismatchError,
     LimitExceededError,
     PackageIncompleteError,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from artifactstore.domain.package import PackageReceipt
-    from artifactstore.registry.receiving import Read
+    from artifactstore.registry.receiving import Read, Received
     from artifactstore.registry.registry import Registry
 
 FILES = {f"d{number % 3}/f{number:02}": some_bytes(900, number) for number in range(30)} | {"same": some_bytes(900, 0)}
@@ -573,3 +574,70 @@ def test_an_unfinished_upload_ends_with_its_package(registry: Registry) -> None:
     concluded(registry, package_id)
 
     assert [] == list(registry.store.list(ObjectKind.PART))
+
+
+def test_a_part_that_rotted_is_not_taken_for_what_was_sent(registry: Registry, home: Path) -> None:
+    package_id = opened(registry)
+    upload, _ = begin_upload(registry, package_id, Announced("a"), 1_000)
+    append(registry, package_id, upload.upload_id, 0, sent(bytes(1_000)))
+    [part] = objects_of_kind(home, ObjectKind.PART)
+    flip_byte(part, 500)
+
+    with pytest.raises(BlobCorruptError, match="'a'"):
+        complete_upload(registry, package_id, upload.upload_id)
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_two_who_complete_one_upload_at_once_are_answered_the_same(registry: Registry, declared: bool) -> None:
+    data = some_bytes(3_000, seed=9)
+    package_id = opened(registry, {"a": data} if declared else None)
+    upload, _ = begin_upload(registry, package_id, Announced("a"), len(data))
+    append(registry, package_id, upload.upload_id, 0, sent(data))
+    first: list[Received] = []
+
+    def complete_first(name: str) -> None:
+        if name == "store.before-publish":
+            failpoints.arm(None)
+            first.append(complete_upload(registry, package_id, upload.upload_id))
+
+    failpoints.arm(complete_first)
+
+    second = complete_upload(registry, package_id, upload.upload_id)
+
+    assert first[0].file == second.file
+    assert 1 == concluded(registry, package_id).file_count
+
+
+def test_a_piece_that_came_second_leaves_no_object(registry: Registry) -> None:
+    package_id = opened(registry)
+    upload, _ = begin_upload(registry, package_id, Announced("a"), 100)
+
+    def send_first(name: str) -> None:
+        if name == "upload.before-part-recorded":
+            failpoints.arm(None)
+            append(registry, package_id, upload.upload_id, 0, sent(b"first"))
+
+    failpoints.arm(send_first)
+    with pytest.raises(UploadOffsetError):
+        append(registry, package_id, upload.upload_id, 0, sent(b"second"))
+
+    assert 1 == len(list(registry.store.list(ObjectKind.PART)))
+
+
+def test_a_receipt_stays_for_a_day_after_finalize(registry: Registry) -> None:
+    package_id = opened(registry)
+    late = replace(registry, clock=lambda: Instant(registry.clock() + OPEN_FOR - 1_000_000))
+    receipt = concluded(late, package_id)
+
+    expire_open_packages(replace(registry, clock=lambda: Instant(registry.clock() + OPEN_FOR + 1_000_000)))
+
+    assert receipt == concluded(registry, package_id)
+
+
+def test_a_caller_cannot_open_packages_without_end(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_packages, "MAX_OPEN", 2)
+    opened(registry)
+    opened(registry)
+
+    with pytest.raises(LimitExceededError, match="2 packages are open"):
+        opened(registry)

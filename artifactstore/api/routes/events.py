@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from fastapi import APIRouter, Header, Query
 from starlette.requests import Request
@@ -18,7 +18,7 @@ from artifactstore.api.openapi import problems
 from artifactstore.api.requests import LIMIT, SEQ
 from artifactstore.documents import event_document
 from artifactstore.domain.access import Caller
-from artifactstore.registry.events import EventPage, latest_seq, list_visible_events
+from artifactstore.registry.events import latest_seq, list_visible_events
 from artifactstore.registry.registry import Registry
 
 router = APIRouter(prefix="/events", tags=["events"])
@@ -41,8 +41,9 @@ def list_(
 ) -> JSONResponse:
     """A page of events after a sequence number, in order. It may be short although there are more."""
     page = list_visible_events(
-        registry, after=after, limit=limit, subject=subject, readable_producers=caller.readable_producers
-    )
+        registry, after=after, limit=limit, subject=subject, with_payload=payload,
+        readable_producers=caller.readable_producers,
+    )  # fmt: skip
     documents = [event_document(event, with_payload=payload) for event in page.events]
     return JSONResponse({"events": documents, "next_after": page.next_after})
 
@@ -65,31 +66,44 @@ async def stream(
     if begin is None:
         begin = await asyncio.to_thread(latest_seq, registry)
 
-    def page_after(seq: int) -> tuple[EventPage, int]:
-        return _next_page(registry, caller_of(request, None), seq)  # asks again: a revoked token sees no more
+    def page_after(seq: int) -> _Page:
+        caller = caller_of(request, None)  # asks again: a revoked token sees no more
+        return _next_page(registry, caller, seq, with_payload=payload)
 
-    answer = _follow(service.event_feed, page_after, begin, with_payload=payload)
+    answer = _follow(service.event_feed, page_after, begin)
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
     return StreamingResponse(answer, media_type="text/event-stream", headers=headers)
 
 
-async def _follow(
-    feed: EventFeed, page_after: Callable[[int], tuple[EventPage, int]], after: int, *, with_payload: bool
-) -> AsyncIterator[str]:
+class _Page(NamedTuple):
+    """Events as they are sent, up to where the log has been looked at, and whether it goes on from there."""
+
+    frames: list[str]
+    looked_at: int
+    goes_on: bool
+
+
+async def _follow(feed: EventFeed, page_after: Callable[[int], _Page], after: int) -> AsyncIterator[str]:
     """Every visible event after one, until the service stops. ``after`` moves over what the caller may not see too."""
     yield ": events follow\n\n"
     while not feed.has_stopped:
-        page, after = await asyncio.to_thread(page_after, after)
-        for event in page.events:
-            document = json.dumps(event_document(event, with_payload=with_payload))
-            yield f"id: {event.seq}\nevent: {event.type}\ndata: {document}\n\n"
-        if page.next_after is None and not await feed.wait_beyond(after, timeout_s=_HEARTBEAT_S):
+        page = await asyncio.to_thread(page_after, after)
+        after = page.looked_at
+        for frame in page.frames:
+            yield frame
+        if not page.goes_on and not await feed.wait_beyond(after, timeout_s=_HEARTBEAT_S):
             yield ": nothing new\n\n"
 
 
-def _next_page(registry: Registry, caller: Caller, after: int) -> tuple[EventPage, int]:
-    """A page, and up to where it has looked."""
+def _next_page(registry: Registry, caller: Caller, after: int, *, with_payload: bool) -> _Page:
     newest = latest_seq(registry)
-    page = list_visible_events(registry, after=after, limit=_PAGE, readable_producers=caller.readable_producers)
-    looked = page.next_after if page.next_after is not None else max([newest, *(event.seq for event in page.events)])
-    return page, max(looked, after)
+    page = list_visible_events(
+        registry, after=after, limit=_PAGE, with_payload=with_payload, readable_producers=caller.readable_producers
+    )
+    looked_at = page.next_after if page.next_after is not None else max([newest, *(event.seq for event in page.events)])
+    frames = [
+        f"id: {event.seq}\nevent: {event.type}\n"
+        f"data: {json.dumps(event_document(event, with_payload=with_payload))}\n\n"
+        for event in page.events
+    ]
+    return _Page(frames, max(looked_at, after), page.next_after is not None)

@@ -9,7 +9,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from artifactstore.api import models
-from artifactstore.api.guards import CurrentCaller, CurrentRegistry, ReadablePackage, WritablePackage, readable_details
+from artifactstore.api.guards import (
+    CurrentCaller,
+    CurrentRegistry,
+    CurrentService,
+    ReadablePackage,
+    WritablePackage,
+    may_see_open,
+    readable_details,
+)
 from artifactstore.api.openapi import problems
 from artifactstore.api.requests import LIMIT
 from artifactstore.api.streaming import StreamedAnswer, download_headers
@@ -85,7 +93,7 @@ def list_(
 ) -> JSONResponse:
     """A page of packages in the order they were opened; of open ones, your own."""
     if wanted.status == PackageStatus.OPEN:
-        opened_by = None if caller.is_admin else caller.actor
+        opened_by = None if caller.is_admin else caller.owner
         opened = list_open_packages(registry, after=after, limit=limit, opened_by=opened_by, wanted=wanted)
         documents = [open_package_document(each, draft_of(each)[0]) for each in opened]
     else:
@@ -110,7 +118,7 @@ def show(caller: CurrentCaller, registry: CurrentRegistry, package_id: str) -> J
 
 def _open_details(caller: Caller, registry: Registry, package_id: str) -> dict[str, object] | None:
     opened = find_open_package(registry, package_id)
-    if opened is None or opened.receipt is not None or not (opened.opened_by == caller.actor or caller.is_admin):
+    if opened is None or opened.receipt is not None or not may_see_open(opened, caller):
         return None
     draft, _ = draft_of(opened)
     return {**open_package_document(opened, draft), "metadata": draft.metadata, "holds": []}
@@ -171,13 +179,16 @@ def archive_zip(
 @router.post(
     "/{package_id}/verification", response_model=models.Verification, responses=problems(401, 404, 409, 410, 507),
 )  # fmt: skip
-def verification(package: WritablePackage, caller: CurrentCaller, registry: CurrentRegistry) -> JSONResponse:
+def verification(
+    service: CurrentService, package: WritablePackage, caller: CurrentCaller, registry: CurrentRegistry
+) -> JSONResponse:
     """Read the package's bytes back and compare them with every digest that is recorded of them.
 
     Damage is recorded, so this needs the right to write. How many objects were read is told to whoever may read
     everything.
     """
-    report = verify_package(registry, package.package_id)
+    with service.duty_slot():
+        report = verify_package(registry, package.package_id)
     if caller.reads_everything:
         return JSONResponse(verification_document(report))
     damage = own_damage(registry, package.package_id, report)

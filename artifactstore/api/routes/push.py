@@ -56,7 +56,7 @@ def open_(
     declared = None if body.files is None else [_entry(file) for file in body.files]
     state = open_package(
         registry, _draft(body), declared, as_revision=body.revision,
-        readable_producers=caller.readable_producers, attempt=attempt,
+        readable_producers=caller.readable_producers, attempt=attempt, owner=caller.owner,
     )  # fmt: skip
     document = push_document(state, pack_threshold_bytes=registry.pack_threshold_bytes)
     return JSONResponse(document, 201 if state.status == PackageStatus.OPEN else 200)

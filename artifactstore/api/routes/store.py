@@ -70,16 +70,18 @@ def objects(_: CurrentAdmin, registry: CurrentRegistry, after: SEQ = 0, limit: L
 )  # fmt: skip
 def verification(
     _: CurrentAdmin,
+    service: CurrentService,
     registry: CurrentRegistry,
     body: Annotated[models.WhatToVerify, Depends(body_of(models.WhatToVerify))],
 ) -> JSONResponse:
     """Read everything back and compare it with every digest that is recorded. Damage is recorded. Needs ``admin``."""
-    report = verify_all(registry) if body.what == "all" else verify_objects(registry)
+    with service.duty_slot():
+        report = verify_all(registry) if body.what == "all" else verify_objects(registry)
     return JSONResponse(verification_document(report))
 
 
 @router.post("/replay:check", response_model=models.Replayed, responses=problems(401))
-def replay_check(_: CurrentAdmin, registry: CurrentRegistry) -> JSONResponse:
+def replay_check(_: CurrentAdmin, service: CurrentService, registry: CurrentRegistry) -> JSONResponse:
     """Check the event log's chain and replay it into a scratch database: do the tables follow? Needs ``admin``."""
-    with scratch_database() as scratch:
+    with service.duty_slot(), scratch_database() as scratch:
         return JSONResponse(replay_document(check_replay(registry, scratch)))

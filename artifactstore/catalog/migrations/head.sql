@@ -139,10 +139,12 @@ CREATE TABLE package_metadata (
 	"key" TEXT NOT NULL, 
 	value TEXT NOT NULL, 
 	package BIGINT NOT NULL, 
+	producer TEXT NOT NULL, 
 	PRIMARY KEY ("key", value, package), 
 	FOREIGN KEY(package) REFERENCES package (id)
 )
  WITHOUT ROWID;
+CREATE INDEX package_metadata_by_producer ON package_metadata (producer, "key", value, package);
 CREATE TABLE token (
 	token_id TEXT NOT NULL, 
 	name TEXT NOT NULL, 
@@ -167,6 +169,7 @@ CREATE TABLE open_package (
 	PRIMARY KEY (package_id)
 );
 CREATE INDEX open_package_expiry ON open_package (expires_at);
+CREATE INDEX open_package_by_owner ON open_package (opened_by, package_id) WHERE receipt IS NULL;
 CREATE TABLE declared_files (
 	package_id TEXT NOT NULL, 
 	files BLOB NOT NULL, 

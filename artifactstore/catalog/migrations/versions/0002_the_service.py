@@ -25,9 +25,13 @@ def upgrade() -> None:
         sa.Column("key", TEXT, nullable=False),
         sa.Column("value", TEXT, nullable=False),
         sa.Column("package", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("producer", TEXT, nullable=False),
         sa.ForeignKeyConstraint(["package"], ["package.id"]),
         sa.PrimaryKeyConstraint("key", "value", "package"),
         sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "package_metadata_by_producer", "package_metadata", ["producer", "key", "value", "package"], unique=False
     )
     _fill(package_metadata)
     _create_token()
@@ -49,11 +53,11 @@ def _fill(package_metadata: sa.Table) -> None:
     """As the projection does it; written out here, because a migration must not change with the program."""
     connection = op.get_bind()
     packages = connection.execute(
-        sa.text("SELECT id, metadata_json FROM package WHERE metadata_json IS NOT NULL ORDER BY id")
+        sa.text("SELECT id, producer, metadata_json FROM package WHERE metadata_json IS NOT NULL ORDER BY id")
     )
-    for row_id, metadata in packages.fetchall():
+    for row_id, producer, metadata in packages.fetchall():
         rows = [
-            {"key": key, "value": text, "package": row_id}
+            {"key": key, "value": text, "package": row_id, "producer": producer}
             for key, value in json.loads(metadata).items()
             if isinstance(value, str | int | float)
             and _is_searched(key)
@@ -104,6 +108,14 @@ def _create_open_package() -> None:
         sa.PrimaryKeyConstraint("package_id"),
     )
     op.create_index("open_package_expiry", "open_package", ["expires_at"], unique=False)
+    op.create_index(
+        "open_package_by_owner",
+        "open_package",
+        ["opened_by", "package_id"],
+        unique=False,
+        sqlite_where=sa.text("receipt IS NULL"),
+        postgresql_where=sa.text("receipt IS NULL"),
+    )
     op.create_table(
         "declared_files",
         sa.Column("package_id", TEXT, nullable=False),
