@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from artifactstore.bootstrap import open_registry
 from artifactstore.config import Settings
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
     from artifactstore.registry.registry import Registry
     from tests.postgres_server import PostgresServer
+
+hypothesis_settings.register_profile("any machine", deadline=None)  # no test asserts a time
+hypothesis_settings.load_profile("any machine")
 
 DATABASES = ("sqlite", "postgresql")
 ON_BOTH_DATABASES = (
