@@ -7,9 +7,10 @@ writes JSON; ``python -m benchmarks report`` turns that JSON into RESULTS.md. No
 - ``floors``: the least that anybody must do for the same work, each in its own process
 - ``ours``: the library, each operation in a fresh interpreter
 - ``commands``: the command line, borg, restic and ``cp``, as whole processes
-- ``catalogs``: a catalog that holds a million blobs already
+- ``catalogs``: a catalog that holds a million blobs, or many packages, already
 - ``processes``: running a child and reading what it cost
 - ``cases``: which of these a workload runs, and how each is prepared
+- ``over_http``: the same for the service, whose workloads are H-W1, H-W3, H-W4, H-load and H-list
 - ``runner``: warms the page cache, rotates the order, repeats
 - ``targets``: what must be reached, as ratios of medians
 - ``machine``, ``report``: the machine in words, the tables

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -12,16 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.data import SEED, WORKLOADS, dataset
+from benchmarks.over_http.cases import HTTP_WORKLOADS
 from benchmarks.processes import ROOT
 from benchmarks.profiling import OPERATIONS, profile
 from benchmarks.report import as_markdown, as_text
-from benchmarks.runner import KEPT, Options, measure
+from benchmarks.runner import FORMAT, KEPT, Options, measure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _PLACE = ROOT / ".local" / "bench"
 _RESULTS = ROOT / "benchmarks" / "results.json"
+_ALL = (*WORKLOADS, *HTTP_WORKLOADS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,6 +44,8 @@ def _measure(options: argparse.Namespace) -> int:
         peers=not options.no_peers,
         seed=options.seed,
     )
+    if options.peers_path:
+        os.environ["PATH"] = f"{Path(options.peers_path).resolve()}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     with _work(options.work) as work:
         results = measure(chosen, work)
     options.output.write_text(json.dumps(results, indent=1) + "\n")
@@ -52,6 +57,9 @@ def _measure(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     results = json.loads(options.results.read_text())
+    if results["format"] != FORMAT:
+        print(f"{options.results} was written by another version: measure again", file=sys.stderr)
+        return 1
     print(as_markdown(results), end="")
     return 0
 
@@ -82,13 +90,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.set_defaults(do=_measure)
     _add_common(parser)
-    parser.add_argument("--only", type=_workloads, default=list(WORKLOADS), metavar="W1,W3", help="these workloads")
+    parser.add_argument("--only", type=_workloads, default=list(_ALL), metavar="W1,H-W3", help="these workloads")
     parser.add_argument(
         "--cases", type=_words, default=[], metavar="ingest,verify", help="cases with these in their names"
     )
     parser.add_argument("--repeats", type=int, help="how often each case is run (default 5)")
-    parser.add_argument("--large-repeats", type=int, help="the same for W4 and W5 (default 3)")
-    parser.add_argument("--no-peers", action="store_true", help="leave borg and restic out")
+    parser.add_argument("--large-repeats", type=int, help="the same for W4, W5, H-W4 and H-load (default 3)")
+    parser.add_argument("--no-peers", action="store_true", help="leave everybody else's programs out")
+    parser.add_argument("--peers-path", metavar="DIR", help="look for peers' programs here first, then on the PATH")
     parser.add_argument("--output", type=Path, default=_RESULTS, help="the JSON (default benchmarks/results.json)")
     parser.add_argument("--markdown", type=Path, help="write RESULTS.md here as well")
     actions = parser.add_subparsers(metavar="report | profile")
@@ -113,7 +122,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 def _workloads(text: str) -> list[str]:
     names = _words(text)
-    if unknown := [name for name in names if name not in WORKLOADS]:
+    if unknown := [name for name in names if name not in _ALL]:
         raise argparse.ArgumentTypeError(f"there is no workload {', '.join(unknown)}")
     return names
 

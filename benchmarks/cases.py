@@ -43,6 +43,8 @@ class Case:
     warm: tuple[Path, ...] = ()
     floors: tuple[str, ...] = ()
     """The cases whose sum this one is divided by in the tables; none, if nothing is comparable."""
+    most_repeats: int | None = None
+    """For what takes long and is only reported."""
 
 
 @dataclass(slots=True)

@@ -21,12 +21,19 @@ if TYPE_CHECKING:
 
     from benchmarks.processes import Finished, Measures
 
+SILENT = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+"""Keeps programs that would from telling their makers that they were used."""
 IMPORT_LINE = "import sqlmodel, typer, blake3, cbor2"
 
 
 def artifactstore(*arguments: str, home: Path) -> Finished:
     """Our command, as installed beside this interpreter. Raises ``UnavailableError`` where it is not there."""
-    return run([_script("artifactstore"), *arguments], environment={"ARTIFACTSTORE_HOME": str(home)})
+    return run([script("artifactstore"), *arguments], environment={"ARTIFACTSTORE_HOME": str(home)})
+
+
+def remote(*arguments: str, environment: Mapping[str, str]) -> Finished:
+    """The same as a client of the server that the environment names."""
+    return run([script("artifactstore"), *arguments], environment=environment)
 
 
 def record(*arguments: str, home: Path) -> Measures:
@@ -120,8 +127,12 @@ def version(program: str) -> str | None:
     """What a peer says of itself; None if it is not installed."""
     if shutil.which(program) is None:
         return None
-    argument = "version" if program == "restic" else "--version"
-    return run([program, argument]).stdout.strip().splitlines()[0]
+    argument = "version" if program in {"restic", "rclone", "oras"} else "--version"
+    try:
+        said = run([program, argument], environment=SILENT).stdout.strip().splitlines()
+    except FailedError:
+        said = []
+    return said[0] if said else "of an unknown version"
 
 
 def tree_bytes(folder: Path) -> int:
@@ -129,7 +140,8 @@ def tree_bytes(folder: Path) -> int:
     return sum((Path(parent) / name).lstat().st_size for parent, _, names in os.walk(folder) for name in names)
 
 
-def _script(name: str) -> str:
+def script(name: str) -> str:
+    """A command as installed beside this interpreter. Raises ``UnavailableError`` where it is not there."""
     path = Path(sys.executable).with_name(name)
     if not path.exists():
         raise UnavailableError(f"the command {name} is not installed beside this interpreter")

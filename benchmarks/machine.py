@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import TypedDict
 
 from benchmarks.commands import PEERS, version
+from benchmarks.over_http.peers import versions as http_peers
 
-_LIBRARIES = ("artifactstore", "blake3", "cbor2", "sqlmodel", "SQLAlchemy", "alembic", "typer", "rich", "jsonschema-rs")
+_LIBRARIES = (
+    "artifactstore", "blake3", "cbor2", "sqlmodel", "SQLAlchemy", "alembic", "typer", "rich", "jsonschema-rs",
+    "uvicorn", "uvloop", "httptools", "fastapi", "urllib3",
+)  # fmt: skip
 
 
 class Machine(TypedDict):
@@ -42,7 +46,7 @@ def describe(work: Path) -> Machine:
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "sqlite": sqlite3.sqlite_version,
         "libraries": {name: _library(name) for name in _LIBRARIES},
-        "peers": {peer.name: version(peer.name) or "not installed" for peer in PEERS},
+        "peers": {peer.name: version(peer.name) or "not installed" for peer in PEERS} | http_peers(),
     }
 
 

@@ -6,6 +6,7 @@ Every operation checks what it did before it answers: a benchmark of something t
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ from artifactstore.registry.verify import verify_package
 from benchmarks.processes import answer, peak_resident_bytes, resident_bytes, stopwatch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from artifactstore.registry.registry import Registry
     from benchmarks.processes import Measures, Request
 
@@ -96,10 +99,16 @@ def open_home(home: str) -> Registry:
 
 def ingest_directory(registry: Registry, source: Path, external_id: str) -> PackageReceipt:
     """What ``artifactstore push`` does."""
-    with DirectoryTree(source) as tree:
-        found = tree.files(max_files=registry.max_files)
-        files = tuple(FileDraft(file.path, file, DEFAULT_ROLE, media_type_of(file.path)) for file in found)
+    with drafts_in(source, max_files=registry.max_files) as files:
         return ingest_draft(registry, PackageDraft(PRODUCER, files, RetentionClass.RAW_EVIDENCE, external_id))
+
+
+@contextmanager
+def drafts_in(source: Path, *, max_files: int) -> Iterator[tuple[FileDraft, ...]]:
+    """Every file of a directory, while it is open."""
+    with DirectoryTree(source) as tree:
+        found = tree.files(max_files=max_files)
+        yield tuple(FileDraft(file.path, file, DEFAULT_ROLE, media_type_of(file.path)) for file in found)
 
 
 def stored_bytes(home: str) -> dict[str, float]:

@@ -13,10 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -47,12 +47,13 @@ class Finished:
 def run(
     command: Sequence[str], *, folder: Path = ROOT, environment: Mapping[str, str] | None = None, may_warn: bool = False
 ) -> Finished:
-    """Run a command to its end. Raises ``FailedError``; exit status 1 is accepted where the command ``may_warn``."""
+    """Run a command to its end; exit status 1 is accepted where the command ``may_warn``.
+
+    Raises ``FailedError``, or ``UnavailableError`` where there is no such program.
+    """
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         began = time.perf_counter()
-        child = subprocess.Popen(
-            command, cwd=folder, env=_environment(environment), stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
-        )
+        child = _start(command, folder, environment, stdout, stderr)
         _, status, usage = os.wait4(child.pid, 0)
         wall_s = time.perf_counter() - began
         child.returncode = os.waitstatus_to_exitcode(status)
@@ -64,11 +65,30 @@ def run(
         return Finished(stdout.read().decode(), {"wall_s": wall_s, "cpu_s": usage.ru_utime + usage.ru_stime})
 
 
-def ask(module: str, do: str, **request: str | int | Path) -> tuple[Measures, dict[str, str]]:
+def _start(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str] | None, stdout: IO[bytes], stderr: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    surroundings = clean_environment(environment)
+    try:
+        return subprocess.Popen(
+            command, cwd=folder, env=surroundings, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
+        )
+    except FileNotFoundError as error:
+        raise UnavailableError(f"{command[0]} is not installed") from error
+
+
+def ask(module: str, do: str, /, **request: str | int | Path) -> tuple[Measures, dict[str, str]]:
     """Ask a child of ours; its measures, and what it says in words. Raises ``FailedError`` or ``UnavailableError``."""
+    return ask_another(sys.executable, {}, module, do, **request)
+
+
+def ask_another(
+    python: str, environment: Mapping[str, str], module: str, do: str, /, **request: str | int | Path
+) -> tuple[Measures, dict[str, str]]:
+    """The same of a child that another interpreter runs, in an environment of its own."""
     plain = {name: value if isinstance(value, int) else str(value) for name, value in request.items()}
     document = json.dumps({"do": do, **plain})
-    answered = json.loads(run([sys.executable, "-m", module, document]).stdout)
+    answered = json.loads(run([python, "-m", module, document], environment=environment).stdout)
     if "unavailable" in answered:
         raise UnavailableError(answered["unavailable"])
     return answered["measures"], answered.get("words", {})
@@ -100,9 +120,15 @@ def resident_bytes() -> int:
     return _status_bytes("VmRSS")
 
 
-def peak_resident_bytes() -> int:
-    """The most this process has held. Not ``ru_maxrss`` where it can be helped: that survives ``exec``."""
-    return _status_bytes("VmHWM")
+def peak_resident_bytes(process_id: int | None = None) -> int:
+    """The most this process, or another, has held. Not ``ru_maxrss`` where it can be helped: that survives ``exec``."""
+    return _status_bytes("VmHWM", process_id)
+
+
+def forget_peak(process_id: int) -> None:
+    """Let the most that a process has held be what it holds now; where the system allows that."""
+    with suppress(OSError):
+        Path(f"/proc/{process_id}/clear_refs").write_text("5")
 
 
 def warm(folders: Sequence[Path]) -> None:
@@ -133,16 +159,18 @@ def memory_folder() -> Path | None:
     return folder if folder.is_dir() and os.access(folder, os.W_OK) else None
 
 
-def _status_bytes(field: str) -> int:
+def _status_bytes(field: str, process_id: int | None = None) -> int:
     try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
+        status = Path(f"/proc/{process_id or 'self'}/status").read_text()
+    except OSError as error:
+        if process_id is not None:
+            raise UnavailableError("the memory of another process is told by Linux only") from error
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith(f"{field}:"))
 
 
-def _environment(more: Mapping[str, str] | None) -> dict[str, str]:
+def clean_environment(more: Mapping[str, str] | None) -> dict[str, str]:
     """Ours without settings of the store, and with byte code kept: nobody compiles while the clock runs."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ARTIFACTSTORE_", "PYTHON"))}
     return kept | dict(more or {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import statistics
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, TypedDict
 from benchmarks.cases import FULL_CATALOG_BLOBS, QUICK_CATALOG_BLOBS, Stores, cases_of
 from benchmarks.data import WORKLOADS, dataset
 from benchmarks.machine import describe
+from benchmarks.over_http.cases import HTTP_WORKLOADS, Served
 from benchmarks.processes import FailedError, UnavailableError, touch_memory, warm
 from benchmarks.targets import judge
 
@@ -27,10 +29,13 @@ if TYPE_CHECKING:
     from benchmarks.processes import Measures
     from benchmarks.targets import Verdict
 
-FORMAT = 1
+FORMAT = 2
 _FEW_FILES = 100
+_LARGE_FILE_BYTES = 64 * 1024
 _SPARE_BYTES = 128 * 1024 * 1024
 KEPT = "kept-until-the-end"
+_LARGE = {"W4", "W5"}
+_PEERS = ("borg ", "restic ", "boto3 ", "skopeo ", "oras ", "rclone ", "mlflow ")
 
 
 class Spread(TypedDict):
@@ -80,7 +85,7 @@ class Options:
     """Only cases whose names contain one of these; all, if there are none."""
     repeats: int = 5
     large_repeats: int = 3
-    """For W4 and W5."""
+    """For W4, W5, H-W4 and H-load."""
     quick: bool = False
     peers: bool = True
     seed: int = 0
@@ -90,7 +95,13 @@ def measure(options: Options, work: Path) -> Results:
     """Run everything that was asked for in ``work``, which is on the disk to be measured."""
     catalog_blobs = QUICK_CATALOG_BLOBS if options.quick else FULL_CATALOG_BLOBS
     stores = Stores(work, options.seed, catalog_blobs)
-    workloads = {name: _measure_workload(name, options, stores) for name in options.workloads}
+    served = Served(stores, options.seed, options.quick)
+    workloads = {
+        name: _measure_over_http(name, options, served)
+        if name in HTTP_WORKLOADS
+        else _measure_workload(name, options, stores)
+        for name in options.workloads
+    }
     shutil.rmtree(work / KEPT, ignore_errors=True)
     return {
         "format": FORMAT,
@@ -108,27 +119,44 @@ def measure(options: Options, work: Path) -> Results:
 
 
 def _measure_workload(name: str, options: Options, stores: Stores) -> WorkloadResult:
-    def made(name: str) -> Dataset:
-        return dataset(WORKLOADS[name], stores.work, seed=options.seed, quick=options.quick)
-
     _say(f"{name}: {WORKLOADS[name].what}")
-    data = made(name)
-    before = made(data.follows) if data.follows else None
-    cases = [case for case in cases_of(data, stores, before) if _is_wanted(case, options)]
-    repeats = options.large_repeats if name in {"W4", "W5"} else options.repeats
-    found, missing = _run_in_turn(cases, repeats, stores.work, data.total_bytes + _SPARE_BYTES)
+    data = _data(name, options, stores)
+    before = _data(data.follows, options, stores) if data.follows else None
+    cases = cases_of(data, stores, before)
+    return _measure_cases(cases, options, stores.work, what=data.what, data=data, large=name in _LARGE)
+
+
+def _measure_over_http(name: str, options: Options, served: Served) -> WorkloadResult:
+    workload = HTTP_WORKLOADS[name]
+    _say(f"{name}: {workload.what}")
+    data = _data(workload.data, options, served.stores) if workload.data else None
+    cases = list(workload.cases(served, data))
+    return _measure_cases(cases, options, served.stores.work, what=workload.what, data=data, large=workload.large)
+
+
+def _data(name: str, options: Options, stores: Stores) -> Dataset:
+    return dataset(WORKLOADS[name], stores.work, seed=options.seed, quick=options.quick)
+
+
+def _measure_cases(
+    cases: Sequence[Case], options: Options, work: Path, *, what: str, data: Dataset | None, large: bool
+) -> WorkloadResult:
+    wanted = [case for case in cases if _is_wanted(case, options)]
+    total_bytes = data.total_bytes if data else 0
+    repeats = options.large_repeats if large else options.repeats
+    found, missing = _run_in_turn(wanted, repeats, work, total_bytes + _SPARE_BYTES)
     return {
-        "what": data.what,
-        "files": data.file_count,
-        "bytes": data.total_bytes,
-        "changed_bytes": data.changed_bytes,
-        "cases": {case.name: _result(case, found[case.name]) for case in cases if found[case.name]},
+        "what": what,
+        "files": data.file_count if data else 0,
+        "bytes": total_bytes,
+        "changed_bytes": data.changed_bytes if data else 0,
+        "cases": {case.name: _result(case, found[case.name]) for case in wanted if found[case.name]},
         "missing": missing,
     }
 
 
 def _is_wanted(case: Case, options: Options) -> bool:
-    if not options.peers and case.name.startswith(("borg ", "restic ")):
+    if not options.peers and case.name.startswith(_PEERS):
         return False
     return not options.cases or any(part in case.name for part in options.cases)
 
@@ -141,7 +169,7 @@ def _run_in_turn(
     missing: dict[str, str] = {}
     for turn in range(repeats):
         for case in _rotated(cases, turn):
-            if case.name in missing:
+            if case.name in missing or (case.most_repeats is not None and turn >= case.most_repeats):
                 continue
             try:
                 found[case.name].append(_run_once(case, work, memory_bytes))
@@ -184,8 +212,18 @@ def _discard(scratch: Path, work: Path) -> None:
     if sum(len(names) for _, _, names in os.walk(scratch)) <= _FEW_FILES:
         shutil.rmtree(scratch, ignore_errors=True)
     else:
+        _empty_large_files(scratch)
         (work / KEPT).mkdir(exist_ok=True)
         scratch.rename(work / KEPT / scratch.name)
+
+
+def _empty_large_files(folder: Path) -> None:
+    """Give their space back, but not their inodes. Files with another name elsewhere stay as they are."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            status = os.lstat(f"{parent}/{name}")
+            if status.st_size > _LARGE_FILE_BYTES and status.st_nlink == 1 and stat.S_ISREG(status.st_mode):
+                os.truncate(f"{parent}/{name}", 0)
 
 
 def _result(case: Case, runs: list[Measures]) -> CaseResult:

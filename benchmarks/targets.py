@@ -1,14 +1,16 @@
-"""What must be reached, as data: a measure over a sum of others, and the most it may be."""
+"""What must be reached, as data: a measure over a sum of others, and the most or the least it may be."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from benchmarks.runner import Spread, WorkloadResult
+
+    Sense = Literal["at most", "at least"]
 
 _MIB = 1024 * 1024
 
@@ -22,7 +24,7 @@ class Figure(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """``value`` over the sum of ``of`` is at most ``limit``; without ``of``, the largest ``value`` seen is."""
+    """``value`` over the sum of ``of`` is at most ``limit``, or at least; without ``of``, the largest ``value`` is."""
 
     workload: str
     what: str
@@ -30,16 +32,24 @@ class Target:
     of: tuple[Figure, ...]
     limit: float
     aim: float | None = None
+    sense: Sense = "at most"
 
 
 class Verdict(TypedDict):
-    """How a target came out. ``value`` is None where a figure is missing, and ``met`` with it."""
+    """How a target came out. ``value`` is None where a figure is missing, and ``met`` with it.
+
+    ``measured`` and ``divided_by`` are what the value was made of, ``measure`` says of what.
+    """
 
     workload: str
     what: str
     unit: str
+    sense: Sense
     limit: float
     aim: float | None
+    measure: str
+    measured: float | None
+    divided_by: float | None
     value: float | None
     met: bool | None
 
@@ -66,6 +76,51 @@ def _get(medium: str) -> Target:
         "W3", f"get {medium}, of plain writing plus the verify floor", Figure(f"ours get {medium}"), floor, 1.15
     )
 
+
+def _takes(way: str) -> tuple[Target, ...]:
+    ours, memory = Figure(f"service {way}"), "server_peak_bytes"
+    what = f"{way.upper()}, the floor's time of ours"
+    return (
+        Target("H-W4", what, Figure(f"floor {way}"), (ours,), _LARGE_FILE[way], sense="at least"),
+        Target("H-W4", f"{way.upper()}, the server's peak memory", Figure(ours.case, memory), (), 200 * _MIB),
+        Target(
+            "H-W4",
+            f"{way.upper()}, growth of that peak over the second half of the file",
+            Figure(ours.case, "server_growth_bytes"),
+            (),
+            16 * _MIB,
+        ),
+    )
+
+
+def _load(workers: str) -> tuple[Target, ...]:
+    case = f"service push with {workers}"
+    return (
+        Target("H-load", f"with {workers}: errors", Figure(case, "errors"), (), 0),
+        Target(
+            "H-load",
+            f"with {workers}: recorded but not acknowledged, or the reverse",
+            Figure(case, "unaccounted"),
+            (),
+            0,
+        ),
+        Target(
+            "H-load",
+            f"with {workers}: slowest of a hundred (p99), of the median",
+            Figure(case, "p99_s"),
+            (Figure(case),),
+            20,
+        ),
+    )
+
+
+def _list(name: str) -> Target:
+    case = f"service {name}"
+    return Target("H-list", f"{name} with 100,000 packages, of with 100", Figure(case), (Figure(case, "few_s"),), 1.5)
+
+
+_LARGE_FILE = {"put": 0.8, "get": 0.9}
+_HTTP_PUSH, _PER_S = Figure("command push"), "pushes_per_s"
 
 TARGETS = (
     Target("W3", "ingest, of the ingest floor", _INGEST, (Figure("floor ingest"),), 2.5),
@@ -95,35 +150,74 @@ TARGETS = (
     _start("guide-board ingest", 1.45, aim=1.0),
     _start("push", 1.45, aim=1.0),
     _start("help", 0.35),
+    Target(
+        "H-W1",
+        "push from a warm process, of boto3 putting the files",
+        Figure("client push"),
+        (Figure("boto3 put"),),
+        0.5,
+    ),
+    Target("H-W3", "push as a whole process, of skopeo copy", _HTTP_PUSH, (Figure("skopeo copy"),), 0.45),
+    Target("H-W3", "push unchanged, of the first push", Figure("command push again"), (_HTTP_PUSH,), 0.6),
+    *_takes("put"),
+    *_takes("get"),
+    *_load("1 worker"),
+    *_load("2 workers"),
+    Target(
+        "H-load",
+        "pushes per second with two workers, of with one",
+        Figure("service push with 2 workers", _PER_S),
+        (Figure("service push with 1 worker", _PER_S),),
+        1.0,
+        sense="at least",
+    ),
+    *map(_list, ("list", "find", "show")),
 )
 
 
 def judge(workloads: Mapping[str, WorkloadResult]) -> list[Verdict]:
     """A verdict on every target of the workloads that were run."""
-    return [_verdict(target, workloads[target.workload]) for target in TARGETS if target.workload in workloads]
+    return [judge_one(target, workloads[target.workload]) for target in TARGETS if target.workload in workloads]
 
 
-def _verdict(target: Target, result: WorkloadResult) -> Verdict:
-    value = _value(target, result)
+def judge_one(target: Target, result: WorkloadResult) -> Verdict:
+    """The verdict on one target by its workload's result."""
+    measured, divided_by = _parts(target, result)
+    value = measured if measured is None or divided_by is None else measured / divided_by
     return {
         "workload": target.workload,
         "what": target.what,
-        "unit": "ratio" if target.of else "bytes",
+        "unit": "ratio" if target.of else unit_of(target.value.measure),
+        "sense": target.sense,
         "limit": target.limit,
         "aim": target.aim,
+        "measure": target.value.measure,
+        "measured": measured,
+        "divided_by": divided_by,
         "value": value,
-        "met": None if value is None else value <= target.limit,
+        "met": None if value is None else _is_met(value, target),
     }
 
 
-def _value(target: Target, result: WorkloadResult) -> float | None:
+def unit_of(measure: str) -> str:
+    """The unit a measure's name ends in."""
+    endings = {"_per_s": "per second", "_bytes": "bytes", "_s": "seconds"}
+    return next((unit for ending, unit in endings.items() if measure.endswith(ending)), "count")
+
+
+def _is_met(value: float, target: Target) -> bool:
+    return value <= target.limit if target.sense == "at most" else value >= target.limit
+
+
+def _parts(target: Target, result: WorkloadResult) -> tuple[float | None, float | None]:
+    """What is measured and what it is divided by; nothing where a figure is missing."""
     figures = (target.value, *target.of)
     if any(figure.measure not in _measures(result, figure) for figure in figures):
-        return None
+        return None, None
     if not target.of:
-        return _measures(result, target.value)[target.value.measure]["max"]
-    medians = [_measures(result, figure)[figure.measure]["median"] for figure in figures]
-    return medians[0] / sum(medians[1:])
+        return _measures(result, target.value)[target.value.measure]["max"], None
+    measured, *others = (_measures(result, figure)[figure.measure]["median"] for figure in figures)
+    return measured, sum(others)
 
 
 def _measures(result: WorkloadResult, figure: Figure) -> Mapping[str, Spread]:
