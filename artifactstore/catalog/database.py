@@ -37,8 +37,8 @@ class Connection(Protocol):
     def execute(self, sql: str, parameters: Sequence[SqlValue] = ()) -> Iterator[Row]:
         """Run one statement; its rows, which the memory must have room for."""
 
-    def stream(self, sql: str, parameters: Sequence[SqlValue] = ()) -> Iterator[Row]:
-        """Run one query; its rows, however many, a few at a time."""
+    def stream(self, sql: str, parameters: Sequence[SqlValue] = (), *, at_a_time: int = 2_000) -> Iterator[Row]:
+        """Run one query; its rows, however many. The memory must have room for ``at_a_time`` of them."""
 
     def executemany(self, sql: str, rows: Iterable[Sequence[SqlValue]]) -> None:
         """Run one statement for each row."""

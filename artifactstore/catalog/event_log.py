@@ -44,6 +44,8 @@ class EventRecord(NamedTuple):
 
 
 _COLUMNS = "seq, at, type, subject, actor, header, chain, payload"
+_AT_A_TIME = 16
+"""Events in memory while the log is read: a payload may name 10,000 files."""
 
 
 def create(connection: Connection, log_id: bytes, created_at: Instant) -> None:
@@ -100,7 +102,7 @@ def read(
         columns, parameters = f"{_COLUMNS.removesuffix('payload')}?", (b"", *parameters)
     sql = f"SELECT {columns} FROM event WHERE {condition} ORDER BY seq"
     if limit is None:
-        return map(EventRecord._make, connection.stream(sql, parameters))
+        return map(EventRecord._make, connection.stream(sql, parameters, at_a_time=_AT_A_TIME))
     return map(EventRecord._make, connection.execute(f"{sql} LIMIT {int(limit)}", parameters))
 
 

@@ -60,7 +60,6 @@ _APPEND, _UPGRADE = 1, 2
 """The two locks that are not named: (``_SPACE``, one of these)."""
 _PREPARE_THRESHOLD = 3
 _ROWS_PER_STATEMENT = 5_000
-_ROWS_PER_FETCH = 2_000
 _PLANS = "SET LOCAL enable_seqscan = off; SET LOCAL jit = off"
 
 _ERRORS: dict[str, type[ArtifactStoreError]] = {
@@ -191,11 +190,11 @@ class PostgresConnection:
         cursor.execute(_translated(sql), parameters)
         return iter(()) if cursor.description is None else iter(cursor)
 
-    def stream(self, sql: str, parameters: Sequence[SqlValue] = ()) -> Iterator[Row]:
+    def stream(self, sql: str, parameters: Sequence[SqlValue] = (), *, at_a_time: int = 2_000) -> Iterator[Row]:
         """See ``Connection``. By a cursor of the server's, which ends with the transaction."""
         name = f"artifactstore_{next(self._cursor_numbers)}"
         self.execute(f"DECLARE {name} NO SCROLL CURSOR FOR {sql}", parameters)
-        return self._fetch(name)
+        return self._fetch(name, at_a_time)
 
     def executemany(self, sql: str, rows: Iterable[Sequence[SqlValue]]) -> None:
         """See ``Connection``. One round trip for all."""
@@ -235,8 +234,8 @@ class PostgresConnection:
         """See ``Connection``. It is given free after the commit can be seen."""
         self.execute(f"SELECT pg_advisory_xact_lock({_SPACE}, {_APPEND})")
 
-    def _fetch(self, name: str) -> Iterator[Row]:
-        while rows := list(self.execute(f"FETCH FORWARD {_ROWS_PER_FETCH} FROM {name}")):
+    def _fetch(self, name: str, at_a_time: int) -> Iterator[Row]:
+        while rows := list(self.execute(f"FETCH FORWARD {at_a_time} FROM {name}")):
             yield from rows
 
 

@@ -189,7 +189,15 @@ class SqliteConnection:
         """See ``Connection``."""
         return self._connection.execute(sql, parameters)
 
-    stream = execute  # the driver fetches a row when it is asked for
+    def stream(
+        self,
+        sql: str,
+        parameters: Sequence[SqlValue] = (),
+        *,
+        at_a_time: int = 1,  # noqa: ARG002 - the driver fetches a row when it is asked for one
+    ) -> Iterator[Row]:
+        """See ``Connection``."""
+        return self.execute(sql, parameters)
 
     def executemany(self, sql: str, rows: Iterable[Sequence[SqlValue]]) -> None:
         """See ``Connection``."""

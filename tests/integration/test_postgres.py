@@ -276,6 +276,17 @@ def test_no_question_reads_or_sorts_a_whole_table(store: Registry, question: str
     assert [] == [line for line in explaining.plans if "Seq Scan" in line]
     if question.startswith(("a page", "packages", "objects")):
         assert [] == [line for line in explaining.plans if "Sort" in line]
+        assert [] == read_whole(explaining.plans)
+
+
+def read_whole(plans: list[str]) -> list[str]:
+    """The indexes that are gone through without a condition."""
+    scans = zip(plans, [*plans[1:], ""], strict=True)
+    return [
+        line.split(" using ")[1].split()[0]
+        for line, next_line in scans
+        if " using " in line and "Index" in line and "Index Cond" not in next_line
+    ]
 
 
 def test_a_transaction_prefers_indexes_whatever_the_statistics_say(store: Registry) -> None:
