@@ -147,10 +147,8 @@ def record_received(
     package_id: str,
     objects: Mapping[ObjectInfo, Sequence[ReceivedBlob]],
     files: list[FileEntry],
-    *,
-    upload_id: str | None = None,
 ) -> list[Received]:
-    """Note what has been stored; the files by name only where they were not declared. An upload they came by ends.
+    """Note what has been stored; the files by name only where they were not declared.
 
     Raises ``PathTakenError``, ``LimitExceededError``.
     """
@@ -166,8 +164,6 @@ def record_received(
             new = [file for file in files if file.path not in there]
             _check_count(tx, registry, package_id, len(new))
             pushes.add_files(tx.connection, package_id, new)
-        if upload_id is not None:
-            pushes.end_upload(tx.connection, upload_id)
     return [Received(file, file.path in there) for file in files]
 
 

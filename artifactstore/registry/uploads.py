@@ -118,7 +118,8 @@ def complete_upload(registry: Registry, package_id: str, upload_id: str) -> Rece
             cancel_upload(registry, package_id, upload_id)
         raise
     failpoint("upload.before-end")
-    delete_parts(registry, parts)
+    with suppress(UploadUnknownError):  # another who asked the same has done so
+        cancel_upload(registry, package_id, upload_id)
     return received
 
 
@@ -133,7 +134,7 @@ def _join(registry: Registry, upload: UploadRecord, parts: list[PartRecord], exp
         info = ObjectInfo(ObjectKey(ObjectKind.BLOB, blob.blake3), blob.size_bytes)
         publish_and_close(stage, way_to_publish(registry, stage, info.key), info)
     blobs = {info: [ReceivedBlob(blob, 0)]}
-    (received,) = record_received(registry, upload.package_id, blobs, [file], upload_id=upload.upload_id)
+    (received,) = record_received(registry, upload.package_id, blobs, [file])
     return received
 
 
