@@ -45,10 +45,17 @@ def _known(request: Request, caller: Caller) -> Caller:
 
 
 CurrentCaller = Annotated[Caller, Depends(caller_of)]
-CurrentService = Annotated[Service, Depends(service_of)]
 
 
-def registry_of(service: CurrentService, caller: CurrentCaller) -> Registry:
+async def current_service(request: Request) -> Service:
+    """The service that a request came to. What only looks something up is async: it needs no thread."""
+    return service_of(request)
+
+
+CurrentService = Annotated[Service, Depends(current_service)]
+
+
+async def registry_of(service: CurrentService, caller: CurrentCaller) -> Registry:
     """The store, in the caller's name."""
     return service.registry.acting_as(caller.actor)
 
@@ -56,7 +63,7 @@ def registry_of(service: CurrentService, caller: CurrentCaller) -> Registry:
 CurrentRegistry = Annotated[Registry, Depends(registry_of)]
 
 
-def admin_of(caller: CurrentCaller) -> Caller:
+async def admin_of(caller: CurrentCaller) -> Caller:
     """Raises ``ForbiddenError`` unless the caller is one."""
     caller.require_admin()
     return caller
@@ -65,7 +72,7 @@ def admin_of(caller: CurrentCaller) -> Caller:
 CurrentAdmin = Annotated[Caller, Depends(admin_of)]
 
 
-def writer_of(caller: CurrentCaller) -> Caller:
+async def writer_of(caller: CurrentCaller) -> Caller:
     """Raises ``UnauthenticatedError`` if no token was shown: a write needs one, whatever it is to."""
     if caller.is_anonymous:
         raise UnauthenticatedError("this needs a token")

@@ -73,7 +73,7 @@ def parsed(model: type[M], document: JsonValue) -> M:
         raise RequestInvalidError("the body is not what this request takes", problems=problems) from error
 
 
-def attempt_of(request: Request, caller: CurrentCaller) -> Attempt | None:
+async def attempt_of(request: Request, caller: CurrentCaller) -> Attempt | None:
     """The attempt that an ``Idempotency-Key`` stands for, with the body that was read. None without the header."""
     key = request.headers.get("idempotency-key")
     if key is None:

@@ -50,7 +50,7 @@ Text = Annotated[str | None, Query(max_length=512)]
 _GONE = problems(401, 404, 409, 410)
 
 
-def filter_of(
+async def filter_of(
     producer: Text = None,
     external_id: Text = None,
     subject: Text = None,
