@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 _SMALL_BYTES = 1024 * 1024
 """Files smaller than this come together."""
+_ARCHIVE_BYTES = 1024 * 1024 * 1024
+"""What is taken of one archive: the reader takes none of 4 GiB, and a cut one is asked for anew."""
 _PARTIAL_CONTENT = 206
 _STALLS = 2
 """Cuts of the archive before the same file, after which it is asked for by itself: then it says what is wrong."""
@@ -154,12 +156,13 @@ class _Fetching:
                 patience.after(failure)
 
     def _archive(self, files: Sequence[_Numbered], done: int) -> Iterator[None]:
-        """Write the files after the first ``done``, and yield after each."""
+        """Write the files after the first ``done``, and yield after each. A very long archive is left early."""
         after = files[done - 1].number if done else None
         request = Request("GET", f"{self._package}/archive.zip", query={"below": _SMALL_BYTES, "after": after})
         with self._connection.answer(request) as response:
             ahead = iter(files[done:])
             entries = read_archive(response.read, max_entries=len(files) - done, max_entry_bytes=_SMALL_BYTES)
+            taken_bytes = 0
             try:
                 for path, data, _ in entries:
                     wanted = next(ahead).entry  # there is one: more entries are refused
@@ -167,7 +170,10 @@ class _Fetching:
                         raise FailedAttempt(_lost(wanted, blake3(data).digest()), retryable=True)
                     self._tree.write(path, data)
                     self._progress.advance(len(data))
+                    taken_bytes += len(data)
                     yield
+                    if taken_bytes >= _ARCHIVE_BYTES:
+                        return
             except (ArchiveInvalidError, LimitExceededError) as error:
                 wrong = ServiceError(f"the archive that the server sent is none: {error.message}")
                 raise FailedAttempt(wrong, retryable=True) from error

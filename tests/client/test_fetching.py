@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from blake3 import blake3
 
-from artifactstore.client import Client
+from artifactstore.client import Client, fetching
 from artifactstore.domain.hashing import measure
 from artifactstore.domain.manifest import FileEntry, Manifest
 from artifactstore.domain.zip_format import ZipDirectory
@@ -109,6 +109,17 @@ def test_an_archive_that_is_cut_anywhere_goes_on_after_the_last_whole_file(tmp_p
             client.get_package("1", tmp_path / f"{cut}")
 
             assert tree_contents(tmp_path / f"{cut}") == SMALL
+
+
+def test_a_very_long_archive_is_taken_in_several(package, client, server, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetching, "_ARCHIVE_BYTES", 2_000)
+
+    client.get_package("1", tmp_path / "out")
+
+    assert tree_contents(tmp_path / "out") == package.files
+    asked = [target for target in server.targets if "archive.zip" in target]
+    assert len(asked) > 3
+    assert len(asked) == len(set(asked))
 
 
 def test_an_archive_that_is_cut_is_not_begun_anew(package, client, server, tmp_path):
