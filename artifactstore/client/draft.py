@@ -5,19 +5,16 @@ Small files' bytes are kept up to a budget, so that most are read once; what is 
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from json.encoder import encode_basestring_ascii
-from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from blake3 import blake3
 
-from artifactstore.domain.canonical import canonical_json, canonical_object
+from artifactstore.domain.canonical import canonical_json
 from artifactstore.domain.hashing import measure
 from artifactstore.domain.media_type import media_type_of
-from artifactstore.domain.package import DEFAULT_ROLE, check_draft
-from artifactstore.domain.paths import check_paths
+from artifactstore.domain.package import DEFAULT_ROLE
 from artifactstore.errors import FileChangedError, LimitExceededError
 from artifactstore.registry.reading import entry_of, measure_stream, read_whole
 
@@ -40,14 +37,6 @@ class Limits(NamedTuple):
     max_file_bytes: int
     pack_threshold_bytes: int
     """Files smaller than this travel together."""
-
-
-def checked(draft: PackageDraft) -> PackageDraft:
-    """The draft with its files in path order and its metadata canonical. Raises for every rule it breaks by itself."""
-    check_draft(draft, max_files=sys.maxsize)
-    files = tuple(sorted(draft.files, key=attrgetter("path")))
-    check_paths([file.path for file in files])
-    return replace(draft, files=files, metadata=None if draft.metadata is None else canonical_object(draft.metadata))
 
 
 def check_limits(draft: PackageDraft, limits: Limits) -> None:

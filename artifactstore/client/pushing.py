@@ -7,6 +7,7 @@ idempotency key is a digest of the description. Nothing is recorded before ``fin
 from __future__ import annotations
 
 import secrets
+import sys
 import threading
 from contextlib import suppress
 from functools import partial
@@ -16,7 +17,7 @@ from blake3 import blake3
 
 from artifactstore.client.answers import error_of_code, member, problems_of
 from artifactstore.client.connection import BUFFER_BYTES, Request, segment
-from artifactstore.client.draft import Limits, check_limits, checked, description, hash_files
+from artifactstore.client.draft import Limits, check_limits, description, hash_files
 from artifactstore.client.parallel import Tasks
 from artifactstore.client.sending import UPLOAD_BYTES, SentFile, Upload, put_file
 from artifactstore.domain.digest import Digest
@@ -31,6 +32,7 @@ from artifactstore.errors import (
     ServiceError,
 )
 from artifactstore.registry.gc_pause import gc_paused
+from artifactstore.registry.reading import settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -61,7 +63,7 @@ def preflight(connection: Connection, draft: PackageDraft, *, as_revision: bool)
 
     Paths and counts are checked here, by the server's own rules: its part are schema, metadata and permission.
     """
-    draft = checked(draft)
+    draft = settled(draft, max_files=sys.maxsize)  # how many it may have, the server says
     body = description(draft, None, as_revision=as_revision)
     answer = connection.call(Request.json("POST", "/packages:preflight", body))
     limits = member(answer, "limits", dict)

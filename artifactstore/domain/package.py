@@ -149,11 +149,7 @@ class PackageReceipt:
 
 def check_draft(draft: PackageDraft, *, max_files: int) -> None:
     """The rules for everything but paths and metadata. Raises ``PackageInvalidError`` or ``LimitExceededError``."""
-    if len(draft.files) > max_files:
-        raise LimitExceededError(
-            f"{len(draft.files)} files are more than {max_files}",
-            hint="Raise ARTIFACTSTORE_MAX_FILES, or split the package.",
-        )
+    check_file_count(len(draft.files), max_files)
     problems = [Problem("producer", _slug_problem(draft.producer)), *_text_problems(draft)]
     problems += [Problem(f"role of {file.path}", _slug_problem(file.role)) for file in _first_of_each_role(draft)]
     problems += [
@@ -191,6 +187,14 @@ def search_terms(metadata: Mapping[str, JsonValue]) -> dict[str, str]:
 
 def _is_searched(text: str) -> bool:
     return len(text) <= MAX_SEARCHED_CHARACTERS and "\0" not in text
+
+
+def check_file_count(count: int, max_files: int) -> None:
+    """Raises ``LimitExceededError`` for more files than a package may have."""
+    if count > max_files:
+        raise LimitExceededError(
+            f"{count} files are more than {max_files}", hint="Raise ARTIFACTSTORE_MAX_FILES, or split the package."
+        )
 
 
 def check_slug(text: str, *, what: str) -> None:

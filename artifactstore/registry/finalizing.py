@@ -23,12 +23,12 @@ from artifactstore.registry.open_packages import (
     declared_files,
     delete_parts,
     draft_of,
-    manifest_of_entries,
     missing_blobs,
     receipt_text,
     require_open_or_concluded,
 )
 from artifactstore.registry.publishing import publish_and_close, way_to_publish
+from artifactstore.registry.reading import manifest_of
 from artifactstore.registry.storing import Placement, Stored
 from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectKind
 
@@ -68,7 +68,7 @@ def _finalize(registry: Registry, package_id: str, readable_producers: Sequence[
         arrived = _gather(queries, opened, readable_producers)
     draft, as_revision = draft_of(opened)
     begun = Opened(package_id, Instant(opened.opened_at))
-    manifest = manifest_of_entries(draft, arrived.files)
+    manifest = manifest_of(draft, arrived.files)
     stored = _store_manifest(registry, manifest, arrived)
     failpoint("finalize.before-transaction")
     with registry.transaction() as tx:

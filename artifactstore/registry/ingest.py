@@ -6,11 +6,10 @@ processes that ingest one run at once both store, one records, the other answers
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from operator import attrgetter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from artifactstore.domain.canonical import canonical_json, canonical_object
+from artifactstore.domain.canonical import canonical_json
 from artifactstore.domain.digest import Digest
 from artifactstore.domain.events import (
     MAX_FILES_PER_EVENT,
@@ -24,8 +23,7 @@ from artifactstore.domain.events import (
 )
 from artifactstore.domain.manifest import manifest_differences, manifest_digest
 from artifactstore.domain.metadata_schema import check_metadata
-from artifactstore.domain.package import PackageReceipt, PackageStatus, check_draft
-from artifactstore.domain.paths import check_paths
+from artifactstore.domain.package import PackageReceipt, PackageStatus
 from artifactstore.domain.retention import expiry
 from artifactstore.errors import (
     CatalogUnavailableError,
@@ -42,7 +40,7 @@ from artifactstore.registry.gc_pause import gc_paused
 from artifactstore.registry.lease import Lease
 from artifactstore.registry.metadata_schemas import record_schema, schema_for
 from artifactstore.registry.progress import SILENT
-from artifactstore.registry.reading import describe
+from artifactstore.registry.reading import describe, settled
 from artifactstore.registry.storing import Stored, store
 from artifactstore.storage.port import ObjectKey, ObjectKind
 
@@ -113,13 +111,10 @@ def check(
 
 def checked_draft(registry: Registry, draft: PackageDraft, schema: dict[str, JsonValue] | None = None) -> PackageDraft:
     """The draft with its files in path order and its metadata canonical. Raises for every rule it breaks."""
-    check_draft(draft, max_files=registry.max_files)
-    files = tuple(sorted(draft.files, key=attrgetter("path")))
-    check_paths([file.path for file in files])
-    metadata = None if draft.metadata is None else canonical_object(draft.metadata)
-    if draft.schema is not None and metadata is not None:
-        check_metadata(draft.schema, schema_for(registry, draft.schema, schema), metadata)
-    return replace(draft, files=files, metadata=metadata)
+    draft = settled(draft, max_files=registry.max_files)
+    if draft.schema is not None and draft.metadata is not None:
+        check_metadata(draft.schema, schema_for(registry, draft.schema, schema), draft.metadata)
+    return draft
 
 
 def check_storage(registry: Registry) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
@@ -19,7 +19,6 @@ from artifactstore.catalog.pushes import OpenPackageRecord, PartRecord, UploadRe
 from artifactstore.domain.canonical import decode, encode
 from artifactstore.domain.digest import Digest
 from artifactstore.domain.instant import Instant
-from artifactstore.domain.manifest import Manifest
 from artifactstore.domain.package import (
     FileDraft,
     PackageDraft,
@@ -38,6 +37,7 @@ from artifactstore.errors import (
 )
 from artifactstore.registry.idempotency import Attempt, answer_once, answered_before
 from artifactstore.registry.ingest import check_storage, checked_draft, existing_package, receipt_of
+from artifactstore.registry.reading import manifest_of
 from artifactstore.storage.port import ObjectKey, ObjectKind
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def open_package(
         if before is not None:
             return _push_state(queries, before, readable_producers)
         if existing := files is not None and existing_package(
-            queries, manifest_of_entries(draft, files), as_revision=as_revision
+            queries, manifest_of(draft, files), as_revision=as_revision
         ):
             receipt = receipt_of(existing, stored_bytes=0)
             return PushState(existing.package_id, PackageStatus.FINALIZED, None, (), (), receipt)
@@ -338,18 +338,6 @@ def _check_agreement(files: Sequence[FileEntry]) -> None:
 # a draft without its files, in a row
 
 
-def manifest_of_entries(draft: PackageDraft, files: Sequence[FileEntry]) -> Manifest:
-    """The manifest of a draft whose files, in path order, are known."""
-    return Manifest(
-        producer=draft.producer,
-        files=tuple(files),
-        external_id=draft.external_id,
-        subject=draft.subject,
-        schema=draft.schema,
-        metadata=draft.metadata,
-    )
-
-
 def draft_of(opened: OpenPackageRecord) -> tuple[PackageDraft, bool]:
     """The draft, without files, and whether changed content may become a revision."""
     members = decode(opened.draft)
@@ -371,15 +359,8 @@ def _written(draft: PackageDraft, *, as_revision: bool) -> bytes:
 
 
 def _with_files(draft: PackageDraft, files: Sequence[FileEntry]) -> PackageDraft:
-    return PackageDraft(
-        producer=draft.producer,
-        files=tuple(FileDraft(file.path, UNSENT, file.role, file.media_type) for file in files),
-        retention_class=draft.retention_class,
-        external_id=draft.external_id,
-        subject=draft.subject,
-        schema=draft.schema,
-        metadata=draft.metadata,
-    )
+    drafts = tuple(FileDraft(file.path, UNSENT, file.role, file.media_type) for file in files)
+    return replace(draft, files=drafts)
 
 
 def concluded_receipt(opened: OpenPackageRecord) -> PackageReceipt | None:

@@ -1,17 +1,32 @@
-"""The one pass over a draft's files: reading, hashing, and nothing else."""
+"""A draft before anything is stored: the rules it must keep by itself, and the one pass that reads and hashes it."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from artifactstore.domain.canonical import canonical_object
 from artifactstore.domain.hashing import BUFFER_BYTES, BlobHasher, measure
 from artifactstore.domain.manifest import FileEntry, Manifest
+from artifactstore.domain.package import check_draft
+from artifactstore.domain.paths import check_paths
 from artifactstore.errors import FileChangedError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from artifactstore.domain.digest import BlobMeasure
     from artifactstore.domain.package import FileDraft, OpenedFile, PackageDraft
     from artifactstore.registry.progress import Progress
+
+
+def settled(draft: PackageDraft, *, max_files: int) -> PackageDraft:
+    """The draft with its files in path order and its metadata canonical. Raises for every rule it breaks by itself."""
+    check_draft(draft, max_files=max_files)
+    files = tuple(sorted(draft.files, key=attrgetter("path")))
+    check_paths([file.path for file in files])
+    return replace(draft, files=files, metadata=None if draft.metadata is None else canonical_object(draft.metadata))
 
 
 def describe(draft: PackageDraft, progress: Progress) -> Manifest:
@@ -55,8 +70,8 @@ def entry_of(file: FileDraft, blob: BlobMeasure) -> FileEntry:
     return FileEntry(file.path, file.role, file.media_type, blob.size_bytes, blob.blake3, blob.sha256)
 
 
-def manifest_of(draft: PackageDraft, entries: list[FileEntry]) -> Manifest:
-    """The manifest of a draft whose files have been read."""
+def manifest_of(draft: PackageDraft, entries: Sequence[FileEntry]) -> Manifest:
+    """The manifest of a draft whose files, in path order, are known."""
     return Manifest(
         producer=draft.producer,
         files=tuple(entries),

@@ -17,7 +17,7 @@ from artifactstore.domain.events import ObjectRef
 from artifactstore.domain.hashing import BUFFER_BYTES, BlobHasher, measure
 from artifactstore.domain.manifest import FileEntry
 from artifactstore.domain.media_type import media_type_of
-from artifactstore.domain.package import DEFAULT_ROLE, MAX_FILE_BYTES, check_media_type, check_slug
+from artifactstore.domain.package import DEFAULT_ROLE, MAX_FILE_BYTES, check_file_count, check_media_type, check_slug
 from artifactstore.domain.paths import check_paths
 from artifactstore.domain.zip_stream import read_archive
 from artifactstore.errors import DigestMismatchError, FileUnknownError, LimitExceededError, PathTakenError, Problem
@@ -162,19 +162,10 @@ def record_received(
         there = set() if is_declared else _files_there(tx, package_id, files)
         if not is_declared:
             new = [file for file in files if file.path not in there]
-            _check_count(tx, registry, package_id, len(new))
+            if new:
+                check_file_count(len(new) + pushes.count_received_files(tx.connection, package_id), registry.max_files)
             pushes.add_files(tx.connection, package_id, new)
     return [Received(file, file.path in there) for file in files]
-
-
-def _check_count(queries: Queries, registry: Registry, package_id: str, new: int) -> None:
-    """Files that were not declared are counted as they arrive."""
-    count = new and new + pushes.count_received_files(queries.connection, package_id)
-    if count > registry.max_files:
-        raise LimitExceededError(
-            f"{count} files are more than {registry.max_files}",
-            hint="Raise ARTIFACTSTORE_MAX_FILES, or split the package.",
-        )
 
 
 def _refuse_taken_paths(registry: Registry, package_id: str, files: list[FileEntry]) -> None:

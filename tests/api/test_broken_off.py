@@ -23,7 +23,7 @@ import urllib3
 
 from artifactstore.storage.port import ObjectKind
 from artifactstore.testing.builders import some_bytes
-from tests.api.nursery import PLAIN, Nursery, a_nursery, arm
+from tests.api.nursery import PLAIN, Nursery, arm
 from tests.api.pushing import (
     all_declared,
     answer_on,
@@ -49,7 +49,7 @@ from tests.service import make_tokens
 from tests.support import objects_of_kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.service import Server
@@ -64,19 +64,6 @@ KILLS = 150 if LONG else 15
 RUNS_A_CLIENT = 3
 SMALL = {"run.json": b"{}", "logs/a.txt": b"a" * 5000, "logs/b.txt": b"", "copy": b"{}"}
 LARGE = some_bytes(300_000)
-
-
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    with a_nursery() as running:
-        yield running
-
-
-@pytest.fixture
-def own_server(nursery: Nursery, tmp_path: Path) -> Iterator[Server]:
-    home = tmp_path / "home"
-    with nursery.serving(home, make_tokens(home)) as running:
-        yield running
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -12,7 +12,6 @@ import pytest
 
 from artifactstore.storage.port import ObjectKind
 from artifactstore.testing.builders import some_bytes
-from tests.api.nursery import Nursery, a_nursery
 from tests.api.pushing import (
     append,
     begin_upload,
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.api.nursery import Nursery
     from tests.service import Answer, Server
 
 AMPLE = 2**30
@@ -66,12 +66,6 @@ class Full:
         asked = ["/packages", f"/packages/{self.package_id}", f"/packages/{self.package_id}/archive.zip", "/events"]
         assert [200] * 4 == [server.ask("GET", path).status for path in asked]
         assert [] == list((server.home / "objects" / "staging").iterdir()), "what did not fit is in the way"
-
-
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    with a_nursery() as running:
-        yield running
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import pytest
 
 from artifactstore.storage.port import ObjectKind
 from artifactstore.testing.builders import some_bytes
-from tests.api.nursery import Nursery, a_nursery
 from tests.api.pushing import (
     answer_on,
     append,
@@ -37,9 +36,9 @@ from tests.service import make_tokens
 from tests.support import objects_of_kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.api.nursery import Nursery
     from tests.service import Server
 
 PATIENCE_S = 20
@@ -69,19 +68,6 @@ def wait_until_it_stands(server: Server, upload: str, offset: int) -> None:
 
 def parts_of(home: Path) -> list[Path]:
     return objects_of_kind(home, ObjectKind.PART)
-
-
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    with a_nursery() as running:
-        yield running
-
-
-@pytest.fixture
-def own_server(nursery: Nursery, tmp_path: Path) -> Iterator[Server]:
-    home = tmp_path / "home"
-    with nursery.serving(home, make_tokens(home)) as running:
-        yield running
 
 
 # the contract
