@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import threading
+from collections.abc import Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,45 +26,81 @@ from artifactstore.catalog.upgrade import upgrade as upgrade_database
 from artifactstore.config import Settings, local_user
 from artifactstore.domain.instant import system_clock
 from artifactstore.errors import ConfigurationError, DatabaseVersionError, StorageDeniedError, StorageFullError
-from artifactstore.registry.registry import DEFAULT_BACKEND, Registry
+from artifactstore.registry.registry import Registry
 from artifactstore.storage.local import sync_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from artifactstore.catalog.database import DatabaseLimits
     from artifactstore.catalog.upgrade import UpgradableDatabase
+    from artifactstore.config import BackendSettings
     from artifactstore.storage.port import ObjectStore
 
 _SQLITE = "sqlite://"
 
 
-def open_registry(settings: Settings | None = None, *, actor: str | None = None, upgrade: bool = True) -> Registry:
+def open_registry(
+    settings: Settings | None = None, *, actor: str | None = None, upgrade: bool = True, backend: str | None = None
+) -> Registry:
     """A registry on the database and storage that the settings name; created or upgraded if need be.
 
-    Without ``upgrade`` nothing is: a database that is not at head raises ``DatabaseVersionError``.
+    Without ``upgrade`` nothing is: a database that is not at head raises ``DatabaseVersionError``. ``backend`` is the
+    one that packages are to lie in, if not just any.
     """
     settings = settings or Settings.from_environment()
-    if settings.storage_url.startswith("memory:") and not is_in_memory(settings.database_url):
+    in_memory = [name for name, backend in settings.backends.items() if backend.url.startswith("memory:")]
+    if in_memory and not is_in_memory(settings.database_url):
         raise ConfigurationError(
             "storage in memory beside a database on disk would record what is gone with the process"
         )
     if not upgrade:
         _require_head(settings.database_url)
-    store, retention = open_store(settings.storage_url, settings.backend_options), settings.retention_policy()
+    retention = settings.retention_policy()
     return Registry(
         catalog=Catalog(open_database(settings.database_url, settings.database_limits), system_clock),
-        backends={DEFAULT_BACKEND: store},
+        backends=Backends(settings.backends),
+        default_backend=settings.default_backend,
         actor=actor or f"local:{local_user()}",
         retention=retention,
         pack_threshold_bytes=settings.pack_threshold_bytes,
         max_files=settings.max_files,
-    )
+        verify_every_days=settings.verify_every_days,
+    ).putting_to(backend)
 
 
 def is_in_memory(database_url: str) -> bool:
     """Whether a database URL names one that ends with the process."""
     return database_url in {_SQLITE, f"{_SQLITE}/", f"{_SQLITE}/:memory:"}
+
+
+class Backends(Mapping[str, "ObjectStore"]):
+    """The configured backends by name, each opened when it is first asked for: most commands need none, or one."""
+
+    def __init__(self, configured: Mapping[str, BackendSettings]) -> None:
+        self._configured = configured
+        self._open: dict[str, ObjectStore] = {}
+        self._turn = threading.Lock()
+
+    def __getitem__(self, name: str) -> ObjectStore:
+        configured = self._configured[name]
+        with self._turn:
+            if name not in self._open:
+                try:
+                    self._open[name] = open_store(configured.url, configured.options)
+                except ConfigurationError as error:
+                    where = "" if len(self._configured) == 1 else f"backend {name!r}: "
+                    raise ConfigurationError(f"{where}{error.message}", hint=error.hint) from error
+            return self._open[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._configured
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._configured)
+
+    def __len__(self) -> int:
+        return len(self._configured)
 
 
 def open_store(url: str, options: Mapping[str, str]) -> ObjectStore:

@@ -17,6 +17,7 @@ from artifactstore.domain.access import SCOPE_FORMS, StaticToken, parse_scopes
 from artifactstore.domain.package import check_slug
 from artifactstore.domain.retention import RetentionPolicy
 from artifactstore.errors import ConfigurationError, InvalidRequestError
+from artifactstore.registry.registry import DEFAULT_BACKEND
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,9 +29,11 @@ NAMES = (
     "DATABASE_POOL_SIZE",
     "DATABASE_STATEMENT_TIMEOUT_S",
     "STORAGE_URL",
+    "BACKENDS_CONFIG_PATH",
     "RETENTION_CONFIG_PATH",
     "PACK_THRESHOLD_BYTES",
     "MAX_FILES",
+    "VERIFY_EVERY_DAYS",
     "API_URL",
     "API_TOKEN",
     "AUTH_TOKENS",
@@ -50,16 +53,29 @@ NAMES = (
     "S3_READ_TIMEOUT_S",
     "S3_CHECKSUMS",
     "S3_ADDRESSING",
+    "S3_PROFILE",
 )
 """Every setting, without the prefix."""
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 LOG_LEVELS = ("debug", "info", "warning", "error")
+_OUR_SCHEMES = ("FILE", "MEMORY", "S3")
 _YES_OR_NO = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _VISIBLE = re.compile(r"[!-~]+")
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?")
 _MIN_SECRET_CHARACTERS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class BackendSettings:
+    """A backend that is configured: its URL, and the settings of that URL's scheme by their names without the prefix.
+
+    The backend checks the settings when it is opened.
+    """
+
+    url: str
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +84,16 @@ class Settings:
 
     home: Path
     database_url: str
-    storage_url: str
+    backends: Mapping[str, BackendSettings]
+    """By name."""
+    default_backend: str = DEFAULT_BACKEND
+    """Where new objects go."""
     database_limits: DatabaseLimits = DEFAULT_LIMITS
     retention_config_path: Path | None = None
     pack_threshold_bytes: int = 1024 * 1024
     max_files: int = 1_000_000
+    verify_every_days: int = 30
+    """0: never."""
     api_url: str | None = None
     """The server that the command line works on; without a slash at its end."""
     api_token: str | None = field(default=None, repr=False)
@@ -84,8 +105,6 @@ class Settings:
     """One of ``LOG_LEVELS``."""
     metrics_folder: str | None = None
     """Where the worker processes of one service add up what they count."""
-    backend_options: Mapping[str, str] = field(default_factory=dict)
-    """The settings of the storage URL's scheme, without ``<SCHEME>_``; that backend checks them when it is opened."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -94,15 +113,17 @@ class Settings:
         _refuse_unknown(found)
         home = Path(found.get("HOME") or _default_home(environment)).absolute()
         retention = found.get("RETENTION_CONFIG_PATH")
-        storage_url = found.get("STORAGE_URL") or (home / "objects").as_uri()
+        default_backend, backends = _backends(found, home)
         return cls(
             home=home,
             database_url=found.get("DATABASE_URL") or f"sqlite:///{home}/artifactstore.db",
             database_limits=_database_limits(found),
-            storage_url=storage_url,
+            backends=backends,
+            default_backend=default_backend,
             retention_config_path=Path(retention) if retention else None,
             pack_threshold_bytes=_whole_number(found, "PACK_THRESHOLD_BYTES", 1024 * 1024, 0, 16 * 1024 * 1024),
             max_files=_whole_number(found, "MAX_FILES", 1_000_000, 1, 100_000_000),
+            verify_every_days=_whole_number(found, "VERIFY_EVERY_DAYS", 30, 0, 3_650),
             api_url=parse_server_url(url, what=f"{PREFIX}API_URL") if (url := found.get("API_URL")) else None,
             api_token=_api_token(found.get("API_TOKEN")),
             auth_tokens=_static_tokens(found.get("AUTH_TOKENS", "")),
@@ -110,7 +131,6 @@ class Settings:
             allowed_hosts=_host_names(found.get("ALLOWED_HOSTS")),
             log_level=_one_of(found, "LOG_LEVEL", LOG_LEVELS, "info"),
             metrics_folder=environment.get(METRICS_FOLDER),
-            backend_options=_backend_options(found, storage_url),
         )
 
     def retention_policy(self) -> RetentionPolicy:
@@ -118,20 +138,17 @@ class Settings:
         path = self.retention_config_path
         if path is None:
             return RetentionPolicy()
-        import tomllib
-
-        try:
-            document = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigurationError(
-                f"{PREFIX}RETENTION_CONFIG_PATH: {path} cannot be read: {error.strerror}"
-            ) from error
-        except ValueError as error:
-            raise ConfigurationError(f"{PREFIX}RETENTION_CONFIG_PATH: {path} is not valid TOML: {error}") from error
+        document = _toml(path, "RETENTION_CONFIG_PATH")
         table = document.get("retention", {})
         if not isinstance(table, dict) or document.keys() - {"retention"}:
             raise ConfigurationError(f"{path} must hold one table, [retention], with days for each class")
         return RetentionPolicy.with_overrides(table)
+
+
+def backend_at(url: str, environment: Mapping[str, str] = os.environ) -> BackendSettings:
+    """A backend by its URL alone, with what the environment sets for that URL's scheme."""
+    found = {name.removeprefix(PREFIX): value for name, value in environment.items() if name.startswith(PREFIX)}
+    return BackendSettings(url, _scheme_options(found, url))
 
 
 @contextmanager
@@ -185,9 +202,70 @@ def _refuse_unknown(found: Mapping[str, str]) -> None:
         raise ConfigurationError(f"{names}: there is no such setting")
 
 
-def _backend_options(found: Mapping[str, str], storage_url: str) -> dict[str, str]:
-    prefix = f"{storage_url.partition('://')[0].upper()}_"
+def _backends(found: Mapping[str, str], home: Path) -> tuple[str, dict[str, BackendSettings]]:
+    """The default backend's name, and every backend: those of the configuration file, or the one of STORAGE_URL."""
+    if not (path := found.get("BACKENDS_CONFIG_PATH")):
+        url = found.get("STORAGE_URL") or (home / "objects").as_uri()
+        return DEFAULT_BACKEND, {DEFAULT_BACKEND: BackendSettings(url, _scheme_options(found, url))}
+    if found.get("STORAGE_URL"):
+        raise ConfigurationError(
+            f"{PREFIX}STORAGE_URL and {PREFIX}BACKENDS_CONFIG_PATH are both set",
+            hint=f"Write the URL into the file, as the backend named {DEFAULT_BACKEND!r}.",
+        )
+    try:
+        return parse_backends(_toml(Path(path), "BACKENDS_CONFIG_PATH"), found)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}: {error.message}", hint=error.hint) from error
+
+
+def parse_backends(document: Mapping[str, object], found: Mapping[str, str]) -> tuple[str, dict[str, BackendSettings]]:
+    """``default = "name"`` and a table ``[backends.name]`` with a ``url`` for each; else ``ConfigurationError``.
+
+    Other members are the settings of the URL's scheme in lower case, and stand before those of the environment.
+    """
+    tables = document.get("backends")
+    if not isinstance(tables, dict) or not tables or document.keys() - {"backends", "default"}:
+        raise ConfigurationError("there must be a table [backends.NAME] for each backend, and default = NAME")
+    backends = {name: _backend(name, table, found) for name, table in tables.items()}
+    default = document.get("default", next(iter(backends)) if len(backends) == 1 else None)
+    if default not in backends:
+        raise ConfigurationError(f"default must be one of {', '.join(backends)}")
+    return str(default), backends
+
+
+def _backend(name: str, table: object, found: Mapping[str, str]) -> BackendSettings:
+    try:
+        check_slug(name, what="the name")
+    except InvalidRequestError as error:
+        raise ConfigurationError(f"[backends.{name}]: {error.message}") from error
+    if not isinstance(table, dict) or not isinstance(url := table.get("url"), str):
+        raise ConfigurationError(f"[backends.{name}] needs a url", hint='Such as url = "s3://bucket/prefix"')
+    given = {key.upper(): value for key, value in table.items() if key != "url"}
+    scheme = url.partition("://")[0].upper()
+    known = {setting.removeprefix(f"{scheme}_") for setting in NAMES if setting.startswith(f"{scheme}_")}
+    for key, value in given.items():
+        if scheme in _OUR_SCHEMES and key not in known:
+            raise ConfigurationError(f"[backends.{name}]: {key.lower()} is no setting of {scheme.lower()}://")
+        if isinstance(value, bool) or not isinstance(value, (str, int)):
+            raise ConfigurationError(f"[backends.{name}]: {key.lower()} must be text or a whole number")
+    texts = {key: str(value) for key, value in given.items()}
+    return BackendSettings(url, {**_scheme_options(found, url), **texts})
+
+
+def _scheme_options(found: Mapping[str, str], url: str) -> dict[str, str]:
+    prefix = f"{url.partition('://')[0].upper()}_"
     return {name.removeprefix(prefix): text for name, text in found.items() if name.startswith(prefix) and text}
+
+
+def _toml(path: Path, setting: str) -> dict[str, object]:
+    import tomllib
+
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{PREFIX}{setting}: {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigurationError(f"{PREFIX}{setting}: {path} is not valid TOML: {error}") from error
 
 
 def _default_home(environment: Mapping[str, str]) -> Path:

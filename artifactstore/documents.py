@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from artifactstore.domain.digest import Digest
 from artifactstore.domain.instant import instant_text
+from artifactstore.registry.duties import told
 
 if TYPE_CHECKING:
     from artifactstore.catalog.event_log import EventRecord
@@ -20,9 +21,15 @@ if TYPE_CHECKING:
     from artifactstore.domain.access import Caller
     from artifactstore.domain.manifest import FileEntry
     from artifactstore.domain.package import PackageDraft
+    from artifactstore.registry.copying import CopyReport
+    from artifactstore.registry.duties import Run
+    from artifactstore.registry.emptying import MigrationReport
     from artifactstore.registry.events import ReplayReport
     from artifactstore.registry.open_packages import PushState
+    from artifactstore.registry.probing import ProbeReport
+    from artifactstore.registry.status import BackendStatus, DutyStatus, StoreStatus
     from artifactstore.registry.verify import Damage, VerifyReport
+    from artifactstore.storage.probing.probe import Finding
 
 Document = dict[str, object]
 
@@ -214,6 +221,24 @@ def own_verification_document(report: VerifyReport, damage: list[Damage]) -> Doc
     return {**verification_document(replace(report, damage=damage)), **counts}
 
 
+def copy_document(report: CopyReport, source: str, target: str) -> Document:
+    """What a copy did, and what it could not."""
+    bad, part = report.damage or report.lost, report.passed_over
+    status = "damaged" if bad else "incomplete" if part else "copied"
+    figures = asdict(report)
+    del figures["verified"]
+    return {"status": status, "from": source, "to": target, **figures}
+
+
+def migration_document(report: MigrationReport, source: str, target: str) -> Document:
+    """What a migration did, and what is left."""
+    bad = report.copy.damage or report.copy.lost
+    status = "waiting" if report.waiting_for else "damaged" if bad else "incomplete" if report.left else "migrated"
+    waiting = [{"what": each.what, "owner": each.owner, "since": _instant(each.since)} for each in report.waiting_for]
+    figures = asdict(report)
+    return {"status": status, "from": source, "to": target, **figures.pop("copy"), **figures, "waiting_for": waiting}
+
+
 def replay_document(report: ReplayReport) -> Document:
     """What a replay went through, which reproduced the tables."""
     return {
@@ -221,6 +246,89 @@ def replay_document(report: ReplayReport) -> Document:
         "events": report.events,
         "log_id": report.log_id.hex(),
         "chain": report.chain.hex(),
+    }
+
+
+def probe_document(report: ProbeReport) -> Document:
+    """What was measured of a backend and what it means; of a capability that was not measured, why."""
+    return {
+        "target": report.target,
+        "probed_at": _instant(report.probed_at),
+        "verdict": report.judgement.verdict,
+        "reasons": list(report.judgement.reasons),
+        "limits": list(report.judgement.limits),
+        "left_behind": report.probed.left_behind,
+        "capabilities": {finding.capability: _finding_document(finding) for finding in report.probed.findings},
+    }
+
+
+def _finding_document(finding: Finding) -> Document:
+    from artifactstore.storage.probing.probe import NOT_MEASURED
+
+    what = "why" if finding.value == NOT_MEASURED else "measured"
+    return {"value": finding.value, what: finding.measured, **finding.figures}
+
+
+def status_document(status: StoreStatus) -> Document:
+    """The state of a store."""
+    seq, at = status.log or (0, None)
+    return {
+        "seen_at": _instant(status.seen_at),
+        "database": {"kind": status.database_kind, "revision": status.revision, "at_head": status.is_at_head},
+        "event_log": {"latest_seq": seq, "latest_at": _instant(at)},
+        "backends": [_backend_document(backend) for backend in status.backends],
+        "duties": [duty_document(duty) for duty in status.duties],
+        "counts": dict(status.counts),
+    }
+
+
+def _backend_document(backend: BackendStatus) -> Document:
+    state, probe = backend.state, backend.probe
+    return {
+        "name": backend.name,
+        "scheme": backend.scheme,
+        "default": backend.is_default,
+        "successor": state and state.successor,
+        "emptied_since": _instant(state and state.succeeded_at),
+        "fell_back_at": _instant(state and state.fell_back_at),
+        "verdict": probe and probe.verdict,
+        "probed_at": _instant(probe and probe.probed_at),
+    }
+
+
+def duty_document(duty: DutyStatus) -> Document:
+    """When a duty last ran and runs next, and what it did."""
+    record = duty.record
+    return {
+        "name": duty.name,
+        "state": duty.state,
+        "every_s": duty.every_s,
+        "overdue": duty.is_overdue,
+        "running_by": duty.running_by,
+        "heartbeat_at": _instant(record and record.heartbeat_at),
+        "started_at": _instant(record and record.started_at),
+        "finished_at": _instant(record and record.finished_at),
+        "succeeded_at": _instant(record and record.succeeded_at),
+        "outcome": record and record.outcome,
+        "failures": record.failures if record else 0,
+        "detail": None if duty.detail is None else dict(duty.detail),
+        "error": None if duty.error is None else dict(duty.error),
+        "next_run_at": _instant(record.next_run_at if record and duty.every_s else None),
+    }
+
+
+def runs_document(runs: list[Run]) -> Document:
+    """What became of the duties that were run."""
+    return {
+        "ran": [
+            {
+                "duty": run.duty,
+                "outcome": run.outcome,
+                "detail": run.detail,
+                "error": None if run.error is None else told(run.error),
+            }
+            for run in runs
+        ]
     }
 
 

@@ -20,6 +20,7 @@
     │   ├── DestinationInvalidError       DESTINATION_INVALID   `get` cannot write there
     │   ├── RunDirectoryError             RUN_DIRECTORY_INVALID a pilot's: missing or contradictory run files
     │   ├── ArchiveInvalidError           ARCHIVE_INVALID       a ZIP that is not strictly one of stored entries
+    │   ├── BackendUnknownError           BACKEND_UNKNOWN
     │   ├── UsageError                    USAGE
     │   └── RequestInvalidError           REQUEST_INVALID       an HTTP request that cannot be understood
     │       ├── RequestTimeoutError       REQUEST_TIMEOUT       its body came too slowly
@@ -45,6 +46,8 @@
     │   ├── PathTakenError                PATH_TAKEN            the open package has other content at this path
     │   ├── UploadOffsetError             UPLOAD_OFFSET         the upload stands elsewhere
     │   ├── IdempotencyMismatchError      IDEMPOTENCY_MISMATCH  the key was used for another request
+    │   ├── DutyRunningError              DUTY_RUNNING          another process is at it; may be retried
+    │   ├── ClaimLostError                CLAIM_LOST            another process has taken the duty over; may be retried
     │   └── TokenExistsError              TOKEN_EXISTS
     ├── AccessError
     │   ├── UnauthenticatedError          UNAUTHENTICATED
@@ -57,6 +60,7 @@
     │   ├── StorageUnavailableError       STORAGE_UNAVAILABLE   may be retried
     │   ├── StorageDeniedError            STORAGE_DENIED
     │   ├── StorageFullError              STORAGE_FULL
+    │   ├── BackendRefusedError           BACKEND_REFUSED       a probe found that it would lose or alter data
     │   ├── CatalogUnavailableError       CATALOG_UNAVAILABLE   may be retried
     │   ├── CatalogFullError              CATALOG_FULL
     │   └── ConcurrentUpdateError         CONCURRENT_UPDATE     another writer was first; may be retried
@@ -204,6 +208,13 @@ class RunDirectoryError(InvalidRequestError):
     """A run directory with missing or contradictory files."""
 
     code = "RUN_DIRECTORY_INVALID"
+
+
+class BackendUnknownError(InvalidRequestError):
+    """No backend is configured under this name."""
+
+    code = "BACKEND_UNKNOWN"
+    default_hint = "Backends have the names that `ARTIFACTSTORE_BACKENDS_CONFIG_PATH` gives them."
 
 
 class UsageError(InvalidRequestError):
@@ -413,6 +424,22 @@ class IdempotencyMismatchError(ConflictError):
     default_hint = "Use a new key for a new request."
 
 
+class DutyRunningError(ConflictError):
+    """The duty is running already, by hand or in a server."""
+
+    code = "DUTY_RUNNING"
+    retryable = True
+    default_hint = "`artifactstore status` shows who is at it, and what it did when it is done."
+
+
+class ClaimLostError(ConflictError):
+    """Whoever ran the duty was taken for dead, and another process has taken it over."""
+
+    code = "CLAIM_LOST"
+    retryable = True
+    default_hint = "`artifactstore status` shows who is at it. Are the hosts' clocks right?"
+
+
 class TokenExistsError(ConflictError):
     """A token of this name is in use."""
 
@@ -475,6 +502,13 @@ class StorageFullError(StorageError):
 
     code = "STORAGE_FULL"
     default_hint = "Nothing was recorded. Make room, then run the same command again."
+
+
+class BackendRefusedError(StorageError):
+    """A probe found that the backend would lose or alter data."""
+
+    code = "BACKEND_REFUSED"
+    default_hint = "`artifactstore storage probe` says why, and measures again when the backend was mended."
 
 
 class CatalogUnavailableError(StorageError):

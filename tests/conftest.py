@@ -24,9 +24,14 @@ hypothesis_settings.load_profile("any machine")
 DATABASES = ("sqlite", "postgresql")
 ON_BOTH_DATABASES = (
     "integration.test_blob_index",
+    "integration.test_copying",
+    "integration.test_duties",
+    "integration.test_duty_processes",
+    "integration.test_emptying",
     "integration.test_events",
     "integration.test_files",
     "integration.test_ingest",
+    "integration.test_placing",
     "integration.test_tokens",
     "integration.test_verify",
     "integration.test_writers",
@@ -36,10 +41,12 @@ ON_BOTH_DATABASES = (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--faults", action="store_true", help="run tests/faults, which need strace and mounts")
+    parser.addoption("--servers", action="store_true", help="run tests/servers, which need LocalStack")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    return True if collection_path.name == "faults" and not config.getoption("--faults") else None
+    needs = {"faults": "--faults", "servers": "--servers"}.get(collection_path.name)
+    return True if needs and collection_path.is_dir() and not config.getoption(needs) else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -24,7 +24,9 @@ from artifactstore.errors import (
     Problem,
     RequestInvalidError,
 )
-from artifactstore.registry.open_packages import expire_open_packages
+from artifactstore.registry.duties import FAILED, told
+from artifactstore.registry.duty_runner import DutyRunner
+from artifactstore.registry.store_duties import duties_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from artifactstore.api.service import Service
+    from artifactstore.registry.duties import Run
 
 log = structlog.get_logger("artifactstore.api")
 
@@ -41,7 +44,6 @@ _ROUTERS = (
     reference_page.router,
 )
 _TOKEN_USES_S = 30.0
-_OPEN_PACKAGES_S = 60.0
 DESCRIPTION = """A store for what runs leave behind: immutable packages, addressed by digest.
 
 Errors are problem documents (RFC 9457) with a stable `code` and a `hint`. Every write needs a token; what a token may
@@ -72,20 +74,35 @@ def build_app(service: Service) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
-    """Run the duties beside the requests. ``stop`` in the state is what the server calls when it is asked to end."""
+    """What goes on beside the requests: the store's duties, and what this process alone has to write down.
+
+    ``stop`` in the state is what the server calls when it is asked to end.
+    """
     service: Service = app.state.service
-    duties = [
-        asyncio.create_task(_repeat(lambda: service.token_uses.flush(service.registry), _TOKEN_USES_S)),
-        asyncio.create_task(_repeat(lambda: expire_open_packages(service.registry), _OPEN_PACKAGES_S)),
-    ]
+    duties = DutyRunner(service.registry, duties_of(service.registry), tell=_log_run, trouble=_log_trouble)
+    duties.start()
+    token_uses = asyncio.create_task(_repeat(lambda: service.token_uses.flush(service.registry), _TOKEN_USES_S))
     try:
         yield {"stop": service.event_feed.stop}
     finally:
-        for duty in duties:
-            duty.cancel()
-            with suppress(asyncio.CancelledError):
-                await duty
+        token_uses.cancel()
+        with suppress(asyncio.CancelledError):
+            await token_uses
+        if not await asyncio.to_thread(duties.stop):
+            log.warning("duty left behind", message="it did not come to its next page in time; its claim runs out")
         await asyncio.to_thread(service.close)
+
+
+def _log_run(run: Run) -> None:
+    if run.outcome == FAILED and run.error is not None:
+        log.warning("duty failed", duty=run.duty, **told(run.error))
+        return
+    log.info("duty", duty=run.duty, outcome=run.outcome, detail=run.detail)
+
+
+def _log_trouble(error: Exception) -> None:
+    """No duty could be looked for, or claimed."""
+    log.warning("duty failed", **told(error))
 
 
 async def _repeat(act: Callable[[], object], every_s: float) -> None:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from artifactstore.registry.status import DutyStatus
 
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
 
@@ -36,20 +43,33 @@ class Metrics:
             "artifactstore_errors", "Requests that failed by the system's fault, by code.", ("code",),
             registry=self._registry,
         )  # fmt: skip
+        self.read_fallbacks = Counter(
+            "artifactstore_read_fallbacks", "Objects that a read found failing in a backend and another one served.",
+            ("backend", "reason"), registry=self._registry,
+        )  # fmt: skip
 
-    def exposition(self, *, events: int) -> bytes:
-        """The Prometheus text format. ``events`` is the length of the event log now."""
+    def exposition(self, *, events: int, duties: Sequence[DutyStatus]) -> bytes:
+        """The Prometheus text format. ``events`` is the length of the event log now, ``duties`` how they stand."""
         if self._shared_folder is None:
             text = generate_latest(self._registry)
         else:
             together = CollectorRegistry()
             MultiProcessCollector(together, path=self._shared_folder)  # type: ignore[no-untyped-call]
             text = generate_latest(together)
-        return (
-            text
-            + (
-                "# HELP artifactstore_events_total Events in the log.\n"
-                "# TYPE artifactstore_events_total counter\n"
-                f"artifactstore_events_total {events}\n"
-            ).encode()
-        )
+        return text + "".join(_of_the_store(events, duties)).encode()
+
+
+def _of_the_store(events: int, duties: Sequence[DutyStatus]) -> Iterator[str]:
+    """What the database says: the same from every process, so it is added to no other's."""
+    yield "# HELP artifactstore_events_total Events in the log.\n# TYPE artifactstore_events_total counter\n"
+    yield f"artifactstore_events_total {events}\n"
+    on = [duty for duty in duties if duty.every_s]
+    name = "artifactstore_duty_last_success_timestamp_seconds"
+    yield f"# HELP {name} When a duty was last done; 0 if it never was.\n# TYPE {name} gauge\n"
+    for duty in on:
+        succeeded_at = (duty.record and duty.record.succeeded_at) or 0
+        yield f'{name}{{duty="{duty.name}"}} {succeeded_at / 1_000_000}\n'
+    name = "artifactstore_duty_failures"
+    yield f"# HELP {name} How many runs of a duty failed since the last one that did not.\n# TYPE {name} gauge\n"
+    for duty in on:
+        yield f'{name}{{duty="{duty.name}"}} {duty.record.failures if duty.record else 0}\n'

@@ -54,6 +54,7 @@ class _Package(_Request):
     metadata: dict[str, Any] | None = Field(default=None, examples=[{"branch": "main"}])
     retention_class: Class | None = None
     revision: bool = Field(default=False, description="Changed content may become the next revision.")
+    backend: Slug | None = Field(default=None, description="The backend it is to lie in, if not just any.")
 
 
 class PackageOpening(_Package):

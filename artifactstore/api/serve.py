@@ -20,7 +20,7 @@ from uvicorn.supervisors import Multiprocess
 from artifactstore.api.app import build_app
 from artifactstore.api.frontier import CutShortError
 from artifactstore.api.protocol import BoundedProtocol
-from artifactstore.api.service import Service
+from artifactstore.api.service import Service, check_backend
 from artifactstore.bootstrap import open_registry
 from artifactstore.config import Settings, shared_metrics_folder
 from artifactstore.errors import ConfigurationError
@@ -42,14 +42,14 @@ def serve(settings: Settings, *, host: str, port: int, workers: int, ready: Call
     """Serve until a signal ends it. ``ready`` is called with the address once requests are answered.
 
     Raises ``ConfigurationError`` if the address cannot be had, or is not loopback and there is no token,
-    ``DatabaseVersionError`` if the database is not at head.
+    ``DatabaseVersionError`` if the database is not at head, ``BackendRefusedError`` if a probe refused the backend.
     """
-    _check_tokens(settings, host)
+    configure_logging(settings.log_level)
+    _check_store(settings, host)
     listener = _listen(host, port)
     threading.Thread(target=_announce, args=(listener, ready), daemon=True).start()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _ended)
-    configure_logging(settings.log_level)
     if workers == 1:
         config = _config(build_app(Service.open(settings)))
         _calm_collector()
@@ -118,9 +118,11 @@ def _config(app: FastAPI | str, *, workers: int = 1) -> uvicorn.Config:
     )
 
 
-def _check_tokens(settings: Settings, host: str) -> None:
+def _check_store(settings: Settings, host: str) -> None:
+    """Before there are workers, which would be started again and again."""
     registry = open_registry(settings, upgrade=False)
     try:
+        check_backend(registry)
         has_tokens = bool(settings.auth_tokens) or any(
             is_in_force(token, registry.clock()) for token in list_tokens(registry)
         )

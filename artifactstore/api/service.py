@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,8 @@ from artifactstore.api.feed import EventFeed
 from artifactstore.api.metrics import Metrics
 from artifactstore.api.room import Room
 from artifactstore.bootstrap import open_registry
-from artifactstore.errors import ServiceBusyError
+from artifactstore.errors import BackendRefusedError, ServiceBusyError, StorageError
+from artifactstore.registry.probing import require_usable
 from artifactstore.registry.readiness import check_readiness
 from artifactstore.registry.tokens import TokenUses
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from artifactstore.config import Settings
     from artifactstore.domain.access import StaticToken
+    from artifactstore.registry.fall_backs import FallBack
     from artifactstore.registry.readiness import Check
     from artifactstore.registry.registry import Registry
 
@@ -39,7 +41,7 @@ MAX_HELD_BYTES = 96 * 1024 * 1024
 """JSON bodies that one process holds in memory at once, together."""
 MAX_DOWNLOADS = 128
 """Streamed answers of one process at once; each has a few MiB and an open file."""
-MAX_DUTIES = 4
+MAX_LONG_READS = 4
 _LOOK_S = 0.25
 _THREADS = MAX_BODIES + 32
 ACTOR = "service"
@@ -64,7 +66,7 @@ class Service:
     """One large JSON document is understood at a time: it takes ten times its bytes."""
     downloads: int = 0
     """How many are being sent now."""
-    duties: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(MAX_DUTIES))
+    long_reads: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(MAX_LONG_READS))
     event_feed: EventFeed = field(init=False)
 
     _looking: threading.Lock = field(default_factory=threading.Lock)
@@ -73,12 +75,21 @@ class Service:
 
     def __post_init__(self) -> None:
         self.event_feed = EventFeed(self.registry)
+        self.registry.fall_backs.attend(actor=ACTOR, told=self._fell_back, not_recorded=_not_recorded)
 
     @classmethod
     def open(cls, settings: Settings, *, metrics_folder: str | None = None) -> Service:
-        """On the store that the settings name, which must be at head: servers never migrate."""
+        """On the store that the settings name, which must be at head: servers never migrate.
+
+        Raises ``BackendRefusedError`` if a probe refused where new objects go.
+        """
+        registry = open_registry(settings, actor=ACTOR, upgrade=False)
+        with ExitStack() as on_error:
+            on_error.callback(registry.close)
+            check_backend(registry)
+            on_error.pop_all()
         return cls(
-            registry=open_registry(settings, actor=ACTOR, upgrade=False),
+            registry=registry,
             static_tokens=settings.auth_tokens,
             anonymous_may_read=settings.anon_read,
             allowed_hosts=frozenset(settings.allowed_hosts),
@@ -110,14 +121,14 @@ class Service:
             self.downloads -= 1
 
     @contextmanager
-    def duty_slot(self) -> Iterator[None]:
+    def long_read_slot(self) -> Iterator[None]:
         """Room for work that reads the store for long. Raises ``ServiceBusyError`` if there is none."""
-        if not self.duties.acquire(blocking=False):
-            raise ServiceBusyError(f"{MAX_DUTIES} verifications or the like are running already")
+        if not self.long_reads.acquire(blocking=False):
+            raise ServiceBusyError(f"{MAX_LONG_READS} verifications or the like are running already")
         try:
             yield
         finally:
-            self.duties.release()
+            self.long_reads.release()
 
     def readiness(self) -> dict[str, Check]:
         """Whether requests can be served, looked at four times a second at most: anyone may ask, and it writes."""
@@ -130,11 +141,35 @@ class Service:
                         log.warning("not ready", check=name, code=check.detail, cause=check.cause)
             return self._checks
 
+    def _fell_back(self, read: FallBack) -> None:
+        self.metrics.read_fallbacks.labels(read.backend, read.reason.value).inc()
+        log.warning("read fell back", **_described(read))
+
     def close(self) -> None:
         """Wait for the threads and release what is open."""
         self.threads.shutdown()
         self.token_uses.flush(self.registry)
         self.registry.close()
+
+
+def check_backend(registry: Registry) -> None:
+    """Raises ``BackendRefusedError``. A backend that is not reached is no reason not to start: ``/ready`` says so."""
+    try:
+        require_usable(registry, registry.default_backend)
+    except BackendRefusedError:
+        raise
+    except StorageError as error:
+        log.warning("not probed", backend=registry.default_backend, cause=error.message)
+
+
+def _not_recorded(read: FallBack, error: Exception) -> None:
+    log.error("read that fell back is not recorded", **_described(read), error=repr(error))
+
+
+def _described(read: FallBack) -> dict[str, str]:
+    return {
+        "backend": read.backend, "object": read.key.path, "reason": read.reason.value, "served_by": read.served_by,
+    }  # fmt: skip
 
 
 def service_of(request: Request) -> Service:

@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 BATCH = 1_000
 """Values in one IN list."""
-_PRESENT = (
-    "SELECT blake3, sha256, size_bytes FROM blob WHERE address_prefix IN ({}) AND EXISTS (SELECT 1 FROM blob_location"
-    " JOIN stored_object ON stored_object.id = blob_location.object_id WHERE blob_location.blob_id = blob.id"
-    " AND blob_location.status = 'live' AND stored_object.status = 'live')"
+_AT_A_LIVE_LOCATION = (
+    "SELECT 1 FROM blob_location JOIN stored_object ON stored_object.id = blob_location.object_id"
+    " WHERE blob_location.blob_id = blob.id AND blob_location.status = 'live' AND stored_object.status = 'live'"
 )
+_OF_A_BACKEND = " AND stored_object.backend = ?"
 _IN_A_PACKAGE_OF = (
     " AND EXISTS (SELECT 1 FROM (SELECT package_file.package FROM package_file WHERE package_file.blob_id = blob.id"
     " ORDER BY package_file.package DESC LIMIT 64) AS newest JOIN package ON package.id = newest.package"
-    " WHERE package.producer IN ({}))"
+    " WHERE package.producer IN ({}) LIMIT 1 OFFSET 0)"
 )
 
 
@@ -49,23 +49,20 @@ def resolve(
     return ids
 
 
-def presence(connection: Connection, addresses: Sequence[bytes]) -> dict[bytes, bool]:
-    """For each blob that is known: whether it is present, at a live location in a live object."""
-    rows = _by_prefix(
-        connection,
-        "SELECT blake3, EXISTS (SELECT 1 FROM blob_location"
-        "  JOIN stored_object ON stored_object.id = blob_location.object_id"
-        "  WHERE blob_location.blob_id = blob.id"
-        "  AND blob_location.status = 'live' AND stored_object.status = 'live')"
-        " FROM blob WHERE address_prefix IN ({})",
-        addresses,
-    )
+def presence(connection: Connection, addresses: Sequence[bytes], *, within: str | None = None) -> dict[bytes, bool]:
+    """For each blob that is known: whether it is present, at a live location in a live object, of this backend if any.
+
+    ``within`` names the backend.
+    """
+    location, before = _live_location(within)
+    sql = f"SELECT blake3, EXISTS ({location} LIMIT 1 OFFSET 0) FROM blob WHERE address_prefix IN ({{}})"
+    rows = _by_prefix(connection, sql, addresses, before=before)
     wanted = set(addresses)
     return {blake3: bool(is_present) for blake3, is_present in rows if blake3 in wanted}
 
 
 def readable(
-    connection: Connection, addresses: Sequence[bytes], producers: Sequence[str] | None
+    connection: Connection, addresses: Sequence[bytes], producers: Sequence[str] | None, *, within: str | None = None
 ) -> dict[bytes, BlobDescriptor]:
     """Those of these blobs that are present and in a package of one of these producers; of anyone's, if None.
 
@@ -73,9 +70,29 @@ def readable(
     however often others have it. One more blob sent is harmless, one more admitted would tell of others' content.
     """
     condition = "" if producers is None else _IN_A_PACKAGE_OF.format(",".join("?" * len(producers)))
-    rows = _by_prefix(connection, f"{_PRESENT} {condition}", addresses, tuple(producers or ()))
+    location, of_backend = _live_location(within)
+    known = "SELECT blake3, sha256, size_bytes FROM blob WHERE address_prefix IN ({})"
+    sql = f"{known} AND EXISTS ({location} LIMIT 1 OFFSET 0) {condition}"
+    rows = _by_prefix(connection, sql, addresses, (*of_backend, *(producers or ())))
     wanted = set(addresses)
     return {blake3: BlobDescriptor(blake3, sha256, size) for blake3, sha256, size in rows if blake3 in wanted}
+
+
+def live_locations(connection: Connection, address: bytes) -> list[tuple[str, str, bytes, int]]:
+    """(backend, kind of object, its digest, start) of each live location of a blob in an object not condemned."""
+    rows = connection.execute(
+        "SELECT stored_object.backend, stored_object.kind, stored_object.blake3, blob_location.start FROM blob"
+        " JOIN blob_location ON blob_location.blob_id = blob.id AND blob_location.status = 'live'"
+        " JOIN stored_object ON stored_object.id = blob_location.object_id AND stored_object.status <> 'condemned'"
+        " WHERE blob.address_prefix = ? AND blob.blake3 = ?",
+        (address_prefix(address), address),
+    )
+    return [(backend, kind, digest, start) for backend, kind, digest, start in rows]
+
+
+def _live_location(within: str | None) -> tuple[str, tuple[SqlValue, ...]]:
+    """A query for the blob's live locations in live objects, and its parameters."""
+    return (_AT_A_LIVE_LOCATION, ()) if within is None else (_AT_A_LIVE_LOCATION + _OF_A_BACKEND, (within,))
 
 
 def _add(connection: Connection, measures: Sequence[BlobMeasure]) -> dict[bytes, int]:
@@ -125,14 +142,15 @@ def _find(connection: Connection, addresses: Iterable[bytes]) -> tuple[dict[byte
 
 
 def _by_prefix(
-    connection: Connection, sql: str, addresses: Iterable[bytes], more: tuple[SqlValue, ...] = ()
+    connection: Connection,
+    sql: str,
+    addresses: Iterable[bytes],
+    after: tuple[SqlValue, ...] = (),
+    *,
+    before: tuple[SqlValue, ...] = (),
 ) -> Iterator[Row]:
-    return _in_batches(connection, sql, sorted({address_prefix(address) for address in addresses}), more)
-
-
-def _in_batches(
-    connection: Connection, sql: str, values: Sequence[int], more: tuple[SqlValue, ...] = ()
-) -> Iterator[Row]:
+    """Rows by the thousand prefixes; the other parameters stand before and after them."""
+    values = sorted({address_prefix(address) for address in addresses})
     for at in range(0, len(values), BATCH):
         batch = values[at : at + BATCH]
-        yield from connection.execute(sql.format(",".join("?" * len(batch))), (*batch, *more))
+        yield from connection.execute(sql.format(",".join("?" * len(batch))), (*before, *batch, *after))

@@ -77,9 +77,9 @@ class Transaction(Queries):
         """Still alive."""
         self.connection.execute("UPDATE lease SET heartbeat_at = ? WHERE lease_id = ?", (now, lease_id))
 
-    def end_lease(self, lease_id: str) -> None:
-        """Done; harmless if it has ended."""
-        self.connection.execute("DELETE FROM lease WHERE lease_id = ?", (lease_id,))
+    def end_lease(self, lease_id: str) -> bool:
+        """Done; whether it was there."""
+        return bool(list(self.connection.execute("DELETE FROM lease WHERE lease_id = ? RETURNING 1", (lease_id,))))
 
     def finish(self, at: Instant) -> None:
         """Append the recorded events. Called once, just before the commit."""
@@ -111,15 +111,29 @@ class Transaction(Queries):
 class Catalog:
     """Opens transactions and snapshots on a database that is at head."""
 
-    def __init__(self, database: Database, clock: Callable[[], Instant]) -> None:
+    def __init__(
+        self, database: Database, clock: Callable[[], Instant], *, first: Callable[[Transaction], object] | None = None
+    ) -> None:
         self._database = database
         self._clock = clock
+        self._first = first
+
+    def doing_first(self, act: Callable[[Transaction], object]) -> Catalog:
+        """The same, where every write transaction begins with ``act``: if that raises, nothing is written."""
+        return Catalog(self._database, self._clock, first=act)
+
+    @property
+    def database_kind(self) -> str:
+        """``sqlite`` or ``postgresql``."""
+        return self._database.kind
 
     @contextmanager
     def transaction(self, actor: str) -> Iterator[Transaction]:
         """A write transaction; ``actor`` is stamped on its events. Commits on leaving, rolls back on any error."""
         with self._database.write() as connection:
             transaction = Transaction(connection, actor)
+            if self._first is not None:
+                self._first(transaction)
             yield transaction
             transaction.finish(self._clock())
 

@@ -3,6 +3,9 @@
 SQL is written in the part that SQLite and PostgreSQL share, with ``?`` for parameters. An adapter opens connections,
 begins and ends transactions, and turns its driver's errors into ours.
 
+Every statement reads along an index, and how is written so that no planner can choose otherwise. ``EXISTS`` ends with
+``LIMIT 1 OFFSET 0``: PostgreSQL then looks it up row by row, and never joins a whole table for it.
+
 On SQLite writers take turns. On PostgreSQL they run side by side, each statement sees what others have committed until
 then, and what is decided over what was read is safe only under a lock: ``lock``, ``lock_append``, or a row written.
 """
@@ -64,6 +67,9 @@ class Connection(Protocol):
 
 class Database(Protocol):
     """Where connections come from. Safe for several threads."""
+
+    kind: str
+    """``sqlite`` or ``postgresql``."""
 
     def write(self) -> AbstractContextManager[Connection]:
         """A transaction that commits, durably, when the context is left without an error.

@@ -29,7 +29,8 @@ class PackageFilter:
 
 EVERY_PACKAGE = PackageFilter()
 
-_COLUMNS = ("producer", "external_id", "subject", "schema_slug", "retention_class", "status")
+_COLUMNS = ("external_id", "subject", "schema_slug", "retention_class", "status")
+"""Those that have the most values come first."""
 _WITH_METADATA = (
     "package_metadata AS found JOIN package ON package.id = found.package WHERE found.key = ? AND found.value = ?"
 )
@@ -37,12 +38,17 @@ _WITH_BLOB = (
     "package_file AS found JOIN package ON package.id = found.package"
     " WHERE found.blob_id = (SELECT id FROM blob WHERE address_prefix = ? AND blake3 = ?)"
     " AND NOT EXISTS (SELECT 1 FROM package_file AS earlier WHERE earlier.blob_id = found.blob_id"
-    " AND earlier.package = found.package AND earlier.file_index < found.file_index)"
+    " AND earlier.package = found.package AND earlier.file_index < found.file_index LIMIT 1 OFFSET 0)"
 )
 _HAS_BLOB = (
     " AND EXISTS (SELECT 1 FROM package_file WHERE package_file.package = package.id AND package_file.blob_id ="
-    " (SELECT id FROM blob WHERE address_prefix = ? AND blake3 = ?))"
+    " (SELECT id FROM blob WHERE address_prefix = ? AND blake3 = ?) LIMIT 1 OFFSET 0)"
 )
+_ONE_RUN = ("producer", "external_id")
+_REVISIONS = "package WHERE package.status <> 'open'"
+"""What ``package_revision`` holds. There are few of one run: they are sorted, and no index is read for their order."""
+_IS = " AND CASE package.{} WHEN ? THEN TRUE ELSE FALSE END"
+"""A condition that no index is used for: a planner that may choose is wrong where what is looked for is rare."""
 
 
 def page_of_packages(wanted: PackageFilter, *, after: int, limit: int) -> tuple[str, list[SqlValue]]:
@@ -52,6 +58,7 @@ def page_of_packages(wanted: PackageFilter, *, after: int, limit: int) -> tuple[
     the time it takes, that they have such metadata or such a file.
     """
     blob: list[SqlValue] = [] if wanted.blob is None else [address_prefix(wanted.blob), wanted.blob]
+    by_index: tuple[str, ...] = ()
     parameters: list[SqlValue]
     if wanted.metadata is not None:
         source, position, parameters = _WITH_METADATA, "found.package", [*wanted.metadata]
@@ -59,11 +66,14 @@ def page_of_packages(wanted: PackageFilter, *, after: int, limit: int) -> tuple[
         source, position, parameters = _WITH_BLOB, "found.package", [*blob]
     else:
         source, position, parameters = "package WHERE TRUE", "package.id", []
+        by_index = _indexed(wanted)
+        if by_index == _ONE_RUN:
+            source, position = _REVISIONS, "package.id + 0"
     sql = f"{source} AND {position} > ?"
     parameters.append(after)
-    for column in _COLUMNS:
+    for column in ("producer", *_COLUMNS):
         if (value := getattr(wanted, column)) is not None:
-            sql += f" AND package.{column} = ?"
+            sql += f" AND package.{column} = ?" if column in by_index else _IS.format(column)
             parameters.append(value)
     if wanted.metadata is not None and wanted.producer is not None:
         sql += " AND found.producer = ?"
@@ -72,3 +82,11 @@ def page_of_packages(wanted: PackageFilter, *, after: int, limit: int) -> tuple[
         sql += _HAS_BLOB
         parameters += blob
     return f"{sql} ORDER BY {position} LIMIT ?", [*parameters, limit]
+
+
+def _indexed(wanted: PackageFilter) -> tuple[str, ...]:
+    """The columns whose index is read, in the order of the list; the others are looked at on the way."""
+    asked = tuple(column for column in _COLUMNS if getattr(wanted, column) is not None)
+    if wanted.producer is None:
+        return asked[:1]
+    return ("producer", *asked[:1]) if asked and asked[0] in {"external_id", "subject"} else ("producer",)

@@ -4,8 +4,8 @@ A write transaction is READ COMMITTED: each statement sees what others have comm
 the latest. A view is REPEATABLE READ. Locks are advisory and end with their transaction, and so do all settings: a
 pooler that lends a connection for one transaction at a time may stand between.
 
-The server's statistics do not choose the plans: where an index can be used it is. A table is read whole only if there
-is no other way.
+The server's statistics do not choose the plans: where an index can be used it is, and tables are joined row by row. A
+table is read whole only if there is no other way.
 """
 
 from __future__ import annotations
@@ -60,7 +60,15 @@ _APPEND, _UPGRADE = 1, 2
 """The two locks that are not named: (``_SPACE``, one of these)."""
 _PREPARE_THRESHOLD = 3
 _ROWS_PER_STATEMENT = 5_000
-_PLANS = "SET LOCAL enable_seqscan = off; SET LOCAL jit = off"
+_PLANS = "; ".join(
+    f"SET LOCAL {setting}"
+    for setting in (
+        "enable_seqscan = off", "enable_bitmapscan = off", "enable_hashjoin = off", "enable_mergejoin = off",
+        "enable_material = off", "max_parallel_workers_per_gather = 0", "jit = off",
+        "seq_page_cost = 0", "random_page_cost = 0",
+    )
+)  # fmt: skip
+"""Rows are found by indexes, joined one by one, and the fewest of them make the best plan, wherever they lie."""
 
 _ERRORS: dict[str, type[ArtifactStoreError]] = {
     "08": CatalogUnavailableError,  # connection exceptions
@@ -88,6 +96,8 @@ class PostgresDatabase:
 
     Raises ``ConfigurationError`` for a URL that is none.
     """
+
+    kind = "postgresql"
 
     def __init__(self, url: str, limits: DatabaseLimits) -> None:
         self._parameters = _parameters_of(url)

@@ -17,7 +17,7 @@ from artifactstore.errors import EventLogCorruptError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from artifactstore.catalog.database import Connection
+    from artifactstore.catalog.database import Connection, SqlValue
 
 E = TypeVar("E", bound=events.Event)
 
@@ -50,17 +50,16 @@ def _metadata_schema_registered(connection: Connection, event: events.MetadataSc
 @_projects(events.PackageOpened)
 def _package_opened(connection: Connection, event: events.PackageOpened, actor: str) -> None:
     metadata = None if event.metadata is None else canonical_json(event.metadata)
-    connection.execute(
+    ((package,),) = connection.execute(
         "INSERT INTO package (package_id, producer, external_id, subject, schema_slug, metadata_json, revision,"
         " supersedes, status, opened_at, opened_by, file_count, total_bytes, stored_bytes)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0)",
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0) RETURNING id",
         (
             event.package_id, event.producer, event.external_id, event.subject_ref, event.schema, metadata,
             event.revision, event.supersedes, PackageStatus.OPEN, event.opened_at, actor,
         ),
     )  # fmt: skip
     if terms := search_terms(event.metadata or {}):
-        package, _ = _package(connection, event.package_id)
         connection.insert(
             "package_metadata (key, value, package, producer)",
             [(key, value, package, event.producer) for key, value in terms.items()],
@@ -107,21 +106,21 @@ def _retention_applied(connection: Connection, event: events.RetentionApplied, a
 @_projects(events.PackageFinalized)
 def _package_finalized(connection: Connection, event: events.PackageFinalized, actor: str) -> None:  # noqa: ARG001
     _live_object(connection, event.manifest)
-    _move(connection, event.package_id, PackageStatus.FINALIZED)
-    connection.execute(
-        "UPDATE package SET manifest_digest = ?, file_count = ?, total_bytes = ?, stored_bytes = ?, finalized_at = ?"
-        " WHERE package_id = ?",
-        (
-            event.manifest.blake3, event.file_count, event.total_bytes, event.stored_bytes, event.finalized_at,
-            event.package_id,
-        ),
-    )  # fmt: skip
+    _move(
+        connection,
+        event.package_id,
+        PackageStatus.FINALIZED,
+        manifest_digest=event.manifest.blake3,
+        file_count=event.file_count,
+        total_bytes=event.total_bytes,
+        stored_bytes=event.stored_bytes,
+        finalized_at=event.finalized_at,
+    )
 
 
 @_projects(events.PackageExpired)
 def _package_expired(connection: Connection, event: events.PackageExpired, actor: str) -> None:  # noqa: ARG001
-    _move(connection, event.package_id, PackageStatus.EXPIRED)
-    connection.execute("UPDATE package SET expired_at = ? WHERE package_id = ?", (event.expired_at, event.package_id))
+    _move(connection, event.package_id, PackageStatus.EXPIRED, expired_at=event.expired_at)
 
 
 @_projects(events.RetentionExtended)
@@ -178,16 +177,42 @@ def _object_condemned(connection: Connection, event: events.ObjectCondemned, act
     _set_object_status(connection, event.object, "condemned")
 
 
+@_projects(events.ObjectCopied)
+def _object_copied(connection: Connection, event: events.ObjectCopied, actor: str) -> None:  # noqa: ARG001
+    source = _object_id(connection, event.object._replace(backend=event.source))
+    copy = _live_object(connection, event.object)
+    connection.execute(
+        "INSERT INTO blob_location (blob_id, object_id, start, status)"
+        " SELECT blob_id, ?, start, 'live' FROM blob_location WHERE object_id = ? AND status = 'live'"
+        " ON CONFLICT (blob_id, object_id) DO UPDATE SET start = excluded.start, status = 'live'",
+        (copy, source),
+    )
+
+
+@_projects(events.ObjectDeleted)
+def _object_deleted(connection: Connection, event: events.ObjectDeleted, actor: str) -> None:  # noqa: ARG001
+    row_id = _object_id(connection, event.object)
+    connection.execute("DELETE FROM blob_location WHERE object_id = ?", (row_id,))
+    connection.execute("DELETE FROM stored_object WHERE id = ?", (row_id,))
+
+
+@_projects(events.ReadFellBack)
+def _read_fell_back(connection: Connection, event: events.ReadFellBack, actor: str) -> None:
+    """It changes no table: the log alone says it."""
+
+
 def _package(connection: Connection, package_id: str) -> tuple[int, PackageStatus]:
     for row_id, status in connection.execute("SELECT id, status FROM package WHERE package_id = ?", (package_id,)):
         return row_id, PackageStatus(status)
     raise EventLogCorruptError(f"an event names package {package_id}, which was never opened")
 
 
-def _move(connection: Connection, package_id: str, target: PackageStatus) -> None:
-    _, current = _package(connection, package_id)
+def _move(connection: Connection, package_id: str, target: PackageStatus, **columns: SqlValue) -> None:
+    """Into another state, with what there is to say of it then."""
+    row_id, current = _package(connection, package_id)
     check_transition(package_id, current, target)
-    connection.execute("UPDATE package SET status = ? WHERE package_id = ?", (target, package_id))
+    assignments = ", ".join(f"{column} = ?" for column in ("status", *columns))
+    connection.execute(f"UPDATE package SET {assignments} WHERE id = ?", (target, *columns.values(), row_id))
 
 
 def _live_object(connection: Connection, reference: events.ObjectRef) -> int:

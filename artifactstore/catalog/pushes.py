@@ -26,6 +26,8 @@ class OpenPackageRecord(NamedTuple):
     expires_at: int
     draft: bytes
     receipt: str | None
+    backend: str | None
+    """The one that was chosen for it."""
 
 
 class ReceivedBlob(NamedTuple):
@@ -56,7 +58,7 @@ class PartRecord(NamedTuple):
     blake3: bytes
 
 
-_OPEN = "SELECT package_id, producer, opened_by, opened_at, expires_at, draft, receipt FROM open_package"
+_OPEN = "SELECT package_id, producer, opened_by, opened_at, expires_at, draft, receipt, backend FROM open_package"
 _UPLOAD = "SELECT upload_id, package_id, path, role, media_type, size_bytes, received_bytes FROM upload"
 _CHILDREN = ("declared_files", "received_object", "received_file")
 
@@ -92,8 +94,8 @@ def count_open(connection: Connection, opened_by: str) -> int:
 def begin(connection: Connection, record: OpenPackageRecord, declared: Sequence[FileEntry] | None) -> None:
     """Open a package."""
     connection.execute(
-        "INSERT INTO open_package (package_id, producer, opened_by, opened_at, expires_at, draft, receipt)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO open_package (package_id, producer, opened_by, opened_at, expires_at, draft, receipt, backend)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         record,
     )
     if declared is not None:

@@ -1,4 +1,7 @@
-"""What the catalog can be asked, over one connection. Every list is keyset and every lookup uses an index."""
+"""What the catalog can be asked, over one connection. Every list is keyset and every lookup uses an index.
+
+What a statement reads is in proportion to what it answers, however much is stored: tests/integration/test_plans.py.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +72,7 @@ class Queries:
         """Finalized packages whose retention has ended and that no hold protects, longest overdue first."""
         return self._packages(
             "status = 'finalized' AND expires_at IS NOT NULL AND expires_at <= ? AND NOT EXISTS"
-            " (SELECT 1 FROM hold WHERE hold.package = package.id AND hold.released_at IS NULL)"
+            " (SELECT 1 FROM hold WHERE hold.package = package.id AND hold.released_at IS NULL LIMIT 1 OFFSET 0)"
             " ORDER BY expires_at LIMIT ?",
             (now, limit),
         )
@@ -87,7 +90,8 @@ class Queries:
     def located_files(self, package: int, *, after_index: int, limit: int) -> list[LocatedFile]:
         """A page of files in path order with their blobs' live locations."""
         return self._located(
-            "package_file.package = ? AND package_file.file_index > ? AND package_file.file_index <= ?",
+            "package_file.package = ? AND package_file.file_index > ? AND package_file.file_index <= ?"
+            " ORDER BY package_file.file_index",
             (package, after_index, after_index + limit),
         )
 
@@ -167,15 +171,15 @@ class Queries:
 
     # blobs and objects
 
-    def blob_presence(self, addresses: Sequence[bytes]) -> dict[bytes, bool]:
-        """For each of these blobs that is known: whether it is at a live location in a live object."""
-        return blobs.presence(self.connection, addresses)
+    def blob_presence(self, addresses: Sequence[bytes], *, within: str | None = None) -> dict[bytes, bool]:
+        """For each of these blobs that is known: whether it is at a live location in a live object; of this backend."""
+        return blobs.presence(self.connection, addresses, within=within)
 
     def readable_blobs(
-        self, addresses: Sequence[bytes], producers: Sequence[str] | None
+        self, addresses: Sequence[bytes], producers: Sequence[str] | None, *, within: str | None = None
     ) -> dict[bytes, BlobDescriptor]:
         """Those of these blobs that are present in a package of one of these producers; of anyone's, if None."""
-        return blobs.readable(self.connection, addresses, producers)
+        return blobs.readable(self.connection, addresses, producers, within=within)
 
     def may_have_blob_of_size(self, size_bytes: int) -> bool:
         """Whether some large blob has exactly this size: then it is worth hashing a file before storing it."""
@@ -193,7 +197,7 @@ class Queries:
             "SELECT count(*) FROM package_file WHERE package = ? AND NOT EXISTS"
             " (SELECT 1 FROM blob_location JOIN stored_object ON stored_object.id = blob_location.object_id"
             "  WHERE blob_location.blob_id = package_file.blob_id"
-            "  AND blob_location.status = 'live' AND stored_object.status = 'live')",
+            "  AND blob_location.status = 'live' AND stored_object.status = 'live' LIMIT 1 OFFSET 0)",
             (package.row_id,),
         )
         manifests = self.objects_of_digest("manifest", package.manifest_digest or b"")
@@ -215,7 +219,8 @@ class Queries:
     def newest_object(self, backend: str) -> ObjectRecord | None:
         """The live object of a backend that was recorded last."""
         rows = self.connection.execute(
-            f"{_OBJECT} WHERE backend = ? AND status = 'live' ORDER BY id DESC LIMIT 1", (backend,)
+            f"{_OBJECT} WHERE backend >= ? AND backend <= ? AND status = 'live' ORDER BY backend DESC, id DESC LIMIT 1",
+            (backend, backend),
         )
         return next(map(ObjectRecord._make, rows), None)
 
@@ -233,7 +238,8 @@ class Queries:
         """Whether an object, or a blob in it, is damaged."""
         rows = self.connection.execute(
             "SELECT 1 FROM stored_object WHERE id = ? AND (status = 'damaged' OR EXISTS"
-            " (SELECT 1 FROM blob_location WHERE object_id = stored_object.id AND status = 'damaged'))",
+            " (SELECT 1 FROM blob_location WHERE object_id = stored_object.id AND status = 'damaged'"
+            "  LIMIT 1 OFFSET 0))",
             (row_id,),
         )
         return bool(list(rows))
@@ -247,7 +253,7 @@ class Queries:
             "SELECT 1 FROM blob_location AS here WHERE here.object_id = ? AND NOT EXISTS"
             " (SELECT 1 FROM blob_location JOIN stored_object ON stored_object.id = blob_location.object_id"
             "  WHERE blob_location.blob_id = here.blob_id AND blob_location.object_id <> here.object_id"
-            "  AND blob_location.status = 'live' AND stored_object.status = 'live') LIMIT 1",
+            "  AND blob_location.status = 'live' AND stored_object.status = 'live' LIMIT 1 OFFSET 0) LIMIT 1",
             (row_id,),
         )
         return not list(rows)
@@ -316,7 +322,7 @@ class Queries:
             " FROM package_file JOIN blob ON blob.id = package_file.blob_id"
             " LEFT JOIN blob_location ON blob_location.blob_id = blob.id AND blob_location.status = 'live'"
             " LEFT JOIN stored_object ON stored_object.id = blob_location.object_id"
-            f" AND stored_object.status <> 'condemned' WHERE {condition} ORDER BY package_file.file_index",
+            f" AND stored_object.status <> 'condemned' WHERE {condition}",
             parameters,
         )
         found: list[LocatedFile] = []

@@ -58,6 +58,8 @@ _BESIDE_THE_DATABASE_INODES = 2
 class SqliteDatabase:
     """A database file, or one in memory where ``path`` is None."""
 
+    kind = "sqlite"
+
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._idle: list[sqlite3.Connection] = []

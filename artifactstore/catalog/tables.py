@@ -66,15 +66,15 @@ class Package(SQLModel, table=True):
             postgresql_where=text("external_id IS NULL AND status <> 'open'"),
         ),
         Index("package_by_producer", "producer", "id"),
+        Index("package_by_producer_and_subject", "producer", "subject", "id"),
         Index("package_by_subject", "subject", "id"),
         Index("package_by_external_id", "external_id", "id"),
         Index("package_by_status", "status", "id"),
         Index("package_by_schema", "schema_slug", "id"),
         Index("package_by_retention_class", "retention_class", "id"),
         Index(
-            "package_due", "expires_at",
-            sqlite_where=text("status = 'finalized' AND expires_at IS NOT NULL"),
-            postgresql_where=text("status = 'finalized' AND expires_at IS NOT NULL"),
+            "package_due", "status", "expires_at",
+            sqlite_where=text("expires_at IS NOT NULL"), postgresql_where=text("expires_at IS NOT NULL"),
         ),
     )  # fmt: skip
 
@@ -152,6 +152,7 @@ class StoredObject(SQLModel, table=True):
             "stored_object_lost", "id",
             sqlite_where=text("status <> 'live'"), postgresql_where=text("status <> 'live'"),
         ),
+        Index("stored_object_by_backend", "backend", "id"),
     )  # fmt: skip
 
     id: int | None = Field(default=None, sa_column=_id())
@@ -287,6 +288,10 @@ class OpenPackage(SQLModel, table=True):
     __table_args__ = (
         Index("open_package_expiry", "expires_at"),
         Index(
+            "open_package_open", "package_id",
+            sqlite_where=text("receipt IS NULL"), postgresql_where=text("receipt IS NULL"),
+        ),
+        Index(
             "open_package_by_owner", "opened_by", "package_id",
             sqlite_where=text("receipt IS NULL"), postgresql_where=text("receipt IS NULL"),
         ),
@@ -299,6 +304,7 @@ class OpenPackage(SQLModel, table=True):
     expires_at: int = Field(sa_column=_required(BigInteger))
     draft: bytes = Field(sa_column=_required(LargeBinary))
     receipt: str | None = Field(default=None, sa_column=Column(_TEXT))
+    backend: str | None = Field(default=None, sa_column=Column(_TEXT))
 
 
 class DeclaredFiles(SQLModel, table=True):
@@ -375,3 +381,44 @@ class IdempotencyKey(SQLModel, table=True):
     request_digest: bytes = Field(sa_column=_required(LargeBinary))
     answer: str = Field(sa_column=_required(_TEXT))
     created_at: int = Field(sa_column=_required(BigInteger))
+
+
+class BackendState(SQLModel, table=True):
+    """What servers share about a backend: who takes its writes instead of it, and when its reads last fell back."""
+
+    __tablename__ = "backend_state"
+
+    name: str = Field(sa_column=Column(_TEXT, primary_key=True))
+    successor: str | None = Field(default=None, sa_column=Column(_TEXT))
+    succeeded_at: int | None = Field(default=None, sa_column=Column(BigInteger))
+    fell_back_at: int | None = Field(default=None, sa_column=Column(BigInteger))
+
+
+class ProbeReport(SQLModel, table=True):
+    """What was last measured of a backend, by its URL and endpoint."""
+
+    __tablename__ = "probe_report"
+
+    target: str = Field(sa_column=Column(_TEXT, primary_key=True))
+    probed_at: int = Field(sa_column=_required(BigInteger))
+    verdict: str = Field(sa_column=_required(_TEXT))
+    report: str = Field(sa_column=_required(_TEXT))
+
+
+class Duty(SQLModel, table=True):
+    """Background work of the whole store: who holds it, when it last ran and runs next, and what it did."""
+
+    __tablename__ = "duty"
+
+    name: str = Field(sa_column=Column(_TEXT, primary_key=True))
+    next_run_at: int = Field(sa_column=_required(BigInteger))
+    holder: str | None = Field(default=None, sa_column=Column(_TEXT))
+    heartbeat_at: int | None = Field(default=None, sa_column=Column(BigInteger))
+    started_at: int | None = Field(default=None, sa_column=Column(BigInteger))
+    finished_at: int | None = Field(default=None, sa_column=Column(BigInteger))
+    succeeded_at: int | None = Field(default=None, sa_column=Column(BigInteger))
+    outcome: str | None = Field(default=None, sa_column=Column(_TEXT))
+    failures: int = Field(sa_column=_required(BigInteger))
+    detail: str | None = Field(default=None, sa_column=Column(_TEXT))
+    error: str | None = Field(default=None, sa_column=Column(_TEXT))
+    position: int = Field(sa_column=_required(BigInteger))

@@ -8,7 +8,18 @@ import typer
 
 from artifactstore import __version__
 from artifactstore.built_in import ENTRY_POINTS, PLUGINS, load_entry_point
-from artifactstore.cli.commands import database, events, packages, retention, schemas, serve, storage, tokens
+from artifactstore.cli.commands import (
+    database,
+    duties,
+    events,
+    packages,
+    retention,
+    schemas,
+    serve,
+    status,
+    storage,
+    tokens,
+)
 
 if TYPE_CHECKING:
     from artifactstore.cli.door import Door
@@ -23,7 +34,8 @@ Answers are JSON on standard output; words go to standard error. Exit codes:
 0 done, 1 you can mend it, 2 the system failed or damage was found, 3 partly done.
 
 It works on the store of this host, or on a server: --server URL, or ARTIFACTSTORE_API_URL.
---server, --debug, --quiet and --no-progress may stand anywhere on the line.
+--backend NAME puts new packages into that backend of the store, if there are several.
+--server, --backend, --debug, --quiet and --no-progress may stand anywhere on the line.
 """
 
 
@@ -42,6 +54,8 @@ def build_app(door: Door) -> typer.Typer:
     app.add_typer(schemas.app, name="schema", help="Metadata schemas: what a package's metadata must satisfy.")
     app.add_typer(retention.app, name="retention", help="How long packages stay.")
     app.add_typer(storage.app, name="storage", help="Stored objects.")
+    app.command()(status.status)
+    app.add_typer(duties.app, name="duties", help="What the store does by itself: sweep, verify, clean up.")
     app.add_typer(tokens.app, name="token", help="Tokens of the HTTP API.")
     app.add_typer(database.app, name="db", help="The database's schema.")
     app.command()(serve.serve)

@@ -40,6 +40,9 @@ class Door:
     server: str | None = None
     """The address of a server, if the line names one; else the settings decide."""
 
+    backend: str | None = None
+    """Where new packages are to lie, if the line names it."""
+
     @property
     def someone_is_watching(self) -> bool:
         """Whether words on standard error reach a person."""
@@ -118,10 +121,10 @@ class Door:
         if server := self._server(settings):
             from artifactstore.cli.remote import RemoteStore
 
-            return RemoteStore.open(server, settings)
+            return RemoteStore.open(server, settings, backend=self.backend)
         from artifactstore.cli.embedded import EmbeddedStore
 
-        return EmbeddedStore.open(settings)
+        return EmbeddedStore.open(settings, backend=self.backend)
 
     def _server(self, settings: Settings) -> str | None:
         if self.server is None:

@@ -30,11 +30,11 @@ class EmbeddedStore:
         self._registry = registry
 
     @classmethod
-    def open(cls, settings: Settings) -> EmbeddedStore:
-        """The store that the settings name; created on first use."""
+    def open(cls, settings: Settings, *, backend: str | None = None) -> EmbeddedStore:
+        """The store that the settings name, created on first use; new packages are to lie in ``backend``."""
         from artifactstore.bootstrap import open_registry
 
-        return cls(open_registry(settings))
+        return cls(open_registry(settings, backend=backend))
 
     @property
     def max_files(self) -> int:
@@ -211,9 +211,16 @@ class EmbeddedStore:
 
     def sweep(self) -> Document:
         """See ``Store``."""
-        from artifactstore.registry.retention import sweep
+        from artifactstore.registry.store_duties import sweep_now
 
-        return _counted("expired", sweep(self._registry))
+        return _counted("expired", sweep_now(self._registry))
+
+    def status(self) -> Document:
+        """See ``Store``."""
+        from artifactstore.documents import status_document
+        from artifactstore.registry.status import store_status
+
+        return status_document(store_status(self._registry))
 
     # plug-ins
 

@@ -98,7 +98,7 @@ def _run(door: Door, arguments: list[str]) -> int:
 
 
 def _door_from(arguments: list[str]) -> tuple[Door, list[str]]:
-    """Take the options that may stand anywhere before ``--``. Raises ``UsageError`` for --server without an address."""
+    """Take the options that may stand anywhere before ``--``. Raises ``UsageError`` for one without its value."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
     door, kept, ahead = Door(), list[str](), iter(arguments[:end])
     for argument in ahead:
@@ -111,15 +111,18 @@ def _door_from(arguments: list[str]) -> tuple[Door, list[str]]:
             door.show_progress = False
         elif name == "--server":
             door.server = value if equals else next(ahead, "")
-            _refuse_no_address(door.server)
+            _require_value(name, door.server, hint="Such as --server https://artifacts.example.org.")
+        elif name == "--backend":
+            door.backend = value if equals else next(ahead, "")
+            _require_value(name, door.backend, hint="Such as --backend archive; the operator names the backends.")
         else:
             kept.append(argument)
     return door, kept + arguments[end:]
 
 
-def _refuse_no_address(server: str) -> None:
-    if not server or server.startswith("-"):
-        raise UsageError("--server needs an address", hint="Such as --server https://artifacts.example.org.")
+def _require_value(option: str, value: str, *, hint: str) -> None:
+    if not value or value.startswith("-"):
+        raise UsageError(f"{option} needs a value", hint=hint)
 
 
 def _as_ours(error: Exception) -> ArtifactStoreError:

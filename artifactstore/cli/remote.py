@@ -31,9 +31,9 @@ class RemoteStore:
         self._max_files = max_files
 
     @classmethod
-    def open(cls, server: str, settings: Settings) -> RemoteStore:
-        """The store of the server, with the settings' token."""
-        return cls(Client(server, settings.api_token), max_files=settings.max_files)
+    def open(cls, server: str, settings: Settings, *, backend: str | None = None) -> RemoteStore:
+        """The store of the server, with the settings' token; new packages are to lie in ``backend``."""
+        return cls(Client(server, settings.api_token, backend=backend), max_files=settings.max_files)
 
     @property
     def max_files(self) -> int:
@@ -158,6 +158,10 @@ class RemoteStore:
     def sweep(self) -> Document:
         """See ``Store``."""
         return self._client.sweep()
+
+    def status(self) -> Document:
+        """See ``Store``."""
+        return self._client.status()
 
     # plug-ins
 

@@ -93,6 +93,9 @@ class Store(Protocol):
     def sweep(self) -> Document:
         """Mark what is past its retention; what was marked."""
 
+    def status(self) -> Document:
+        """The state of the store."""
+
     def context(self, plugin: Plugin, *, progress: Progress) -> PluginContext:
         """A plug-in's context on this store."""
 

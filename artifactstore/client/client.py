@@ -50,10 +50,14 @@ class Client:
     """The store behind ``url``; use it as a context manager, from any number of threads.
 
     The token is sent to this server only, and over plain HTTP only to loopback: else ``ConfigurationError``.
+    ``backend`` names the server's backend that pushed packages are to lie in, if not just any.
     """
 
-    def __init__(self, url: str, token: str | None = None, *, sleep: Sleep = time.sleep) -> None:
+    def __init__(
+        self, url: str, token: str | None = None, *, backend: str | None = None, sleep: Sleep = time.sleep
+    ) -> None:
         self._connection = Connection(url, token, sleep=sleep)
+        self._backend = backend
 
     def close(self) -> None:
         """Release the connections that are kept."""
@@ -75,15 +79,15 @@ class Client:
         Every file is read and hashed once; only what the server does not have is sent. A push that was cut off, or
         whose process was killed, goes on where it was when it is made again within a day.
         """
-        return pushing.push(self._connection, draft, as_revision=as_revision, progress=progress)
+        return pushing.push(self._connection, draft, as_revision=as_revision, backend=self._backend, progress=progress)
 
     def preflight(self, draft: PackageDraft, *, as_revision: bool = False) -> None:
         """Raises what ``push`` would raise before it reads a file: rules, limits, schema, permission."""
-        pushing.preflight(self._connection, draft, as_revision=as_revision)
+        pushing.preflight(self._connection, draft, as_revision=as_revision, backend=self._backend)
 
     def check(self, draft: PackageDraft, *, progress: Progress = SILENT) -> Manifest:
         """Everything ``push`` would check, and the manifest it would record; nothing is sent but the description."""
-        draft, limits = pushing.preflight(self._connection, draft, as_revision=False)
+        draft, limits = pushing.preflight(self._connection, draft, as_revision=False, backend=self._backend)
         return manifest_of(draft, hash_files(draft, limits, progress).entries)
 
     # packages, out
@@ -211,6 +215,10 @@ class Client:
     def check_replay(self) -> Document:
         """Have the server replay its log and compare. Raises ``ReplayMismatchError`` or ``EventLogCorruptError``."""
         return self._post("/replay:check", patient=True)
+
+    def status(self) -> Document:
+        """The state of the store: database, log, backends, duties. Needs ``admin``."""
+        return self._get("/status")
 
     def whoami(self) -> Document:
         """What the token is called and allows."""

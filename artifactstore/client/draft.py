@@ -115,7 +115,9 @@ def changed(entry: FileEntry) -> FileChangedError:
     return FileChangedError(f"{entry.path!r} changed while it was sent")
 
 
-def description(draft: PackageDraft, entries: Sequence[FileEntry] | None, *, as_revision: bool) -> bytes:
+def description(
+    draft: PackageDraft, entries: Sequence[FileEntry] | None, *, as_revision: bool, backend: str | None = None
+) -> bytes:
     """A checked draft as ``POST /packages`` takes it. Equal drafts give equal bytes."""
     members: dict[str, JsonValue] = {
         "producer": draft.producer,
@@ -125,6 +127,7 @@ def description(draft: PackageDraft, entries: Sequence[FileEntry] | None, *, as_
         "metadata": draft.metadata,
         "retention_class": str(draft.retention_class),
         "revision": as_revision,
+        "backend": backend,
     }
     head = canonical_json({name: value for name, value in members.items() if value is not None})
     if entries is None:

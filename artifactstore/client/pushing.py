@@ -50,21 +50,25 @@ _MAX_DESCRIPTION_BYTES = 32 * 1024 * 1024
 """What servers take as a file list."""
 
 
-def push(connection: Connection, draft: PackageDraft, *, as_revision: bool, progress: Progress) -> PackageReceipt:
+def push(
+    connection: Connection, draft: PackageDraft, *, as_revision: bool, backend: str | None, progress: Progress
+) -> PackageReceipt:
     """See ``Client.push``."""
-    draft, limits = preflight(connection, draft, as_revision=as_revision)
+    draft, limits = preflight(connection, draft, as_revision=as_revision, backend=backend)
     with gc_paused():
         hashed = hash_files(draft, limits, progress)
-        return _Push(connection, hashed, progress).run(as_revision=as_revision)
+        return _Push(connection, hashed, progress).run(as_revision=as_revision, backend=backend)
 
 
-def preflight(connection: Connection, draft: PackageDraft, *, as_revision: bool) -> tuple[PackageDraft, Limits]:
+def preflight(
+    connection: Connection, draft: PackageDraft, *, as_revision: bool, backend: str | None
+) -> tuple[PackageDraft, Limits]:
     """The checked draft and the server's limits, before anything is read. Raises for whatever the server would refuse.
 
     Paths and counts are checked here, by the server's own rules: its part are schema, metadata and permission.
     """
     draft = settled(draft, max_files=sys.maxsize)  # how many it may have, the server says
-    body = description(draft, None, as_revision=as_revision)
+    body = description(draft, None, as_revision=as_revision, backend=backend)
     answer = connection.call(Request.json("POST", "/packages:preflight", body))
     limits = member(answer, "limits", dict)
     found = Limits(*(member(limits, name, int) for name in Limits._fields))
@@ -118,8 +122,8 @@ class _Push:
         self._opening = threading.Lock()
         self._tasks = Tasks(_THREADS)
 
-    def run(self, *, as_revision: bool) -> PackageReceipt:
-        package = self._open(as_revision)
+    def run(self, *, as_revision: bool, backend: str | None) -> PackageReceipt:
+        package = self._open(as_revision, backend)
         for _ in range(_ROUNDS):
             if package.receipt is not None:
                 return package.receipt
@@ -132,9 +136,9 @@ class _Push:
             package = self._missing(package.package_id)
         raise incomplete
 
-    def _open(self, as_revision: bool) -> _OpenPackage:
+    def _open(self, as_revision: bool, backend: str | None) -> _OpenPackage:
         """The package to fill, or one that is whole. What the key once led to may be past: then it is asked anew."""
-        body = description(self._hashed.draft, self._hashed.entries, as_revision=as_revision)
+        body = description(self._hashed.draft, self._hashed.entries, as_revision=as_revision, backend=backend)
         if len(body) > _MAX_DESCRIPTION_BYTES:
             raise LimitExceededError(
                 f"the list of {len(self._hashed.entries)} files is longer than a server takes",

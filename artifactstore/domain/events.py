@@ -274,6 +274,33 @@ class ObjectCondemned(_ObjectEvent):
     type = "v1.object.condemned"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectCopied(_ObjectEvent):
+    """The object's bytes were stored in this backend too, from another: what lies there at live locations, lies here.
+
+    ``source`` is the other backend, whose object has the same kind, digest and size.
+    """
+
+    type = "v1.object.copied"
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectDeleted(_ObjectEvent):
+    """A condemned object was removed from its backend, with its locations."""
+
+    type = "v1.object.deleted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadFellBack(_ObjectEvent):
+    """A read found this object's backend failing and was served from another. At most one a while for each backend."""
+
+    type = "v1.read.fell_back"
+    served_by: str
+    finding: str
+
+
 EVENT_TYPES: dict[str, type[Event]] = {
     kind.type: kind
     for kind in (
@@ -291,11 +318,14 @@ EVENT_TYPES: dict[str, type[Event]] = {
         ObjectDamaged,
         ObjectRestored,
         ObjectCondemned,
+        ObjectCopied,
+        ObjectDeleted,
+        ReadFellBack,
     )
 }
 """Every type by its name in the log."""
 
-TAKES_AWAY = (BlobDamaged.type, ObjectDamaged.type, ObjectCondemned.type)
+TAKES_AWAY = (BlobDamaged.type, ObjectDamaged.type, ObjectCondemned.type, ObjectDeleted.type)
 """The types after which an object or blob that was present may count as absent."""
 
 

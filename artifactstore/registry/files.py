@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, BinaryIO
 
-from blake3 import blake3
-
-from artifactstore.domain.digest import Digest
-from artifactstore.domain.hashing import BUFFER_BYTES
-from artifactstore.errors import (
-    BlobCorruptError,
-    BlobMissingError,
-    FileUnknownError,
-    RangeInvalidError,
-    StorageError,
-)
+from artifactstore.errors import FileUnknownError
 from artifactstore.registry.destination import appearing_directory, appearing_file
+from artifactstore.registry.locations import SmallFiles, read_small, stream_large
 from artifactstore.registry.packages import require_content
 from artifactstore.registry.paging import every
 from artifactstore.registry.progress import SILENT
-from artifactstore.storage.port import ObjectKey, ObjectKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,8 +22,6 @@ if TYPE_CHECKING:
 
 IN_MEMORY_BYTES = 8 * 1024 * 1024
 _PAGE = 1_000
-_NEAR_BYTES = 64 * 1024
-"""Blobs of one object that lie closer than this are read as one range."""
 
 
 def list_files(registry: Registry, package_id: str, *, after_index: int = -1) -> Iterator[LocatedFile]:
@@ -106,17 +93,14 @@ def find_file(registry: Registry, package_id: str, path: str) -> LocatedFile:
     return found
 
 
-# from objects
+# their bytes
 
 
 def contents(registry: Registry, files: Iterator[LocatedFile]) -> Iterator[tuple[LocatedFile, bytes | None]]:
-    """Each file with its checked bytes if it is small and where it was expected; else None, for ``_deliver``."""
-    reader = _SequentialReader(registry)
-    try:
+    """Each file with its checked bytes if it is small; else None, for ``stream_large``."""
+    with SmallFiles(registry) as small:
         for file in files:
-            yield file, reader.read(file) if file.size_bytes <= IN_MEMORY_BYTES else None
-    finally:
-        reader.close()
+            yield file, small.read(file) if file.size_bytes <= IN_MEMORY_BYTES else None
 
 
 def _check(registry: Registry, file: LocatedFile) -> None:
@@ -125,96 +109,9 @@ def _check(registry: Registry, file: LocatedFile) -> None:
 
 
 def _deliver(registry: Registry, file: LocatedFile, write: Callable[[bytes], object]) -> None:
-    """A file's bytes from the first location that has them, checked. A small one is checked before it is written."""
-    if not file.locations:
-        raise BlobMissingError(f"{file.path!r}: no live copy of blob {Digest.blake3(file.blake3)} is left")
-    if file.size_bytes > IN_MEMORY_BYTES:
-        return _stream(registry, file, write)
-    write(read_checked(registry, file))
-    return None
-
-
-def read_checked(registry: Registry, file: LocatedFile) -> bytes:
-    """A small file's bytes from the first location where they are right. Raises what ``lost`` says."""
-    found = b""
-    for backend, kind, digest, start in file.locations:
-        try:
-            data = registry.backend(backend).read(ObjectKey(ObjectKind(kind), digest), start, file.size_bytes)
-        except (StorageError, RangeInvalidError):
-            continue
-        if (found := blake3(data).digest()) == file.blake3:
-            return data
-    raise lost(file, found)
-
-
-def _stream(registry: Registry, file: LocatedFile, write: Callable[[bytes], object]) -> None:
-    """A large file: the first location that can be opened; its bytes are checked as they pass."""
-    for backend, kind, digest, start in file.locations:
-        hasher = blake3()
-        try:
-            opened = registry.backend(backend).open(ObjectKey(ObjectKind(kind), digest), start, file.size_bytes)
-            stream = opened.__enter__()
-        except (StorageError, RangeInvalidError):
-            continue
-        try:
-            while data := stream.read(BUFFER_BYTES):
-                hasher.update(data)
-                write(data)
-        finally:
-            opened.__exit__(None, None, None)
-        if hasher.digest() != file.blake3:
-            raise lost(file, hasher.digest())
+    """A file's bytes, checked. A small one is checked before it is written."""
+    if file.size_bytes <= IN_MEMORY_BYTES:
+        write(read_small(registry, file))
         return
-    raise lost(file, b"")
-
-
-def lost(file: LocatedFile, found: bytes) -> BlobCorruptError | BlobMissingError:
-    """What to raise for a file of which no location has the right bytes; ``found`` is the digest of others, if any."""
-    expected = Digest.blake3(file.blake3)
-    if found:
-        return BlobCorruptError(f"{file.path!r}: stored bytes are {Digest.blake3(found)}, not {expected}")
-    return BlobMissingError(f"{file.path!r}: no backend has blob {expected}")
-
-
-class _SequentialReader:
-    """Reads small blobs that follow one another in one object from one open stream."""
-
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-        self._object: tuple[str, str, bytes] | None = None
-        self._position = 0
-        self._stream: BinaryIO | None = None
-        self._closing: Callable[[], object] = lambda: None
-
-    def read(self, file: LocatedFile) -> bytes | None:
-        """A blob's checked bytes; None if they are to be looked for elsewhere."""
-        if not file.locations:
-            return None
-        backend, kind, digest, start = file.locations[0]
-        try:
-            stream = self._stream_at((backend, kind, digest), start)
-            data = stream.read(file.size_bytes)
-        except (StorageError, RangeInvalidError):
-            self.close()
-            return None
-        self._position += len(data)
-        return data if blake3(data).digest() == file.blake3 else None
-
-    def _stream_at(self, place: tuple[str, str, bytes], start: int) -> BinaryIO:
-        gap = start - self._position
-        if self._stream is None or place != self._object or not 0 <= gap <= _NEAR_BYTES:
-            self.close()
-            backend, kind, digest = place
-            context = self._registry.backend(backend).open(ObjectKey(ObjectKind(kind), digest), start)
-            self._stream = context.__enter__()
-            self._closing = partial(context.__exit__, None, None, None)
-            self._object, self._position = place, start
-        elif gap:
-            self._position += len(self._stream.read(gap))
-        return self._stream
-
-    def close(self) -> None:
-        """Leave the open object, if any."""
-        self._stream = None
-        self._closing()
-        self._closing = lambda: None
+    for data in stream_large(registry, file):
+        write(data)

@@ -27,6 +27,7 @@ from artifactstore.registry.open_packages import (
     receipt_text,
     require_open_or_concluded,
 )
+from artifactstore.registry.placing import placed
 from artifactstore.registry.publishing import publish_and_close, way_to_publish
 from artifactstore.registry.reading import manifest_of
 from artifactstore.registry.storing import Placement, Stored
@@ -65,7 +66,9 @@ def _finalize(registry: Registry, package_id: str, readable_producers: Sequence[
         opened = require_open_or_concluded(queries, package_id)
         if receipt := concluded_receipt(opened):
             return receipt
-        arrived = _gather(queries, opened, readable_producers)
+    registry = placed(registry.putting_to(opened.backend))
+    with registry.catalog.snapshot() as queries:
+        arrived = _gather(queries, opened, readable_producers, within=registry.presence_within)
     draft, as_revision = draft_of(opened)
     begun = Opened(package_id, Instant(opened.opened_at))
     manifest = manifest_of(draft, arrived.files)
@@ -104,7 +107,9 @@ class _Arrived(NamedTuple):
     """The log's end when that was looked up."""
 
 
-def _gather(queries: Queries, opened: OpenPackageRecord, readable_producers: Sequence[str] | None) -> _Arrived:
+def _gather(
+    queries: Queries, opened: OpenPackageRecord, readable_producers: Sequence[str] | None, *, within: str | None
+) -> _Arrived:
     package_id = opened.package_id
     declared = files = declared_files(queries, package_id)
     if files is None:
@@ -112,7 +117,7 @@ def _gather(queries: Queries, opened: OpenPackageRecord, readable_producers: Seq
         check_paths([file.path for file in files])
     objects = pushes.received_objects(queries.connection, package_id)
     sent = {blob.measure.blake3 for _, blobs in objects for blob in blobs}
-    missing = set(missing_blobs(queries, files, sent, readable_producers))
+    missing = set(missing_blobs(queries, files, sent, readable_producers, within=within))
     if missing:
         absent = [file.path for file in files if file.blake3 in missing]
         raise PackageIncompleteError(

@@ -39,6 +39,8 @@ from artifactstore.failpoints import failpoint
 from artifactstore.registry.gc_pause import gc_paused
 from artifactstore.registry.lease import Lease
 from artifactstore.registry.metadata_schemas import record_schema, schema_for
+from artifactstore.registry.placing import placed, placed_by
+from artifactstore.registry.probing import require_usable
 from artifactstore.registry.progress import SILENT
 from artifactstore.registry.reading import describe, settled
 from artifactstore.registry.storing import Stored, store
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
 
     from artifactstore.catalog.catalog import Transaction
     from artifactstore.catalog.queries import Queries
-    from artifactstore.catalog.records import PackageRecord
+    from artifactstore.catalog.records import ObjectRecord, PackageRecord
     from artifactstore.domain.canonical import JsonValue
     from artifactstore.domain.instant import Instant
     from artifactstore.domain.manifest import FileEntry, Manifest
@@ -84,14 +86,15 @@ def ingest(
     Raises ``InvalidRequestError`` or ``StorageError``, with nothing recorded.
     """
     draft = checked_draft(registry, draft, schema)
-    check_storage(registry)
+    here = _placed_and_checked(registry)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             with gc_paused():
-                return _ingest(registry, draft, as_revision, schema, progress)
+                return _ingest(here, draft, as_revision, schema, progress)
         except ConcurrentUpdateError:
             if attempt == _ATTEMPTS:
                 raise
+            here = placed(registry)
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -118,11 +121,31 @@ def checked_draft(registry: Registry, draft: PackageDraft, schema: dict[str, Jso
 
 
 def check_storage(registry: Registry) -> None:
-    """The object recorded last must be there: else this is another storage, or none, and nothing can rely on it."""
+    """The object recorded last must be there: else this is another storage, or none, and nothing can rely on it.
+
+    Nor can it if a probe refused it (``BackendRefusedError``).
+    """
     with registry.catalog.snapshot() as queries:
         newest = queries.newest_object(registry.default_backend)
-    if newest is None:
-        return
+    _check_storage(registry, newest)
+
+
+def _placed_and_checked(registry: Registry) -> Registry:
+    """The registry that puts new objects where they go now, which is there and usable."""
+    with registry.catalog.snapshot() as queries:
+        here = placed_by(queries, registry)
+        newest = queries.newest_object(here.default_backend)
+    _check_storage(here, newest)
+    return here
+
+
+def _check_storage(registry: Registry, newest: ObjectRecord | None) -> None:
+    if newest is not None:
+        _check_object(registry, newest)
+    require_usable(registry, registry.default_backend)
+
+
+def _check_object(registry: Registry, newest: ObjectRecord) -> None:
     try:
         registry.store.size(ObjectKey(ObjectKind(newest.kind), newest.blake3))
     except ObjectNotFoundError as error:

@@ -6,7 +6,8 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
-from artifactstore.errors import ArtifactStoreError
+from artifactstore.errors import ArtifactStoreError, ConcurrentUpdateError
+from artifactstore.registry.placing import require_takes_writes
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -28,20 +29,30 @@ class Lease:
         self._heart: threading.Thread | None = None
 
     def ensure_open(self) -> None:
-        """Open it unless it is; an ingest that stores nothing never does."""
+        """Open it unless it is; an ingest that stores nothing never does.
+
+        Raises ``ConcurrentUpdateError`` if the backend that new objects go to has begun to be emptied: whoever empties
+        it waits for the leases of before.
+        """
         if self._id is not None:
             return
         lease_id = self._registry.new_id()
         with self._registry.transaction() as tx:
             tx.open_lease(lease_id, self._purpose, self._registry.clock())
+            require_takes_writes(tx, self._registry.default_backend)
         self._id = lease_id
         self._heart = threading.Thread(target=self._keep_alive, args=(lease_id,), daemon=True)
         self._heart.start()
 
     def end_in(self, tx: Transaction) -> None:
-        """End it if ``tx`` commits."""
-        if self._id is not None:
-            tx.end_lease(self._id)
+        """End it if ``tx`` commits.
+
+        Raises ``ConcurrentUpdateError`` if it was taken for dead and ended: what was put may be gone.
+        """
+        if self._id is not None and not tx.end_lease(self._id):
+            raise ConcurrentUpdateError(
+                "the lease was ended by others, so what was stored under it cannot be relied on"
+            )
 
     def _keep_alive(self, lease_id: str) -> None:
         while not self._stopped.wait(HEARTBEAT_S):

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
-from artifactstore.catalog import pushes
+from artifactstore.catalog import backends, pushes
 from artifactstore.catalog.package_filter import EVERY_PACKAGE, PackageFilter
 from artifactstore.catalog.pushes import OpenPackageRecord, PartRecord, UploadRecord
 from artifactstore.domain.canonical import decode, encode
@@ -37,6 +37,7 @@ from artifactstore.errors import (
 )
 from artifactstore.registry.idempotency import Attempt, answer_once, answered_before
 from artifactstore.registry.ingest import check_storage, checked_draft, existing_package, receipt_of
+from artifactstore.registry.placing import placed
 from artifactstore.registry.reading import manifest_of
 from artifactstore.storage.port import ObjectKey, ObjectKind
 
@@ -102,6 +103,7 @@ def open_package(
     Raises ``InvalidRequestError`` or ``ConflictError`` for what finalizing would refuse.
     """
     files = None if declared is None else tuple(sorted(declared))
+    registry = placed(registry)
     draft = checked_draft(registry, _with_files(draft, files or ()))
     check_sizes((file.path, file.size_bytes) for file in files or ())
     _check_agreement(files or ())
@@ -116,7 +118,7 @@ def open_package(
         ):
             receipt = receipt_of(existing, stored_bytes=0)
             return PushState(existing.package_id, PackageStatus.FINALIZED, None, (), (), receipt)
-        missing = missing_blobs(queries, files or (), set(), readable_producers)
+        missing = missing_blobs(queries, files or (), set(), readable_producers, within=registry.presence_within)
     now = registry.clock()
     record = OpenPackageRecord(
         package_id=registry.new_id(),
@@ -126,6 +128,7 @@ def open_package(
         expires_at=now + OPEN_FOR,
         draft=_written(draft, as_revision=as_revision),
         receipt=None,
+        backend=registry.chosen_backend,
     )
 
     def begin(tx: Transaction) -> str:
@@ -168,7 +171,8 @@ def _push_state(queries: Queries, package_id: str, readable_producers: Sequence[
     arrived = {
         blob.measure.blake3 for _, blobs in pushes.received_objects(queries.connection, package_id) for blob in blobs
     }
-    missing = missing_blobs(queries, declared or (), arrived, readable_producers)
+    within = None if opened.backend is None else backends.taking_writes(queries.connection, opened.backend)
+    missing = missing_blobs(queries, declared or (), arrived, readable_producers, within=within)
     return PushState(package_id, PackageStatus.OPEN, Instant(opened.expires_at), missing, tuple(uploads), None)
 
 
@@ -304,14 +308,19 @@ _declarations = _Declarations()
 
 
 def missing_blobs(
-    queries: Queries, declared: Sequence[FileEntry], arrived: set[bytes], readable_producers: Sequence[str] | None
+    queries: Queries,
+    declared: Sequence[FileEntry],
+    arrived: set[bytes],
+    readable_producers: Sequence[str] | None,
+    *,
+    within: str | None,
 ) -> tuple[bytes, ...]:
-    """The declared blobs that have not arrived and are in no package the caller may read.
+    """The declared blobs that have not arrived and are in no package the caller may read; or not in this backend.
 
     Raises ``DigestMismatchError`` for a file declared with another size or SHA-256 than its blob has.
     """
     wanted = {file.blake3: file for file in declared if file.blake3 not in arrived}
-    present = queries.readable_blobs(list(wanted), readable_producers)
+    present = queries.readable_blobs(list(wanted), readable_producers, within=within)
     _check_descriptors(wanted, present)
     return tuple(address for address in wanted if address not in present)
 

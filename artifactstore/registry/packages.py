@@ -9,17 +9,9 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from artifactstore.catalog.package_filter import EVERY_PACKAGE
-from artifactstore.domain.digest import Digest
-from artifactstore.domain.manifest import manifest_digest
 from artifactstore.domain.package import PackageStatus
-from artifactstore.errors import (
-    ManifestCorruptError,
-    ObjectNotFoundError,
-    PackageDeletedError,
-    PackageStateError,
-    PackageUnknownError,
-)
-from artifactstore.storage.port import ObjectKey, ObjectKind
+from artifactstore.errors import PackageDeletedError, PackageStateError, PackageUnknownError
+from artifactstore.registry.locations import read_manifest_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,12 +85,4 @@ def read_manifest(registry: Registry, package_id: str) -> bytes:
     """The exact bytes that were stored, checked. Raises ``ManifestCorruptError`` if no backend has them."""
     with registry.catalog.snapshot() as queries:
         digest = require_content(queries, package_id).manifest_digest or b""
-        places = queries.objects_of_digest(ObjectKind.MANIFEST, digest)
-    for place in places:
-        try:
-            encoded = registry.backend(place.backend).read(ObjectKey(ObjectKind.MANIFEST, digest))
-        except ObjectNotFoundError:
-            continue
-        if manifest_digest(encoded) == digest:
-            return encoded
-    raise ManifestCorruptError(f"no backend has the manifest {Digest.blake3(digest)} of package {package_id}")
+    return read_manifest_of(registry, package_id, digest)

@@ -11,6 +11,7 @@ from artifactstore.domain.paths import check_paths
 from artifactstore.errors import ArtifactStoreError, Problem
 from artifactstore.registry.ingest import check_storage
 from artifactstore.registry.metadata_schemas import schema_for
+from artifactstore.registry.placing import placed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +29,7 @@ class Obstacle(NamedTuple):
 
 
 def preflight(
-    registry: Registry, draft: PackageDraft, sizes: Sequence[int], *, may_write: Callable[[], None]
+    registry: Registry, draft: PackageDraft, backend: str | None, sizes: Sequence[int], *, may_write: Callable[[], None]
 ) -> list[Obstacle]:
     """Every obstacle, none if the push would go through. ``may_write`` raises if the caller has no right to it."""
     checks: tuple[Callable[[], object], ...] = (
@@ -37,7 +38,7 @@ def preflight(
         lambda: check_paths([file.path for file in draft.files]),
         lambda: check_sizes((file.path, size) for file, size in zip(draft.files, sizes, strict=True)),
         lambda: _check_metadata(registry, draft),
-        lambda: check_storage(registry),
+        lambda: check_storage(placed(registry.putting_to(backend))),
     )
     return [obstacle for check in checks for obstacle in _obstacles(check)]
 

@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
+from artifactstore.errors import ConcurrentUpdateError
 from artifactstore.failpoints import failpoint
 
 if TYPE_CHECKING:
@@ -25,10 +26,15 @@ _AT_ONCE = 2
 
 
 def way_to_publish(registry: Registry, stage: Stage, key: ObjectKey) -> Publish:
-    """By replacing, if the object of this key is known to be damaged: a commit would find it and change nothing."""
+    """By replacing, if the object of this key is known to be damaged: a commit would find it and change nothing.
+
+    Raises ``ConcurrentUpdateError`` if it is condemned: a commit would find what is about to be deleted.
+    """
     with registry.catalog.snapshot() as queries:
         known = queries.objects_of_digest(key.kind, key.digest)
         here = [record for record in known if record.backend == registry.default_backend]
+        if any(record.status == "condemned" for record in here):
+            raise ConcurrentUpdateError(f"{key} is being removed, and can be stored again once it is gone")
         return stage.replace if any(queries.object_has_losses(record.row_id) for record in here) else stage.commit
 
 

@@ -62,6 +62,24 @@ def read_back(
         return Findings(finding, [BadBlob(blob, finding) for blob in blobs])
 
 
+def read_back_surely(
+    store: ObjectStore,
+    found: ObjectRecord,
+    blobs: list[PlacedBlob],
+    advance: Callable[[int], None],
+    *,
+    every_blob: Callable[[], list[PlacedBlob]] | None = None,
+) -> Findings:
+    """``read_back``, and what is found wrong is believed if a second read finds it: bytes can be altered on their way.
+
+    The second looks at ``every_blob``, if it is given.
+    """
+    findings = read_back(store, found, blobs, advance)
+    if findings.finding is None:
+        return findings
+    return read_back(store, found, every_blob() if every_blob else blobs, lambda _: advance(0))
+
+
 def finding_of(store: ObjectStore, error: StorageError) -> str:
     """What a failed read says of the object. An error that says nothing of it is raised again."""
     if error.retryable or isinstance(error, StorageDeniedError):

@@ -12,6 +12,7 @@ from blake3 import blake3
 from artifactstore.catalog.migrations import HEAD
 from artifactstore.errors import ArtifactStoreError, BlobCorruptError, DatabaseVersionError
 from artifactstore.registry.ingest import check_storage
+from artifactstore.registry.placing import placed
 from artifactstore.storage.port import ObjectKey, ObjectKind
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def check_readiness(registry: Registry) -> dict[str, Check]:
     """Each condition by name. Nothing of the content is touched."""
     return {
         "database": _check(lambda: _ask_database(registry)),
-        "storage": _check(lambda: _round_trip(registry)),
+        "storage": _check(lambda: _round_trip(placed(registry))),
     }
 
 

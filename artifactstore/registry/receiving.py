@@ -23,6 +23,7 @@ from artifactstore.domain.zip_stream import read_archive
 from artifactstore.errors import DigestMismatchError, FileUnknownError, LimitExceededError, PathTakenError, Problem
 from artifactstore.failpoints import failpoint
 from artifactstore.registry.open_packages import are_declared, declaration, require_open
+from artifactstore.registry.placing import placed
 from artifactstore.registry.publishing import Publisher, publish_and_close, way_to_publish
 from artifactstore.storage.pack import PackWriter
 from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectKind
@@ -70,7 +71,7 @@ def receive_file(registry: Registry, package_id: str, announced: Announced, read
     Raises ``DigestMismatchError`` if they are not those declared or announced, ``FileUnknownError`` for a path that is
     not among the declared ones, ``PathTakenError`` for one that has other content; nothing is kept then.
     """
-    expected = expected_file(registry, package_id, announced)
+    registry, expected = prepare(registry, package_id, announced)
     limit = MAX_FILE_BYTES if expected.declared is None else expected.declared.size_bytes
     with BlobHasher() as hasher, registry.store.stage(hasher) as stage:
         while data := read(BUFFER_BYTES):
@@ -90,8 +91,7 @@ def receive_archive(registry: Registry, package_id: str, read: Read) -> Received
 
     Raises ``ArchiveInvalidError``, and what ``receive_file`` raises; then nothing of it counts as received.
     """
-    with registry.catalog.snapshot() as queries:
-        require_open(queries, package_id)
+    registry = placed_for(registry, package_id)
     declared = declaration(registry, package_id)
     packing, files = _Packing(registry), list[FileEntry]()
     try:
@@ -130,16 +130,22 @@ class Expected(NamedTuple):
         return self.declared
 
 
-def expected_file(registry: Registry, package_id: str, announced: Announced) -> Expected:
-    """What a file of an open package is to be. Raises ``FileUnknownError``, ``PathInvalidError``."""
-    with registry.catalog.snapshot() as queries:
-        require_open(queries, package_id)
+def prepare(registry: Registry, package_id: str, announced: Announced) -> tuple[Registry, Expected]:
+    """Where a file of an open package goes, and what it is to be. Raises ``FileUnknownError``, ``PathInvalidError``."""
+    registry = placed_for(registry, package_id)
     declared = declaration(registry, package_id)
     if declared is None:
         check_paths([announced.path])
         check_slug(announced.role or DEFAULT_ROLE, what="the role")
         check_media_type(announced.media_type or media_type_of(announced.path))
-    return Expected(announced, _declared_file(declared, announced.path))
+    return registry, Expected(announced, _declared_file(declared, announced.path))
+
+
+def placed_for(registry: Registry, package_id: str) -> Registry:
+    """The registry with what is sent for an open package going where it is to lie. ``PackageUnknownError``."""
+    with registry.catalog.snapshot() as queries:
+        opened = require_open(queries, package_id)
+    return placed(registry.putting_to(opened.backend))
 
 
 def record_received(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from artifactstore.domain.identifiers import new_uuid7
 from artifactstore.domain.instant import system_clock
 from artifactstore.domain.retention import RetentionPolicy
-from artifactstore.errors import ConfigurationError
+from artifactstore.errors import BackendUnknownError, ConfigurationError
+from artifactstore.registry.fall_backs import FallBacks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from artifactstore.storage.port import ObjectStore
 
 DEFAULT_BACKEND = "default"
+"""The name of a backend that is the only one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +32,29 @@ class Registry:
     actor: str
     """Who: ``local:<user>``, ``token:<name>`` or ``plugin:<name>@<version>``; stamped on every event."""
     default_backend: str = DEFAULT_BACKEND
-    """Where new objects go."""
+    """Where new objects go, unless one is chosen or this one is being emptied: ``placing.placed`` says where."""
+    chosen_backend: str | None = None
+    """Where the caller wants a package to lie; what lies elsewhere then counts as absent."""
     retention: RetentionPolicy = field(default_factory=RetentionPolicy)
     pack_threshold_bytes: int = 1024 * 1024
     """Blobs smaller than this rest in packs."""
     max_files: int = 1_000_000
+    verify_every_days: int = 30
+    """Within so many days the duty ``verify`` has read every object; 0 if it is off."""
     clock: Callable[[], Instant] = system_clock
     new_id: Callable[[], str] = new_uuid7
+    fall_backs: FallBacks = field(default_factory=FallBacks)
+    """What reads have fallen back from, of everyone who uses this store in this process."""
 
     @property
     def store(self) -> ObjectStore:
-        """The backend that new objects go to."""
-        return self.backends[self.default_backend]
+        """The backend that new objects go to. Raises ``ConfigurationError`` if this process does not know it."""
+        return self.backend(self.default_backend)
+
+    @property
+    def presence_within(self) -> str | None:
+        """The backend in which a blob must lie to count as present; any, if None."""
+        return None if self.chosen_backend is None else self.default_backend
 
     def backend(self, name: str) -> ObjectStore:
         """A backend by its name. Raises ``ConfigurationError`` for one that is recorded but not configured."""
@@ -57,6 +70,13 @@ class Registry:
         """The same store in another's name."""
         return replace(self, actor=actor)
 
+    def putting_to(self, backend: str | None) -> Registry:
+        """The same store for packages that are to lie in one backend; in any, if None. ``BackendUnknownError``."""
+        if backend is not None and backend not in self.backends:
+            raise BackendUnknownError(f"there is no backend named {backend[:80]!r}")
+        return replace(self, chosen_backend=backend)
+
     def close(self) -> None:
-        """Release what is open."""
+        """Finish what is to be recorded, and release what is open."""
+        self.fall_backs.close()
         self.catalog.close()

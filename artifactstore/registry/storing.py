@@ -24,6 +24,8 @@ from artifactstore.storage.pack import PackWriter
 from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectKind, PutOutcome
 
 if TYPE_CHECKING:
+    from artifactstore.catalog.queries import Queries
+    from artifactstore.catalog.records import ObjectRecord
     from artifactstore.domain.digest import BlobMeasure
     from artifactstore.domain.manifest import FileEntry, Manifest
     from artifactstore.domain.package import FileDraft, OpenedFile, PackageDraft
@@ -66,8 +68,7 @@ class Stored:
 
 def store(registry: Registry, draft: PackageDraft, lease: Lease, progress: Progress) -> Stored:
     """Store what is not present yet of a draft whose files stand in path order."""
-    with registry.catalog.snapshot() as queries:
-        storing = _Storing(registry, lease, progress, relies_since=queries.latest_seq())
+    storing = _Storing(registry, lease, progress)
     progress.begin("storing", None)
     try:
         for file in draft.files:
@@ -84,12 +85,12 @@ class _Storing:
     registry: Registry
     lease: Lease
     progress: Progress
-    relies_since: int
     entries: list[FileEntry] = field(default_factory=list)
     _objects: list[ObjectRef] = field(default_factory=list)
     _placements: dict[bytes, Placement] = field(default_factory=dict)
     _new_blobs: dict[bytes, BlobMeasure] = field(default_factory=dict)
     _relied: set[bytes] = field(default_factory=set)
+    _relies_since: int | None = None
     _seen: set[bytes] = field(default_factory=set)
     _batch: list[tuple[BlobMeasure, bytes]] = field(default_factory=list)
     _batch_bytes: int = 0
@@ -116,14 +117,17 @@ class _Storing:
         encoded_files = encode_files(manifest.files)
         encoded = manifest.encode(encoded_files)
         reference = self._reference(ObjectInfo(ObjectKey(ObjectKind.MANIFEST, manifest_digest(encoded)), len(encoded)))
-        written = not self._is_present(reference)
+        known, since = self._known_objects(reference)
+        within = self.registry.presence_within
+        written = not any(record.status == "live" and within in {None, record.backend} for record in known)
         if written:
             failpoint("store.before-manifest")
             self.lease.ensure_open()
             with self.registry.store.stage(blake3()) as stage:
                 stage.write(encoded)
                 key = ObjectKey(ObjectKind.MANIFEST, reference.blake3)
-                way_to_publish(self.registry, stage, key)(key, len(encoded))
+                publish = way_to_publish(self.registry, stage, key) if known else stage.commit
+                publish(key, len(encoded))
             failpoint("store.after-manifest")
         self._publisher.finish()
         return Stored(
@@ -136,7 +140,7 @@ class _Storing:
             new_blobs=self._new_blobs,
             stored_bytes=self._stored_bytes,
             relied=self._relied,
-            relies_since=self.relies_since,
+            relies_since=since,
         )
 
     def discard(self) -> None:
@@ -215,7 +219,8 @@ class _Storing:
     def _presence(self, measures: list[BlobMeasure]) -> dict[bytes, bool]:
         """Which of these blobs are known, and whether they can be read; remembers those that are not known."""
         with self.registry.catalog.snapshot() as queries:
-            presence = queries.blob_presence([blob.blake3 for blob in measures])
+            self._rely_from(queries)
+            presence = queries.blob_presence([blob.blake3 for blob in measures], within=self.registry.presence_within)
         self._new_blobs.update((blob.blake3, blob) for blob in measures if blob.blake3 not in presence)
         self._relied.update(address for address, is_present in presence.items() if is_present)
         return presence
@@ -235,10 +240,17 @@ class _Storing:
     def _reference(self, info: ObjectInfo) -> ObjectRef:
         return ObjectRef(self.registry.default_backend, info.key.kind, info.key.digest, info.size_bytes)
 
-    def _is_present(self, reference: ObjectRef) -> bool:
+    def _known_objects(self, reference: ObjectRef) -> tuple[list[ObjectRecord], int]:
+        """The objects of this key, and the log's end before the first look-up."""
         with self.registry.catalog.snapshot() as queries:
-            found = queries.objects_of_digest(reference.kind, reference.blake3)
-        return any(record.status == "live" for record in found)
+            since = self._rely_from(queries)
+            return queries.objects_of_digest(reference.kind, reference.blake3), since
+
+    def _rely_from(self, queries: Queries) -> int:
+        """The log's end as the first view had it in which anything was looked up."""
+        if self._relies_since is None:
+            self._relies_since = queries.latest_seq()
+        return self._relies_since
 
 
 def _pass_through(opened: OpenedFile, hasher: BlobHasher, stage: Stage) -> BlobMeasure:

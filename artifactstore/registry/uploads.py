@@ -33,7 +33,7 @@ from artifactstore.errors import (
 from artifactstore.failpoints import failpoint
 from artifactstore.registry.open_packages import delete_parts, require_open
 from artifactstore.registry.publishing import publish_and_close, way_to_publish
-from artifactstore.registry.receiving import Announced, Received, expected_file, record_received
+from artifactstore.registry.receiving import Announced, Received, placed_for, prepare, record_received
 from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectKind
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def begin_upload(
     registry: Registry, package_id: str, announced: Announced, size_bytes: int
 ) -> tuple[UploadRecord, bool]:
     """The upload of a path, and whether it is new. Raises what ``receive_file`` raises for the path or the size."""
-    expected = expected_file(registry, package_id, announced)
+    registry, expected = prepare(registry, package_id, announced)
     _check_size(expected, size_bytes)
     path, role, media_type, _ = announced
     record = UploadRecord(
@@ -84,6 +84,7 @@ def append(registry: Registry, package_id: str, upload_id: str, offset: int, rea
     Raises ``UploadOffsetError`` if it stands elsewhere, ``LimitExceededError`` for more bytes than were announced.
     """
     upload = find_upload(registry, package_id, upload_id)
+    registry = placed_for(registry, package_id)
     if upload.received_bytes != offset:
         raise _stands_elsewhere(upload, offset)
     more = True
@@ -104,7 +105,8 @@ def complete_upload(registry: Registry, package_id: str, upload_id: str) -> Rece
             f"the upload is {upload.received_bytes} bytes of {upload.size_bytes} long and cannot be complete",
             offset=upload.received_bytes,
         )
-    expected = expected_file(registry, package_id, Announced(upload.path, upload.role, upload.media_type))
+    announced = Announced(upload.path, upload.role, upload.media_type)
+    registry, expected = prepare(registry, package_id, announced)
     with registry.catalog.snapshot() as queries:
         parts = pushes.parts(queries.connection, upload_id)
     try:

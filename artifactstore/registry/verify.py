@@ -9,26 +9,18 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from artifactstore.catalog.records import PlacedBlob
 from artifactstore.domain.digest import Digest
-from artifactstore.domain.events import (
-    MAX_FILES_PER_EVENT,
-    BlobDamaged,
-    BlobRestored,
-    Event,
-    ObjectDamaged,
-    ObjectRef,
-    ObjectRestored,
-)
 from artifactstore.domain.manifest import FileEntry, Manifest, manifest_digest
 from artifactstore.domain.package import PackageStatus
 from artifactstore.errors import StorageError
+from artifactstore.registry.damage import record_findings, recorded_now
 from artifactstore.registry.packages import require_content
 from artifactstore.registry.paging import every
 from artifactstore.registry.progress import SILENT
-from artifactstore.registry.read_back import Findings, finding_of, key_of, read_back
+from artifactstore.registry.read_back import Findings, finding_of, key_of, read_back_surely
 from artifactstore.storage.port import ObjectKey, ObjectKind
 
 if TYPE_CHECKING:
@@ -39,8 +31,6 @@ if TYPE_CHECKING:
     from artifactstore.domain.digest import Algorithm
     from artifactstore.registry.progress import Progress
     from artifactstore.registry.registry import Registry
-
-T = TypeVar("T")
 
 _WITH_CONTENT = (PackageStatus.FINALIZED, PackageStatus.EXPIRED)
 _PAGE = 500
@@ -124,6 +114,17 @@ def verify_objects(registry: Registry, *, progress: Progress = SILENT) -> Verify
     return report
 
 
+def verify_page(
+    registry: Registry, *, after: int, up_to: int, limit: int, report: VerifyReport, progress: Progress = SILENT
+) -> int | None:
+    """Read back the next objects by their row ids; the last one's id, None if there are none up to ``up_to``."""
+    with registry.catalog.snapshot() as queries:
+        page = [found for found in queries.objects(after=after, limit=limit) if found.row_id <= up_to]
+    for found in page:
+        _verify_object(registry, found, _blobs_in(registry, found), report, progress)
+    return page[-1].row_id if page else None
+
+
 def _verify_objects(
     registry: Registry, kinds: tuple[ObjectKind, ...], report: VerifyReport, progress: Progress
 ) -> None:
@@ -188,22 +189,35 @@ def _verify_manifest(registry: Registry, package: PackageRecord, recorded: _Reco
 def _verify_manifest_at(
     registry: Registry, package: PackageRecord, place: ObjectRecord, expected: bytes, report: VerifyReport
 ) -> None:
-    report.objects += 1
-    stored, finding = b"", None
     try:
-        stored = registry.backend(place.backend).read(key_of(place))
-    except StorageError as error:
-        finding = finding_of(registry.backend(place.backend), error)
+        stored, finding = _read_manifest_at(registry, place)
+        if finding is not None:  # believed if it is so once more: bytes can be altered on their way
+            stored, finding = _read_manifest_at(registry, place)
+    except StorageError:
+        if _is_there(registry, place):
+            raise
+        return
+    if finding is not None and not _is_there(registry, place):
+        return
+    report.objects += 1
     report.bytes_read += len(stored)
-    found = manifest_digest(stored) if finding is None else b""
-    if finding is None and found != place.blake3:
-        finding = "the manifest was altered"
-    _record(registry, place, Findings(finding, []))
+    found = manifest_digest(stored) if stored else b""
+    record_findings(registry, place, Findings(finding, []))
     if finding is None and stored != expected:
         finding = "the catalog's rows disagree with the manifest"
     if finding is not None:
         digests = {"expected_blake3": _text("blake3", place.blake3), "found_blake3": _text("blake3", found)}
         report.damage.append(Damage(finding, place.backend, key_of(place).path, package.package_id, **digests))
+
+
+def _read_manifest_at(registry: Registry, place: ObjectRecord) -> tuple[bytes, str | None]:
+    """What is stored there, and what is wrong with it."""
+    store = registry.backend(place.backend)
+    try:
+        stored = store.read(key_of(place))
+    except StorageError as error:
+        return b"", finding_of(store, error)
+    return stored, None if manifest_digest(stored) == place.blake3 else "the manifest was altered"
 
 
 def _manifest_of_rows(package: PackageRecord, entries: list[FileEntry]) -> bytes:
@@ -227,14 +241,28 @@ def _verify_object(
     if found.status == "damaged" and _is_superseded(registry, found):
         report.superseded += 1
         return
-    store = registry.backend(found.backend)
-    findings = read_back(store, found, blobs, progress.advance)
-    if findings.finding:  # then look at what other packages have in it, too
-        findings = read_back(store, found, _blobs_in(registry, found), lambda _: None)
+    try:
+        findings = read_back_surely(
+            registry.backend(found.backend), found, blobs, progress.advance,
+            every_blob=lambda: _blobs_in(registry, found),  # also those of other packages
+        )  # fmt: skip
+    except StorageError:
+        if _is_there(registry, found):
+            raise
+        return
+    if findings.finding and not _is_there(registry, found):
+        return
     report.objects += 1
     report.bytes_read += findings.size_bytes
-    _record(registry, found, findings)
+    record_findings(registry, found, findings)
     report.damage += _damage(registry, found, findings)
+
+
+def _is_there(registry: Registry, found: ObjectRecord) -> bool:
+    """Whether the catalog still relies on it: one that is removed while it is read is not damaged."""
+    with registry.catalog.snapshot() as queries:
+        now = recorded_now(queries, found)
+    return now is not None and now.status != "condemned"
 
 
 def _is_superseded(registry: Registry, found: ObjectRecord) -> bool:
@@ -264,45 +292,6 @@ def _damage(registry: Registry, found: ObjectRecord, findings: Findings) -> Iter
             users = queries.users_of_blob(bad.blob.blake3, limit=_NAMED_USERS)
         for package_id, path in users or _NOBODY:
             yield Damage(bad.finding, found.backend, key, package_id, path, **digests)
-
-
-# recording
-
-
-def _record(registry: Registry, found: ObjectRecord, findings: Findings) -> None:
-    """Events for what is newly bad, and for what was bad and is good; judged again in the transaction."""
-    with registry.catalog.snapshot() as queries:
-        if not _changes(queries, found, findings):
-            return
-    with registry.transaction() as tx:
-        tx.lock_object(found.row_id)
-        tx.record(*_changes(tx, found, findings))
-
-
-def _changes(queries: Queries, found: ObjectRecord, findings: Findings) -> list[Event]:
-    """What the findings change of what is recorded now."""
-    reference = ObjectRef(found.backend, found.kind, found.blake3, found.size_bytes)
-    status = queries.object(found.row_id).status
-    if findings.finding is None:
-        restored = [(blob.blake3, blob.start) for blob in queries.damaged_in_object(found.row_id)]
-        damaged: list[bytes] = []
-        objects: list[Event] = [ObjectRestored(object=reference)] if status == "damaged" else []
-    else:
-        bad = {each.blob.blake3 for each in findings.bad}
-        blobs = list(queries.blobs_in_object(found.row_id))
-        restored = [(blob.blake3, blob.start) for blob in blobs if blob.status != "live" and blob.blake3 not in bad]
-        damaged = [blob.blake3 for blob in blobs if blob.status == "live" and blob.blake3 in bad]
-        objects = [ObjectDamaged(object=reference, finding=findings.finding)] if status == "live" else []
-    return [
-        *(BlobRestored(object=reference, blobs=tuple(part)) for part in _parts(restored)),
-        *(BlobDamaged(object=reference, blobs=tuple(part), finding=findings.finding or "") for part in _parts(damaged)),
-        *objects,
-    ]
-
-
-def _parts(items: list[T]) -> Iterator[list[T]]:
-    for at in range(0, len(items), MAX_FILES_PER_EVENT):
-        yield items[at : at + MAX_FILES_PER_EVENT]
 
 
 def _text(algorithm: Algorithm, digest: bytes) -> str | None:

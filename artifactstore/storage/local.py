@@ -11,6 +11,7 @@ import errno
 import os
 import secrets
 import stat
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -30,9 +31,11 @@ from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectStore, PutOu
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from datetime import timedelta
 
     from artifactstore.domain.hashing import ObjectHasher
     from artifactstore.storage.port import ObjectKind
+    from artifactstore.storage.probing.probe import Probing
 
 _READ_BUFFER_BYTES = 256 * 1024
 _STAGING = "staging"
@@ -60,6 +63,8 @@ _ERRORS: dict[int, type[StorageError]] = {
 class LocalStore(ObjectStore):
     """One directory on a POSIX file system, shared safely by threads and processes."""
 
+    must_be_probed = False
+
     def __init__(self, root: Path) -> None:
         self._root = root
         self._directories = _Directories(root)
@@ -72,6 +77,17 @@ class LocalStore(ObjectStore):
         if parts.netloc or not path.startswith("/") or parts.query or parts.fragment or "\0" in path:
             raise ConfigurationError(f"not a local storage URL: {url}", hint="Write it as file:///absolute/path.")
         return cls(Path(path))
+
+    @property
+    def identity(self) -> str:
+        """``file:///absolute/path``."""
+        return self._root.as_uri()
+
+    def probing(self) -> Probing:
+        """In a directory of its own below ``probe``."""
+        from artifactstore.storage.probing.local import LocalProbing
+
+        return LocalProbing(self._root)
 
     def stage(self, hasher: ObjectHasher) -> Stage:
         """A new file in ``staging``."""
@@ -123,6 +139,16 @@ class LocalStore(ObjectStore):
     def presigned_url(self, key: ObjectKey, *, expires_in_s: int) -> str | None:  # noqa: ARG002
         """Files have no URL that others could use."""
         return None
+
+    def remove_leftovers(self, older_than: timedelta) -> int:
+        """Files in ``staging`` that nobody has written to for so long, by this host's clock."""
+        removed, written_before = 0, time.time() - older_than.total_seconds()
+        for path in _sorted_files(self._root / _STAGING):
+            with _storage_errors(f"{path} cannot be removed"), suppress(FileNotFoundError):
+                if path.lstat().st_mtime < written_before:
+                    path.unlink()
+                    removed += 1
+        return removed
 
 
 class _LocalStage(Stage):

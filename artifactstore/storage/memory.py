@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 class MemoryStore(ObjectStore):
     """Lives and dies with the process; "durable" means as long as that."""
 
+    must_be_probed = False
+    identity = "memory://"
+
     def __init__(self) -> None:
         self._objects: dict[ObjectKey, bytes] = {}
         self._quarantined: list[tuple[ObjectKey, bytes]] = []

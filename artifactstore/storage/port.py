@@ -32,9 +32,11 @@ from artifactstore.errors import DigestInvalidError, DigestMismatchError, RangeI
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
+    from datetime import timedelta
     from types import TracebackType
 
     from artifactstore.domain.hashing import ObjectHasher
+    from artifactstore.storage.probing.probe import Probing
 
 
 class ObjectKind(StrEnum):
@@ -96,6 +98,14 @@ class ObjectInfo:
 class ObjectStore(ABC):
     """A backend. See the module's docstring for what each method promises."""
 
+    must_be_probed = True
+    """Whether nothing may rely on it before it was measured once."""
+
+    @property
+    @abstractmethod
+    def identity(self) -> str:
+        """Which backend this is, the same in every process that opens it: its URL and endpoint, without any secret."""
+
     @abstractmethod
     def stage(self, hasher: ObjectHasher) -> Stage:
         """Begin an object whose digest is not known yet. ``hasher`` sees every byte once, on its way in."""
@@ -123,6 +133,20 @@ class ObjectStore(ABC):
     @abstractmethod
     def presigned_url(self, key: ObjectKey, *, expires_in_s: int) -> str | None:
         """A URL that gives the whole object to whoever has it, or None where the backend cannot; never for a pack."""
+
+    def probing(self) -> Probing:
+        """How it is measured: through the port, unless its kind can be asked more."""
+        from artifactstore.storage.probing.probe import Probing
+
+        return Probing(self)
+
+    def remove_leftovers(self, older_than: timedelta) -> int:  # noqa: ARG002
+        """Remove what writers that are gone left unfinished; how many things those were.
+
+        What has changed within ``older_than`` may have a writer, and stays. A backend that keeps nothing of an object
+        before it is whole has nothing to remove.
+        """
+        return 0
 
     def put(self, key: ObjectKey, source: BinaryIO, size_bytes: int) -> PutOutcome:
         """Store bytes whose digest is known. Reads ``source`` once, to its end."""

@@ -29,6 +29,7 @@ from artifactstore.storage.port import ObjectStore, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import timedelta
 
     from artifactstore.domain.hashing import ObjectHasher
     from artifactstore.errors import ArtifactStoreError
@@ -119,6 +120,16 @@ class FaultyStore(ObjectStore):
 
     # the port
 
+    @property
+    def must_be_probed(self) -> bool:  # type: ignore[override]
+        """As the inner store."""
+        return self.inner.must_be_probed
+
+    @property
+    def identity(self) -> str:
+        """As the inner store."""
+        return self.inner.identity
+
     def stage(self, hasher: ObjectHasher) -> Stage:
         """The inner store's stage, with faults."""
         with self._struck(Operation.STAGE):
@@ -158,6 +169,10 @@ class FaultyStore(ObjectStore):
         """As the inner store."""
         with self._struck(Operation.PRESIGNED_URL):
             return self.inner.presigned_url(key, expires_in_s=expires_in_s)
+
+    def remove_leftovers(self, older_than: timedelta) -> int:
+        """As the inner store, without faults."""
+        return self.inner.remove_leftovers(older_than)
 
     # how faults strike
 

@@ -23,6 +23,7 @@ import io
 import multiprocessing
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import pytest
@@ -559,6 +560,16 @@ class ObjectStoreContract:
             store.quarantine(key)
 
         assert self.stored_bytes(store, key) is None
+
+    def test_what_is_whole_or_under_way_is_no_leftover(self, store: ObjectStore) -> None:
+        put_bytes(store, b"whole")
+        with store.stage(blake3()) as stage:
+            stage.write(b"under way")
+            removed = store.remove_leftovers(timedelta(hours=1))
+            outcome = stage.commit(key_of(b"under way"), len(b"under way"))
+
+        assert (removed, outcome) == (0, PutOutcome.CREATED)
+        assert [store.read(key_of(data)) for data in (b"whole", b"under way")] == [b"whole", b"under way"]
 
     def test_quarantine_of_a_missing_object_is_harmless(self, store: ObjectStore) -> None:
         store.quarantine(key_of(DATA))

@@ -23,7 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.routing import Route
 
 from artifactstore.api.app import _ROUTERS
-from artifactstore.api.serve import _check_tokens
+from artifactstore.api.serve import _check_store
 from artifactstore.catalog.migrations import HEAD
 from artifactstore.errors import ConfigurationError
 from artifactstore.testing.builders import some_bytes
@@ -413,14 +413,14 @@ def test_a_token_is_what_a_public_address_asks_for(tmp_path: Path) -> None:
     settings = settings_of(tmp_path / "home")
     for host in ("0.0.0.0", "::", "192.0.2.1", "example.org"):
         with pytest.raises(ConfigurationError, match="no token"):
-            _check_tokens(settings, host)
+            _check_store(settings, host)
     for host in ("127.0.0.1", "127.0.0.9", "::1", "localhost"):
-        _check_tokens(settings, host)
+        _check_store(settings, host)
 
     make_tokens(tmp_path / "home")
 
     for host in ("0.0.0.0", "::", "192.0.2.1", "example.org"):
-        _check_tokens(settings, host)
+        _check_store(settings, host)
 
 
 def test_a_port_that_is_taken_is_refused(server: Server) -> None:

@@ -108,6 +108,7 @@ TABLE = {
     "GET /ready": Row(OPEN),
     "GET /metrics": Row(READ_ALL),
     "GET /whoami": Row(ANYONE),
+    "GET /status": Row(ADMIN),
     "GET /objects": Row(ADMIN),
     "POST /verification": Row(ADMIN, json={"what": "objects"}),
     "POST /replay:check": Row(ADMIN),

@@ -324,9 +324,9 @@ def test_the_line_names_the_server_wherever_it_stands(store: Twins) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("list", "--server"), "--server needs an address"),
-        (("--server=", "list"), "--server needs an address"),
-        (("--server", "--debug", "list"), "--server needs an address"),
+        (("list", "--server"), "--server needs a value"),
+        (("--server=", "list"), "--server needs a value"),
+        (("--server", "--debug", "list"), "--server needs a value"),
         (("--server", "localhost:8000", "list"), "--server is not the address of a server"),
         (("--server", "http://user:pass@localhost", "list"), "must not hold a name or password"),
     ],

@@ -41,6 +41,9 @@ OPERATIONAL = {
     "upload",
     "upload_part",
     "idempotency_key",
+    "backend_state",
+    "probe_report",
+    "duty",
 }
 THE_RECORD = {"event", "event_log"}
 
@@ -88,7 +91,10 @@ def test_migrating_stays_within_the_callers_transaction() -> None:
     connection.close()
 
 
-ADDED_BY_0002 = (
+ADDED_SINCE_0001 = (
+    "backend_state",
+    "probe_report",
+    "duty",
     "upload_part",
     "upload",
     "received_file",
@@ -123,8 +129,10 @@ def test_packages_of_the_first_version_are_found_by_their_metadata_after_an_upgr
 
 
 def _take_back_to_0001(connection: sqlite3.Connection) -> None:
-    for table in ADDED_BY_0002:
+    for table in ADDED_SINCE_0001:
         connection.execute(f"DROP TABLE {table}")
+    connection.execute("DROP INDEX stored_object_by_backend")
+    connection.execute("DROP INDEX package_by_producer_and_subject")
     connection.execute("DROP INDEX package_by_schema")
     connection.execute("DROP INDEX package_by_retention_class")
     connection.execute("UPDATE alembic_version SET version_num = '0001'")

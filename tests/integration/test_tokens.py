@@ -15,7 +15,7 @@ import pytest
 
 from artifactstore.bootstrap import database_revision, open_registry
 from artifactstore.catalog.migrations import HEAD
-from artifactstore.config import Settings
+from artifactstore.config import BackendSettings, Settings
 from artifactstore.documents import token_document
 from artifactstore.domain.access import StaticToken, parse_scopes
 from artifactstore.domain.instant import LATEST, Instant
@@ -517,7 +517,7 @@ def test_a_database_at_head_is_opened(registry: Registry, home: Path, database: 
 
 
 def test_a_database_in_memory_is_always_new(home: Path) -> None:
-    settings = Settings(home=home, database_url="sqlite://", storage_url="memory://")
+    settings = Settings(home=home, database_url="sqlite://", backends={"default": BackendSettings("memory://")})
 
     registry = open_registry(settings, upgrade=False)
 

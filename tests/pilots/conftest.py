@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from artifactstore.bootstrap import open_registry
-from artifactstore.config import Settings
+from artifactstore.config import BackendSettings, Settings
 from artifactstore.pilots.guide_board import PLUGIN
 from artifactstore.plugins.context import EmbeddedContext
 from artifactstore.registry.metadata_schemas import register_schema
@@ -88,4 +88,6 @@ def newer_run(tmp_path: Path) -> RunFolder:
 
 
 def open_memory_registry() -> Registry:
-    return open_registry(Settings(home=Path("/nowhere"), database_url="sqlite://", storage_url="memory://"))
+    return open_registry(
+        Settings(home=Path("/nowhere"), database_url="sqlite://", backends={"default": BackendSettings("memory://")})
+    )

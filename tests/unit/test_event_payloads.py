@@ -62,6 +62,9 @@ EVENTS: list[Event] = [
     events.ObjectDamaged(object=OBJECT, finding="missing"),
     events.ObjectRestored(object=OBJECT),
     events.ObjectCondemned(object=OBJECT),
+    events.ObjectCopied(object=OBJECT, source="archive"),
+    events.ObjectDeleted(object=OBJECT),
+    events.ReadFellBack(object=OBJECT, served_by="archive", finding="the storage does not answer"),
 ]
 
 
@@ -127,7 +130,8 @@ def test_subject_names_what_it_happened_to(event: Event) -> None:
 def test_type_names_have_a_version_and_a_noun(name: str) -> None:
     version, noun, *_ = name.split(".")
 
-    assert (version, noun in {"package", "metadata_schema", "retention", "hold", "blob", "object"}) == ("v1", True)
+    nouns = {"package", "metadata_schema", "retention", "hold", "blob", "object", "read"}
+    assert (version, noun in nouns) == ("v1", True)
 
 
 @pytest.mark.parametrize("name", list(EVENT_TYPES))

@@ -113,7 +113,10 @@ def test_settings_hand_on_what_belongs_to_the_backend() -> None:
     with_bucket = Settings.from_environment({**environment, "ARTIFACTSTORE_STORAGE_URL": "s3://bucket"})
     with_folder = Settings.from_environment(environment)
 
-    assert ({"REGION": "eu-1"}, {}) == (with_bucket.backend_options, with_folder.backend_options)
+    assert ({"REGION": "eu-1"}, {}) == (
+        with_bucket.backends["default"].options,
+        with_folder.backends["default"].options,
+    )
 
 
 def test_a_misspelt_setting_is_refused() -> None:

@@ -191,6 +191,16 @@ def test_the_level_of_the_log_is_one_of_four() -> None:
         settings(LOG_LEVEL="trace")
 
 
+def test_days_in_which_everything_is_verified_are_a_number_or_0_for_never() -> None:
+    assert [30, 0, 3_650] == [
+        settings().verify_every_days,
+        settings(VERIFY_EVERY_DAYS="0").verify_every_days,
+        settings(VERIFY_EVERY_DAYS="3650").verify_every_days,
+    ]
+    with pytest.raises(ConfigurationError, match=r"ARTIFACTSTORE_VERIFY_EVERY_DAYS must be .* from 0 to 3650"):
+        settings(VERIFY_EVERY_DAYS="-1")
+
+
 def test_a_misspelt_setting_is_named() -> None:
     with pytest.raises(ConfigurationError, match=r"^ARTIFACTSTORE_API_TOKENS: there is no such setting") as caught:
         settings(API_TOKENS=SECRET)

@@ -187,7 +187,7 @@ def verification(
     Damage is recorded, so this needs the right to write. How many objects were read is told to whoever may read
     everything.
     """
-    with service.duty_slot():
+    with service.long_read_slot():
         report = verify_package(registry, package.package_id)
     if caller.reads_everything:
         return JSONResponse(verification_document(report))

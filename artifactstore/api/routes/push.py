@@ -55,7 +55,7 @@ def open_(
     caller.require_write(body.producer)
     declared = None if body.files is None else [_entry(file) for file in body.files]
     state = open_package(
-        registry, _draft(body), declared, as_revision=body.revision,
+        registry.putting_to(body.backend), _draft(body), declared, as_revision=body.revision,
         readable_producers=caller.readable_producers, attempt=attempt, owner=caller.owner,
     )  # fmt: skip
     document = push_document(state, pack_threshold_bytes=registry.pack_threshold_bytes)
@@ -105,7 +105,7 @@ def preflight_(
         for file in sketches
     )
     obstacles = preflight(
-        registry, replace(_draft(body), files=files), [file.size for file in sketches],
+        registry, replace(_draft(body), files=files), body.backend, [file.size for file in sketches],
         may_write=lambda: caller.require_write(body.producer),
     )  # fmt: skip
     limits = {

@@ -16,7 +16,8 @@ from artifactstore.domain.instant import parse_instant
 from artifactstore.registry.idempotency import Attempt
 from artifactstore.registry.packages import find_package
 from artifactstore.registry.registry import Registry
-from artifactstore.registry.retention import due_packages, extend_retention, place_hold, release_hold, sweep
+from artifactstore.registry.retention import due_packages, extend_retention, place_hold, release_hold
+from artifactstore.registry.store_duties import sweep_now
 
 router = APIRouter(tags=["retention"])
 
@@ -84,17 +85,20 @@ def release(
 
 
 @router.post(
-    "/retention:sweep", response_model=models.Swept, responses=problems(401, 408, 413, 415, 507),
+    "/retention:sweep", response_model=models.Swept, responses=problems(401, 408, 409, 413, 415, 507),
     openapi_extra=json_request(models.Sweep),
 )  # fmt: skip
 def sweep_(
     _: CurrentAdmin, registry: CurrentRegistry, body: Annotated[models.Sweep, Depends(body_of(models.Sweep))]
 ) -> JSONResponse:
-    """Mark the packages whose retention has ended as expired. No byte is removed. Needs ``admin``."""
+    """Mark the packages whose retention has ended as expired. No byte is removed. Needs ``admin``.
+
+    409 if a sweep is running already and does not end soon.
+    """
     if body.dry_run:
         due = [package.package_id for package in due_packages(registry)]
         return JSONResponse({"would_expire": due, "count": len(due)})
-    swept = sweep(registry)
+    swept = sweep_now(registry)
     return JSONResponse({"expired": swept, "count": len(swept)})
 
 

@@ -8,14 +8,21 @@ from fastapi import APIRouter, Depends
 from starlette.responses import JSONResponse, Response
 
 from artifactstore import __version__
-from artifactstore.api import models
+from artifactstore.api import models, status_models
 from artifactstore.api.guards import CurrentAdmin, CurrentCaller, CurrentRegistry, CurrentService
 from artifactstore.api.openapi import json_request, problems
 from artifactstore.api.requests import LIMIT, SEQ, body_of
 from artifactstore.bootstrap import scratch_database
-from artifactstore.documents import caller_document, object_document, replay_document, verification_document
+from artifactstore.documents import (
+    caller_document,
+    object_document,
+    replay_document,
+    status_document,
+    verification_document,
+)
 from artifactstore.registry.events import check_replay, latest_seq
 from artifactstore.registry.objects import list_objects
+from artifactstore.registry.status import duty_statuses, store_status
 from artifactstore.registry.verify import verify_all, verify_objects
 
 router = APIRouter(tags=["store"])
@@ -46,7 +53,8 @@ def ready(service: CurrentService) -> JSONResponse:
 def metrics(service: CurrentService, caller: CurrentCaller) -> Response:
     """What is counted, in the Prometheus text format. Needs ``read``."""
     caller.require_read_everything()
-    text = service.metrics.exposition(events=latest_seq(service.registry))
+    duties = duty_statuses(service.registry)
+    text = service.metrics.exposition(events=latest_seq(service.registry), duties=duties)
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
@@ -54,6 +62,12 @@ def metrics(service: CurrentService, caller: CurrentCaller) -> Response:
 def whoami(caller: CurrentCaller) -> JSONResponse:
     """What the token allows."""
     return JSONResponse(caller_document(caller))
+
+
+@router.get("/status", response_model=status_models.StoreState, responses=problems(401))
+def status(_: CurrentAdmin, registry: CurrentRegistry) -> JSONResponse:
+    """The state of the store: database, log, backends, duties, counts. The same from every server. Needs ``admin``."""
+    return JSONResponse(status_document(store_status(registry)))
 
 
 @router.get("/objects", response_model=models.ObjectPage, responses=problems(401))
@@ -75,7 +89,7 @@ def verification(
     body: Annotated[models.WhatToVerify, Depends(body_of(models.WhatToVerify))],
 ) -> JSONResponse:
     """Read everything back and compare it with every digest that is recorded. Damage is recorded. Needs ``admin``."""
-    with service.duty_slot():
+    with service.long_read_slot():
         report = verify_all(registry) if body.what == "all" else verify_objects(registry)
     return JSONResponse(verification_document(report))
 
@@ -83,5 +97,5 @@ def verification(
 @router.post("/replay:check", response_model=models.Replayed, responses=problems(401))
 def replay_check(_: CurrentAdmin, service: CurrentService, registry: CurrentRegistry) -> JSONResponse:
     """Check the event log's chain and replay it into a scratch database: do the tables follow? Needs ``admin``."""
-    with service.duty_slot(), scratch_database() as scratch:
+    with service.long_read_slot(), scratch_database() as scratch:
         return JSONResponse(replay_document(check_replay(registry, scratch)))

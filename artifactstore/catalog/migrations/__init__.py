@@ -1,5 +1,5 @@
 """Schema migrations, by Alembic. ``HEAD`` lets others know the newest revision without importing it."""
 
-HEAD = "0002"
-REVISIONS = ("0001", "0002")
+HEAD = "0003"
+REVISIONS = ("0001", "0002", "0003")
 """Every revision there has been, oldest first."""

@@ -102,7 +102,6 @@ CREATE INDEX package_by_subject ON package (subject, id);
 CREATE INDEX package_by_external_id ON package (external_id, id);
 CREATE INDEX package_by_status ON package (status, id);
 CREATE UNIQUE INDEX package_content ON package (producer, manifest_digest, revision) WHERE external_id IS NULL AND status <> 'open';
-CREATE INDEX package_due ON package (expires_at) WHERE status = 'finalized' AND expires_at IS NOT NULL;
 CREATE UNIQUE INDEX package_revision ON package (producer, external_id, revision) WHERE external_id IS NOT NULL AND status <> 'open';
 CREATE TABLE hold (
 	id INTEGER NOT NULL, 
@@ -165,7 +164,7 @@ CREATE TABLE open_package (
 	opened_at BIGINT NOT NULL, 
 	expires_at BIGINT NOT NULL, 
 	draft BLOB NOT NULL, 
-	receipt TEXT, 
+	receipt TEXT, backend TEXT, 
 	PRIMARY KEY (package_id)
 );
 CREATE INDEX open_package_expiry ON open_package (expires_at);
@@ -227,4 +226,37 @@ CREATE TABLE idempotency_key (
 	PRIMARY KEY (caller, "key")
 );
 CREATE INDEX idempotency_key_age ON idempotency_key (created_at);
-INSERT INTO alembic_version (version_num) VALUES ('0002')
+CREATE INDEX stored_object_by_backend ON stored_object (backend, id);
+CREATE INDEX package_due ON package (status, expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX package_by_producer_and_subject ON package (producer, subject, id);
+CREATE INDEX open_package_open ON open_package (package_id) WHERE receipt IS NULL;
+CREATE TABLE backend_state (
+	name TEXT NOT NULL, 
+	successor TEXT, 
+	succeeded_at BIGINT, 
+	fell_back_at BIGINT, 
+	PRIMARY KEY (name)
+);
+CREATE TABLE probe_report (
+	target TEXT NOT NULL, 
+	probed_at BIGINT NOT NULL, 
+	verdict TEXT NOT NULL, 
+	report TEXT NOT NULL, 
+	PRIMARY KEY (target)
+);
+CREATE TABLE duty (
+	name TEXT NOT NULL, 
+	next_run_at BIGINT NOT NULL, 
+	holder TEXT, 
+	heartbeat_at BIGINT, 
+	started_at BIGINT, 
+	finished_at BIGINT, 
+	succeeded_at BIGINT, 
+	outcome TEXT, 
+	failures BIGINT NOT NULL, 
+	detail TEXT, 
+	error TEXT, 
+	position BIGINT NOT NULL, 
+	PRIMARY KEY (name)
+);
+INSERT INTO alembic_version (version_num) VALUES ('0003')

@@ -120,4 +120,5 @@ def open_client(options: S3Options, endpoint_url: str | None) -> Any:
         s3={"addressing_style": options.addressing},
     )
     with storage_errors("S3 cannot be used"):
-        return Session().client("s3", endpoint_url=endpoint_url, region_name=options.region, config=config)
+        session = Session(profile_name=options.profile)
+        return session.client("s3", endpoint_url=endpoint_url, region_name=options.region, config=config)

@@ -51,6 +51,7 @@ _BY_CODE = {
     "SlowDown": _Meaning(StorageUnavailableError),
     "BadDigest": _Meaning(StorageUnavailableError),
     "XAmzContentSHA256Mismatch": _Meaning(StorageUnavailableError),
+    "InvalidPart": _Meaning(StorageUnavailableError),  # we name only what was acknowledged, so its ETag was changed
     "QuotaExceeded": _Meaning(StorageFullError),
     "XMinioStorageFull": _Meaning(StorageFullError),
     "XMinioAdminBucketQuotaExceeded": _Meaning(StorageFullError),

@@ -40,13 +40,16 @@ class S3Options:
     storage_class: str | None = None
     server_side_encryption: str | None = None
     kms_key_id: str | None = None
-    multipart_threshold_bytes: int = 64 * MEBIBYTE
+    multipart_threshold_bytes: int = 80 * MEBIBYTE
+    """Above the size of a pack, which is then one request that writes instead of seven."""
     multipart_part_bytes: int = 16 * MEBIBYTE
     max_connections: int = 32
     connect_timeout_s: int = 5
     read_timeout_s: int = 60
     checksums: str = "when_supported"
     addressing: str = "auto"
+    profile: str | None = None
+    """Of boto3's own configuration and credentials files."""
 
     @classmethod
     def parse(cls, options: Mapping[str, str]) -> S3Options:
@@ -60,7 +63,7 @@ class S3Options:
             server_side_encryption=_one_of(given, "SERVER_SIDE_ENCRYPTION", _ENCRYPTIONS, None),
             kms_key_id=given.get("KMS_KEY_ID"),
             multipart_threshold_bytes=_number(
-                given, "MULTIPART_THRESHOLD_BYTES", 64 * MEBIBYTE, SMALLEST_PART_BYTES, LARGEST_PUT_BYTES
+                given, "MULTIPART_THRESHOLD_BYTES", 80 * MEBIBYTE, SMALLEST_PART_BYTES, LARGEST_PUT_BYTES
             ),
             multipart_part_bytes=_number(
                 given, "MULTIPART_PART_BYTES", 16 * MEBIBYTE, SMALLEST_PART_BYTES, LARGEST_PUT_BYTES
@@ -70,6 +73,7 @@ class S3Options:
             read_timeout_s=_number(given, "READ_TIMEOUT_S", 60, 1, 3600),
             checksums=_one_of(given, "CHECKSUMS", _CHECKSUMS, None) or _CHECKSUMS[0],
             addressing=_one_of(given, "ADDRESSING", _ADDRESSINGS, None) or _ADDRESSINGS[0],
+            profile=given.get("PROFILE"),
         )
         parsed._check()
         return parsed

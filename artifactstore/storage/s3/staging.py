@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _ATTEMPTS = 4
 _FIRST_PAUSE_S = 0.1
 _TAKEN, _CONFLICT, _NOT_IMPLEMENTED = 412, 409, 501
-_CHANGED_ON_THE_WAY = frozenset({"BadDigest", "XAmzContentSHA256Mismatch", "IncompleteBody"})
+_CHANGED_ON_THE_WAY = frozenset({"BadDigest", "XAmzContentSHA256Mismatch", "IncompleteBody", "InvalidPart"})
 
 
 class S3Stage(Stage):

@@ -6,6 +6,7 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, BinaryIO
+from urllib.parse import urlsplit
 
 from artifactstore.errors import DigestInvalidError, StorageDeniedError
 from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectKind, ObjectStore, Stage
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from artifactstore.domain.hashing import ObjectHasher
+    from artifactstore.storage.probing.probe import Probing
 
 
 class S3Store(ObjectStore):
@@ -38,6 +40,19 @@ class S3Store(ObjectStore):
             Bucket(open_client(parsed, parsed.endpoint_url), name, prefix, parsed),
             public_client=open_client(parsed, public) if public else None,
         )
+
+    @property
+    def identity(self) -> str:
+        """``s3://bucket/prefix/ at https://endpoint``."""
+        endpoint = urlsplit(str(self._bucket.client.meta.endpoint_url))
+        host = endpoint.netloc.rpartition("@")[2]
+        return f"s3://{self._bucket.name}/{self._bucket.prefix} at {endpoint.scheme}://{host}{endpoint.path}"
+
+    def probing(self) -> Probing:
+        """Below ``probe/``, with raw requests for what only S3 has."""
+        from artifactstore.storage.s3.probing import S3Probing
+
+        return S3Probing(self._bucket, self._public_client, S3Store)
 
     def stage(self, hasher: ObjectHasher) -> Stage:
         """A temporary file without a name."""
@@ -89,6 +104,10 @@ class S3Store(ObjectStore):
         with storage_errors(f"no URL can be made for {key}"):
             url = self._public_client.generate_presigned_url("get_object", Params=request, ExpiresIn=expires_in_s)
         return str(url)
+
+    def remove_leftovers(self, older_than: timedelta) -> int:
+        """Uploads in parts are all there can be."""
+        return self.abort_unfinished(older_than)
 
     def abort_unfinished(self, older_than: timedelta) -> int:
         """Abort what killed processes left of uploads in parts, and say how many there were.

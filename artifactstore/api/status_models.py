@@ -1,0 +1,71 @@
+"""``GET /status`` as the OpenAPI document says it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from artifactstore.api.field_types import Moment
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class DatabaseState(_Answer):
+    """Which database, and whether its tables are those that this version needs."""
+
+    kind: Literal["sqlite", "postgresql"]
+    revision: str
+    at_head: bool
+
+
+class LogState(_Answer):
+    """The newest event; 0 and null for an empty log."""
+
+    latest_seq: int
+    latest_at: Moment | None
+
+
+class BackendState(_Answer):
+    """A backend. Nothing says where it is, or how it is reached."""
+
+    name: str
+    scheme: str | None = Field(description="Null if it is recorded and not configured, or cannot be opened.")
+    default: bool
+    successor: str | None = Field(description="Which backend takes its writes, if it is being emptied.")
+    emptied_since: Moment | None
+    fell_back_at: Moment | None = Field(description="When reads were last made from another backend in its place.")
+    verdict: str | None = Field(description="What the last probe found.")
+    probed_at: Moment | None
+
+
+class DutyState(_Answer):
+    """When a duty last ran and runs next, and what it did."""
+
+    name: str
+    state: Literal["waiting", "running", "lost", "off"]
+    every_s: float | None
+    overdue: bool
+    running_by: str | None = Field(description="Host and process id.")
+    heartbeat_at: Moment | None
+    started_at: Moment | None
+    finished_at: Moment | None
+    succeeded_at: Moment | None
+    outcome: Literal["done", "failed", "interrupted"] | None
+    failures: int = Field(description="How many runs failed since the last one that did not.")
+    detail: dict[str, Any] | None
+    error: dict[str, str] | None
+    next_run_at: Moment | None
+
+
+class StoreState(_Answer):
+    """The state of the store."""
+
+    seen_at: Moment
+    database: DatabaseState
+    event_log: LogState
+    backends: list[BackendState]
+    duties: list[DutyState]
+    counts: dict[str, int] = Field(description="Each stops at 1,000, which means so many or more.")

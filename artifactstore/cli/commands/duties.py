@@ -1,0 +1,37 @@
+"""Duties: run. On the host of the store only; a server runs them by itself."""
+
+from __future__ import annotations
+
+import typer
+
+from artifactstore.cli.door import door_of
+from artifactstore.cli.exit_codes import DONE, PARTLY_DONE, SYSTEM_FAILED
+
+app = typer.Typer(no_args_is_help=False, rich_markup_mode=None)
+
+
+@app.callback()
+def _group() -> None:
+    """What the store does by itself: sweep, verify, clean up."""
+
+
+@app.command()
+def run(context: typer.Context) -> None:
+    """Run the duties that are due, once: for a store without a server, from cron.
+
+    A running server does it by itself. What another process is at, or has just done, is left to it.
+    Exit code 2 if all of them failed, 3 if some did; `artifactstore status` shows them.
+    """
+    from artifactstore.documents import runs_document
+    from artifactstore.registry.duties import FAILED, run_due, told
+    from artifactstore.registry.store_duties import duties_of
+
+    door = door_of(context)
+    with door.registry() as registry:
+        runs = run_due(registry, duties_of(registry))
+    door.answer(runs_document(runs))
+    failed = [run for run in runs if run.outcome == FAILED]
+    for run in failed:
+        error = told(run.error) if run.error is not None else {"code": "", "message": ""}
+        door.say(f"{run.duty} failed: {error['code']}: {error['message']}")
+    raise typer.Exit(DONE if not failed else SYSTEM_FAILED if len(failed) == len(runs) else PARTLY_DONE)

@@ -1,0 +1,41 @@
+"""Status: the store at a glance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import typer  # noqa: TC002 - read when the command runs
+
+from artifactstore.cli.door import door_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from artifactstore.documents import Document
+
+
+def status(context: typer.Context) -> None:
+    """Show the state of the store: database, event log, backends, duties, counts.
+
+    Duties are what the store does by itself, in whichever server has claimed them: "overdue" is true
+    where nobody does. Without a server they run by hand: `artifactstore duties run`.
+    """
+    door = door_of(context)
+    with door.store() as store:
+        document = store.status()
+    door.answer(document)
+    if door.someone_is_watching:
+        for line in _in_words(cast("list[Document]", document["duties"])):
+            door.say(line)
+
+
+def _in_words(duties: list[Document]) -> Iterator[str]:
+    """What is wrong, a line each."""
+    for duty in duties:
+        error = cast("dict[str, str] | None", duty["error"])
+        if error is not None:
+            yield f"{duty['name']} failed: {error['code']}: {error['message']}"
+        if duty["overdue"]:
+            yield f"{duty['name']} is overdue: no server runs, or none of them gets to it"
+    if any(duty["overdue"] for duty in duties):
+        yield "Duties run while a server runs; `artifactstore duties run` runs what is due."

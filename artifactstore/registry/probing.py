@@ -1,0 +1,107 @@
+"""Probes of backends: measure, judge, keep the report; and refuse to rely on a backend that was refused.
+
+What measures is imported when something is measured: every ingest asks whether its backend is usable.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from artifactstore.catalog import probes
+from artifactstore.domain.instant import Instant
+from artifactstore.errors import BackendRefusedError, ConfigurationError, StorageDeniedError
+
+if TYPE_CHECKING:
+    from artifactstore.catalog.catalog import Catalog
+    from artifactstore.registry.registry import Registry
+    from artifactstore.storage.port import ObjectStore
+    from artifactstore.storage.probing.probe import Probed
+    from artifactstore.storage.probing.verdict import Judgement
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeReport:
+    """What was measured of a backend at a time, and what it means."""
+
+    target: str
+    """The backend's identity."""
+    probed_at: Instant
+    judgement: Judgement
+    probed: Probed
+
+
+_known_usable: WeakKeyDictionary[Catalog, set[str]] = WeakKeyDictionary()
+"""For each store of this process, the backends that need not be asked about again."""
+
+
+def probe_backend(registry: Registry, store: ObjectStore) -> ProbeReport:
+    """Measure a backend, judge it, and keep the report. It need not be one of the registry's.
+
+    Raises ``ConfigurationError`` if its URL or the credentials for it are wrong, ``StorageError`` if it is not reached.
+    """
+    try:
+        return _probe(registry, store)
+    except StorageDeniedError as error:
+        hint = error.hint or "Are the URL and the credentials right?"
+        raise ConfigurationError(f"{store.identity} cannot be probed: {error.message}", hint=hint) from error
+
+
+def stored_reports(registry: Registry) -> list[ProbeReport]:
+    """The last report of every backend that was ever probed."""
+    with registry.catalog.snapshot() as queries:
+        rows = probes.all_reports(queries.connection)
+    return [_report_of(row) for row in rows]
+
+
+def require_usable(registry: Registry, backend: str) -> None:
+    """Raises ``BackendRefusedError`` if the last probe of a backend refused it; probes it now if nobody has.
+
+    Asks the database once for each process and backend. One that need not be probed is not asked about at all.
+    """
+    store = registry.backend(backend)
+    if not store.must_be_probed:
+        return
+    known = _known_usable.setdefault(registry.catalog, set())
+    if store.identity in known:
+        return
+    from artifactstore.storage.probing.verdict import Verdict
+
+    with registry.catalog.snapshot() as queries:
+        verdict = probes.verdict_of(queries.connection, store.identity)
+    if verdict is None:
+        verdict = _probe(registry, store).judgement.verdict
+    if verdict == Verdict.REFUSED:
+        raise BackendRefusedError(f"backend {backend!r} ({store.identity}) was probed, and would lose or alter data")
+    known.add(store.identity)
+
+
+def _probe(registry: Registry, store: ObjectStore) -> ProbeReport:
+    from artifactstore.storage.probing.probe import probe
+    from artifactstore.storage.probing.verdict import judge
+
+    probed = probe(store)
+    report = ProbeReport(store.identity, registry.clock(), judge(probed.findings), probed)
+    text = json.dumps({**asdict(report.judgement), **asdict(report.probed)})
+    row = probes.ProbeRow(report.target, report.probed_at, report.judgement.verdict, text)
+    with registry.transaction() as tx:
+        probes.save_report(tx.connection, row)
+    return report
+
+
+def _report_of(row: probes.ProbeRow) -> ProbeReport:
+    """What was kept, as far as this version knows it: an older or newer one may have measured something else."""
+    from artifactstore.storage.probing.probe import Capability, Finding, Probed
+    from artifactstore.storage.probing.verdict import Judgement, Verdict
+
+    kept = json.loads(row.report)
+    known = set(Capability)
+    findings = tuple(
+        Finding(Capability(each["capability"]), each["value"], each["measured"], each["figures"])
+        for each in kept["findings"]
+        if each["capability"] in known
+    )
+    judgement = Judgement(Verdict(row.verdict), tuple(kept["reasons"]), tuple(kept["limits"]))
+    return ProbeReport(row.target, Instant(row.probed_at), judgement, Probed(findings, kept["left_behind"]))

@@ -1,0 +1,147 @@
+"""The state of a store: database, log, backends, duties, and what an operator counts.
+
+Cheap, and complete where something is wrong: a backend that cannot be opened, or a duty that never ran, is shown as
+such and stops nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from artifactstore.catalog import duties as duty_rows
+from artifactstore.catalog import overview, probes
+from artifactstore.catalog.migrations import HEAD
+from artifactstore.errors import ConfigurationError
+from artifactstore.registry.duties import MAX_SKEW_S, host_and_process, is_alive
+from artifactstore.registry.store_duties import ALL, duties_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from artifactstore.catalog.duties import DutyRecord
+    from artifactstore.catalog.overview import BackendStateRecord
+    from artifactstore.catalog.probes import ProbeRow
+    from artifactstore.domain.instant import Instant
+    from artifactstore.registry.duties import Duty
+    from artifactstore.registry.registry import Registry
+
+_LATE_US = int(MAX_SKEW_S * 1_000_000)
+"""A run that begins so much later than it should is overdue: servers look every few seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackendStatus:
+    """A backend by its name."""
+
+    name: str
+    scheme: str | None
+    """None where it is recorded and not configured, or cannot be opened."""
+    is_default: bool
+    state: BackendStateRecord | None
+    probe: ProbeRow | None
+
+
+@dataclass(frozen=True, slots=True)
+class DutyStatus:
+    """A duty: when it last ran and runs next, and what it did."""
+
+    name: str
+    every_s: float | None
+    """None if it is off."""
+    state: str
+    """``waiting``, ``running``, ``lost`` (its process is gone and nobody has taken it over yet) or ``off``."""
+    is_overdue: bool
+    running_by: str | None
+    record: DutyRecord | None
+    """None if no process has ever looked for it."""
+    detail: Mapping[str, object] | None
+    error: Mapping[str, object] | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStatus:
+    """All of it, seen at one instant."""
+
+    seen_at: Instant
+    database_kind: str
+    revision: str
+    log: tuple[int, int] | None
+    backends: list[BackendStatus]
+    duties: list[DutyStatus]
+    counts: dict[str, int]
+
+    @property
+    def is_at_head(self) -> bool:
+        """Whether the database has the revision that this software needs."""
+        return self.revision == HEAD
+
+
+def store_status(registry: Registry) -> StoreStatus:
+    """Ask for everything in one view."""
+    now = registry.clock()
+    with registry.catalog.snapshot() as queries:
+        connection = queries.connection
+        states = {state.name: state for state in overview.backend_states(connection)}
+        reports = {report.target: report for report in probes.all_reports(connection)}
+        records = duty_rows.all_duties(connection)
+        return StoreStatus(
+            seen_at=now,
+            database_kind=registry.catalog.database_kind,
+            revision=queries.schema_revision(),
+            log=overview.latest_event(connection),
+            backends=[
+                _backend_status(registry, name, states.get(name), reports) for name in {**registry.backends, **states}
+            ],
+            duties=_duty_statuses(registry, records, now),
+            counts=overview.counts(connection, now),
+        )
+
+
+def duty_statuses(registry: Registry) -> list[DutyStatus]:
+    """The duties alone."""
+    with registry.catalog.snapshot() as queries:
+        records = duty_rows.all_duties(queries.connection)
+    return _duty_statuses(registry, records, registry.clock())
+
+
+def _backend_status(
+    registry: Registry, name: str, state: BackendStateRecord | None, reports: Mapping[str, ProbeRow]
+) -> BackendStatus:
+    try:
+        identity = registry.backend(name).identity
+    except ConfigurationError:
+        identity = None
+    return BackendStatus(
+        name=name,
+        scheme=None if identity is None else identity.partition("://")[0],
+        is_default=name == registry.default_backend,
+        state=state,
+        probe=None if identity is None else reports.get(identity),
+    )
+
+
+def _duty_statuses(registry: Registry, records: list[DutyRecord], now: Instant) -> list[DutyStatus]:
+    known, on = {record.name: record for record in records}, {duty.name for duty in duties_of(registry)}
+    return [_duty_status(duty, known.get(duty.name), now, is_on=duty.name in on) for duty in ALL]
+
+
+def _duty_status(duty: Duty, record: DutyRecord | None, now: Instant, *, is_on: bool) -> DutyStatus:
+    runs = record is not None and is_alive(record, now)
+    state = "running" if runs else "lost" if record and record.holder else "waiting" if is_on else "off"
+    late = record is None or record.next_run_at < now - _LATE_US
+    return DutyStatus(
+        name=duty.name,
+        every_s=duty.every_s if is_on else None,
+        state=state,
+        is_overdue=is_on and not runs and late,
+        running_by=host_and_process(record.holder) if record and record.holder else None,
+        record=record,
+        detail=_parsed(record.detail) if record else None,
+        error=_parsed(record.error) if record else None,
+    )
+
+
+def _parsed(text: str | None) -> Mapping[str, object] | None:
+    return None if text is None else json.loads(text)

@@ -1,0 +1,170 @@
+"""The duties that every store has: what each does, and how often.
+
+``sweep`` marks what is past its retention, ``expire-pushes`` forgets pushes that nobody finished, ``verify`` reads the
+stored objects back little by little, ``clean-backends`` removes what writers that are gone have left unfinished.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from artifactstore.catalog import overview
+from artifactstore.domain.instant import MICROSECONDS_PER_DAY, instant_text
+from artifactstore.errors import ArtifactStoreError
+from artifactstore.registry.duties import Duty, run_now
+from artifactstore.registry.ingest import check_storage
+from artifactstore.registry.open_packages import expire_open_packages
+from artifactstore.registry.retention import sweep
+from artifactstore.registry.verify import VerifyReport, verify_page
+
+if TYPE_CHECKING:
+    from artifactstore.registry.duties import Claim, Detail
+    from artifactstore.registry.registry import Registry
+
+_MINUTE_S, _HOUR_S, _DAY_S = 60.0, 3_600.0, 86_400.0
+LEFT_FOR = timedelta(days=3)
+"""What has not grown for so long has no writer any more: no request and no command lasts that long."""
+_OBJECTS_A_PAGE = 10
+
+
+def duties_of(registry: Registry) -> tuple[Duty, ...]:
+    """Those that are on."""
+    always = (SWEEP, EXPIRE_PUSHES, CLEAN_BACKENDS)
+    return (*always, VERIFY) if registry.verify_every_days else always
+
+
+def sweep_now(registry: Registry) -> list[str]:
+    """The duty ``sweep``, by hand: the ids of the packages it marked.
+
+    Raises ``DutyRunningError`` if it is running elsewhere and does not end soon.
+    """
+    swept: list[str] = []
+
+    def act(registry: Registry, _: Claim) -> Detail:
+        swept.extend(sweep(registry))
+        return {"expired": len(swept)}
+
+    run_now(registry, replace(SWEEP, act=act))
+    return swept
+
+
+def _sweep(registry: Registry, _: Claim) -> Detail:
+    return {"expired": len(sweep(registry))}
+
+
+def _expire_pushes(registry: Registry, _: Claim) -> Detail:
+    return {"forgotten": expire_open_packages(registry)}
+
+
+def _verify(registry: Registry, claim: Claim) -> Detail:
+    """Read the next slice, and start anew after the last object. Every page's end is noted, and goes on from there."""
+    with registry.catalog.snapshot() as queries:
+        highest = overview.highest_object(queries.connection)
+    slice_ = _Slice(claim, highest)
+    up_to = claim.position + _slice_size(highest, registry.verify_every_days, claim)
+    _check_backends(registry)
+    while slice_.read_page(registry, up_to):
+        claim.so_far = slice_.document(claim.position)
+    if up_to < highest:
+        return slice_.document(claim.position)
+    claim.reach(0)
+    slice_.round_ended_at = instant_text(registry.clock())
+    return slice_.document(0)
+
+
+class _Slice:
+    """What one run reads of the store, and in which round of reading all of it."""
+
+    def __init__(self, claim: Claim, highest: int) -> None:
+        self._claim = claim
+        self._highest = highest
+        self._report = VerifyReport()
+        self._damage = 0
+        self._began_at = claim.before.get("round_began_at") if claim.position else instant_text(claim.started_at)
+        self.round_ended_at = claim.before.get("last_round_ended_at")
+
+    def read_page(self, registry: Registry, up_to: int) -> bool:
+        """Read some objects more; False if there are none."""
+        self._claim.check()
+        here = self._claim.position
+        last = verify_page(
+            registry,
+            after=here,
+            up_to=up_to,
+            limit=_OBJECTS_A_PAGE,
+            report=self._report,
+            progress=_GoingOn(self._claim),
+        )
+        self._damage += len(self._report.damage)
+        self._report.damage.clear()
+        if last is not None:
+            self._claim.reach(last)
+        return last is not None
+
+    def document(self, position: int) -> Detail:
+        """What was read so far. ``position`` and ``of`` are row ids: how far the round has come."""
+        return {
+            "objects": self._report.objects,
+            "bytes_read": self._report.bytes_read,
+            "damage": self._damage,
+            "position": position,
+            "of": self._highest,
+            "round_began_at": self._began_at,
+            "last_round_ended_at": self.round_ended_at,
+        }
+
+
+def _slice_size(highest: int, days: int, claim: Claim) -> int:
+    """How many row ids have their turn: what the time since the last run is of a round, at least one.
+
+    So a store whose duties run once a day takes as long for a round as one where they run every hour.
+    """
+    round_us, hour_us = days * MICROSECONDS_PER_DAY, int(_HOUR_S * 1_000_000)
+    since = hour_us if claim.succeeded_at is None else claim.started_at - claim.succeeded_at
+    return max(1, -(-highest * min(max(since, hour_us), round_us) // round_us))
+
+
+def _check_backends(registry: Registry) -> None:
+    """Raises ``StorageUnavailableError`` if one is not the storage it was: its objects are not judged one by one."""
+    for name in registry.backends:
+        check_storage(replace(registry, default_backend=name))
+
+
+class _GoingOn:
+    """Looks, at every buffer that is read, whether to go on: an object may be large."""
+
+    def __init__(self, claim: Claim) -> None:
+        self._claim = claim
+
+    def begin(self, what: str, total_bytes: int | None) -> None:
+        """Nobody is watching."""
+
+    def advance(self, count_bytes: int) -> None:  # noqa: ARG002
+        """Raises what ``Claim.go_on`` does."""
+        self._claim.go_on()
+
+
+def _clean_backends(registry: Registry, claim: Claim) -> Detail:
+    """Each backend, also after one that fails: then the first failure is this run's."""
+    removed: dict[str, int] = {}
+    failures: list[ArtifactStoreError] = []
+    claim.so_far = {"removed": removed}
+    for name in registry.backends:
+        claim.check()
+        try:
+            removed[name] = registry.backend(name).remove_leftovers(LEFT_FOR)
+        except ArtifactStoreError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+    return claim.so_far
+
+
+SWEEP = Duty("sweep", _HOUR_S, _sweep)
+EXPIRE_PUSHES = Duty("expire-pushes", _MINUTE_S, _expire_pushes)
+VERIFY = Duty("verify", _HOUR_S, _verify, first_after_s=_HOUR_S)
+CLEAN_BACKENDS = Duty("clean-backends", _DAY_S, _clean_backends, first_after_s=_HOUR_S)
+ALL = (SWEEP, EXPIRE_PUSHES, VERIFY, CLEAN_BACKENDS)
+"""Whether they are on or not."""

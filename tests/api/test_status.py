@@ -1,0 +1,132 @@
+"""The state of a store over HTTP, and sweeps while another is at it."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from artifactstore.api.status_models import StoreState
+from artifactstore.catalog.migrations import HEAD
+from artifactstore.registry.duties import run_now
+from artifactstore.registry.store_duties import ALL, SWEEP
+from tests.api.stored import comes_true, record
+from tests.service import serving
+from tests.support import CliResult, run_cli, start_cli
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.service import Server
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("watched") / "home") as server:
+        yield server
+
+
+def state(server: Server) -> dict[str, Any]:
+    answer = server.ask("GET", "/status")
+    assert 200 == answer.status
+    document: dict[str, Any] = answer.json
+    return document
+
+
+def duty(server: Server, name: str) -> dict[str, Any]:
+    (found,) = [each for each in state(server)["duties"] if each["name"] == name]
+    return dict(found)
+
+
+def test_the_state_of_a_store_is_what_the_model_says(watched: Server) -> None:
+    record(watched, {"x": b"recorded"})
+
+    document = state(watched)
+
+    StoreState.model_validate(document)
+    assert {"kind": "sqlite", "revision": HEAD, "at_head": True} == document["database"]
+    assert document["event_log"]["latest_seq"] > 0
+    assert ("default", "file", True) == tuple(document["backends"][0][name] for name in ("name", "scheme", "default"))
+    assert [each.name for each in ALL] == [each["name"] for each in document["duties"]]
+
+
+def test_the_state_of_a_store_says_nothing_of_where_it_is(watched: Server) -> None:
+    body = watched.ask("GET", "/status").body.decode()
+
+    assert str(watched.home) not in body
+    assert "//" not in body
+
+
+def test_a_server_runs_the_duties_by_itself_and_says_so(watched: Server) -> None:
+    assert comes_true(lambda: duty(watched, "sweep")["outcome"] == "done")
+
+    swept = duty(watched, "sweep")
+
+    assert ("waiting", False, {"expired": 0}, 0) == tuple(
+        swept[name] for name in ("state", "overdue", "detail", "failures")
+    )
+    assert swept["started_at"] <= swept["finished_at"] == swept["succeeded_at"] < swept["next_run_at"]
+    assert comes_true(lambda: any('"event": "duty"' in line and '"sweep"' in line for line in list(watched.log)))
+
+
+def test_the_command_line_shows_the_same_from_afar(watched: Server, tmp_path: Path) -> None:
+    assert comes_true(lambda: duty(watched, "expire-pushes")["outcome"] == "done")
+
+    here = run_cli(watched.home, "status").document
+    there = CliResult(start_cli(tmp_path, "status", settings=watched.environment())).document
+
+    for moving in ("seen_at", "duties"):
+        assert type(here.pop(moving)) is type(there.pop(moving))
+    assert here == there
+
+
+def test_readiness_does_not_ask_whether_duties_run(watched: Server) -> None:
+    assert {"database", "storage"} == set(watched.ask("GET", "/ready", token=None).json["checks"])
+
+
+def test_a_sweep_by_hand_is_the_run_that_is_shown(watched: Server) -> None:
+    assert comes_true(lambda: duty(watched, "sweep")["outcome"] == "done")
+    before = duty(watched, "sweep")
+
+    answer = watched.ask("POST", "/retention:sweep", json_body={})
+
+    assert {"expired": [], "count": 0} == answer.json
+    assert before["finished_at"] < duty(watched, "sweep")["finished_at"]
+
+
+def test_a_dry_run_is_no_run(watched: Server) -> None:
+    assert comes_true(lambda: duty(watched, "sweep")["outcome"] == "done")
+    before = duty(watched, "sweep")
+
+    watched.ask("POST", "/retention:sweep", json_body={"dry_run": True})
+
+    assert before == duty(watched, "sweep")
+
+
+def test_a_sweep_while_another_process_is_at_it_is_refused_and_may_be_retried(watched: Server) -> None:
+    running, may_end = threading.Event(), threading.Event()
+
+    def act(*_: object) -> dict[str, object]:
+        running.set()
+        may_end.wait(60)
+        return {"expired": 0}
+
+    with closing(watched.registry()) as registry:
+        elsewhere = threading.Thread(target=run_now, args=(registry, replace(SWEEP, act=act)))
+        elsewhere.start()
+        assert running.wait(60)
+
+        shown = duty(watched, "sweep")
+        refused = watched.ask("POST", "/retention:sweep", json_body={})
+        may_end.set()
+        elsewhere.join()
+    swept = watched.ask("POST", "/retention:sweep", json_body={})
+
+    assert ("running", True) == (shown["state"], bool(shown["running_by"]))
+    assert (409, "DUTY_RUNNING", True) == (refused.status, refused.json["code"], refused.json["retryable"])
+    assert shown["running_by"] in refused.json["detail"]
+    assert 200 == swept.status

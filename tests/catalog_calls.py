@@ -1,0 +1,269 @@
+"""Every function of the catalog that executes statements, called for what is common, rare and absent.
+
+The packages are those of ``large_catalog``.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from artifactstore.catalog import (
+    backends,
+    blobs,
+    duties,
+    event_log,
+    overview,
+    probes,
+    pushes,
+    tokens,
+)
+from artifactstore.domain import events
+from artifactstore.domain.digest import BlobMeasure
+from artifactstore.domain.events import ObjectRef
+from artifactstore.domain.instant import Instant
+from artifactstore.testing.builders import file_entry
+from tests.large_catalog import (
+    BIG_PACKAGE,
+    NOW,
+    OPEN_OWNER,
+    RARE_PRODUCER,
+    address,
+    manifest_of,
+    open_id,
+    pack_of,
+    package_id,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from artifactstore.catalog.catalog import Transaction
+    from artifactstore.catalog.database import Connection
+    from artifactstore.catalog.queries import Queries
+    from artifactstore.catalog.records import PackageRecord
+
+PACKAGES = 1_000_000 if os.environ.get("LONG") else 30_000
+PAGE = 20
+LATE = PACKAGES - 10
+"""A package near the end of every list."""
+POSITIONS = (0, PACKAGES // 2, LATE - 2)
+ARCHIVED, GONE = "archive", "nowhere"
+
+
+def _known_package(ask: Queries, row_id: int) -> PackageRecord:
+    found = ask.package(package_id(row_id))
+    assert found is not None
+    return found
+
+
+def _rely(tx: Transaction) -> None:
+    tx.rely_on_presence([address(LATE)], manifest=manifest_of(LATE), since=9)
+    tx.finish(Instant(NOW))
+
+
+def _forget(on: Connection) -> None:
+    pushes.end_uploads(on, open_id(1))
+    pushes.forget(on, open_id(1))
+
+
+QUERIES: dict[str, Callable[[Queries], object]] = {
+    "lock": lambda ask: ask.lock("run", "x"),
+    "package": lambda ask: (ask.package(package_id(LATE)), ask.package("x")),
+    "revisions": lambda ask: (ask.revisions("producer-1", "run-1"), ask.revisions("producer-1", "x")),
+    "packages_of_content": lambda ask: ask.packages_of_content("producer-0", manifest_of(10 * 19)),
+    "packages": lambda ask: ask.packages(after=LATE - 1_000, limit=PAGE),  # with filters: below
+    "due": lambda ask: (ask.due(NOW, limit=PAGE), ask.due(0, limit=PAGE)),
+    "entries": lambda ask: (list(ask.entries(LATE)), list(ask.entries(BIG_PACKAGE))),
+    "located_files": lambda ask: (
+        ask.located_files(BIG_PACKAGE, after_index=900, limit=PAGE),
+        ask.located_files(LATE, after_index=-1, limit=PAGE),
+    ),
+    "located_file": lambda ask: (ask.located_file(BIG_PACKAGE, "e100000900"), ask.located_file(LATE, "x")),
+    "file_sums": lambda ask: ask.file_sums(BIG_PACKAGE, after_index=900, below_bytes=2**20, limit=PAGE),
+    "chunk_digests": lambda ask: ask.chunk_digests(address(7)),
+    "recorded_files": lambda ask: (list(ask.recorded_files(LATE)), list(ask.recorded_files(BIG_PACKAGE))),
+    "users_of_blob": lambda ask: (ask.users_of_blob(address(LATE), limit=PAGE), ask.users_of_blob(b"x" * 32, limit=9)),
+    "holds": lambda ask: (ask.holds(1), ask.holds(LATE)),
+    "schema": lambda ask: ask.schema("schema-9"),
+    "schemas": lambda ask: (ask.schemas(), ask.schemas(after="schema-3", limit=3)),
+    "blob_presence": lambda ask: (
+        ask.blob_presence([address(n) for n in range(1, 13)]),
+        ask.blob_presence([address(-n) for n in range(1_000)]),
+        ask.blob_presence([address(LATE)], within=ARCHIVED),
+    ),
+    "readable_blobs": lambda ask: (
+        ask.readable_blobs([address(1)], ["nobody", "else"]),
+        ask.readable_blobs([address(n) for n in range(1, 30)], ["producer-1"]),
+        ask.readable_blobs([address(n) for n in range(1, 30)], None),
+        ask.readable_blobs([address(n) for n in range(1, 30)], None, within=ARCHIVED),
+    ),
+    "may_have_blob_of_size": lambda ask: (ask.may_have_blob_of_size(2**20 + 7), ask.may_have_blob_of_size(2**40)),
+    "package_is_whole": lambda ask: ask.package_is_whole(_known_package(ask, LATE)),
+    "has_losses": lambda ask: ask.has_losses(),
+    "objects_of_digest": lambda ask: ask.objects_of_digest("manifest", manifest_of(LATE)),
+    "newest_object": lambda ask: [ask.newest_object(backend) for backend in ("default", ARCHIVED, GONE)],
+    "object": lambda ask: ask.object(LATE),
+    "objects": lambda ask: ask.objects(after=LATE, limit=PAGE),
+    "object_has_losses": lambda ask: (ask.object_has_losses(11), ask.object_has_losses(LATE)),
+    "object_is_superseded": lambda ask: (ask.object_is_superseded(11), ask.object_is_superseded(52)),
+    "blobs_in_object": lambda ask: list(ask.blobs_in_object(51)),
+    "damaged_in_object": lambda ask: (list(ask.damaged_in_object(11)), list(ask.damaged_in_object(LATE))),
+    "schema_revision": lambda ask: ask.schema_revision(),
+    "latest_seq": lambda ask: ask.latest_seq(),
+    "log_id": lambda ask: ask.log_id(),
+    "latest_chain": lambda ask: ask.latest_chain(),
+    "events": lambda ask: [
+        ask.events(after=after, limit=PAGE, subject=subject, with_payload=with_payload)
+        for after in (0, 2 * PACKAGES, 5 * PACKAGES)
+        for subject in (None, package_id(LATE), package_id(3), "nobody")
+        for with_payload in (False, True)
+    ],
+    "events_within": lambda ask: [
+        ask.events_within(100, after=PACKAGES, limit=PAGE, subject=subject) for subject in (None, package_id(LATE))
+    ],
+    "producers_of": lambda ask: ask.producers_of([package_id(n) for n in range(1, 500)]),
+}
+"""By the names of the methods of ``Queries``."""
+
+TRANSACTIONS: dict[str, Callable[[Transaction], object]] = {
+    "lock": lambda tx: tx.lock("run", "x"),
+    "lock_log": lambda tx: tx.lock_log(),
+    "lock_object": lambda tx: tx.lock_object(LATE),
+    "open_lease": lambda tx: tx.open_lease("x", "test", Instant(NOW)),
+    "renew_lease": lambda tx: tx.renew_lease("lease-7", Instant(NOW)),
+    "end_lease": lambda tx: tx.end_lease("lease-7"),
+    "rely_on_presence": _rely,
+    "finish": lambda tx: tx.finish(Instant(NOW)),
+    "record": lambda tx: tx.record(events.PackageExpired(package_id=package_id(LATE), expired_at=NOW)),
+}
+"""By the names of what a transaction can do besides."""
+
+
+_OPENED = pushes.OpenPackageRecord("new", "p", OPEN_OWNER, 1, NOW * 2, b"", None, None)
+_UPLOAD = pushes.UploadRecord("new", open_id(1), "p", "r", "t/p", 9, 0)
+FUNCTIONS: dict[str, Callable[[Any], object]] = {
+    "pushes.open_package": lambda on: (pushes.open_package(on, open_id(1)), pushes.open_package(on, "x")),
+    "pushes.open_packages": lambda on: [
+        pushes.open_packages(on, after=after, limit=PAGE, opened_by=opened_by)
+        for after in ("", open_id(500))
+        for opened_by in (None, OPEN_OWNER, "nobody")
+    ],
+    "pushes.count_open": lambda on: pushes.count_open(on, OPEN_OWNER),
+    "pushes.begin": lambda on: pushes.begin(on, _OPENED, [file_entry()]),
+    "pushes.conclude": lambda on: pushes.conclude(on, open_id(1), "{}", expires_at=NOW),
+    "pushes.forget": _forget,
+    "pushes.overdue": lambda on: pushes.overdue(on, NOW, limit=PAGE),
+    "pushes.declared_files": lambda on: pushes.declared_files(on, open_id(1)),
+    "pushes.are_declared": lambda on: pushes.are_declared(on, open_id(1)),
+    "pushes.add_object": lambda on: pushes.add_object(on, open_id(1), ObjectRef("default", "pack", b"x" * 32, 9), []),
+    "pushes.received_objects": lambda on: pushes.received_objects(on, open_id(1)),
+    "pushes.add_files": lambda on: pushes.add_files(on, open_id(1), [file_entry("new")]),
+    "pushes.received_files": lambda on: (
+        pushes.received_files(on, open_id(1)),
+        pushes.received_files(on, open_id(1), ["a", *map(str, range(200))]),
+    ),
+    "pushes.count_received_files": lambda on: pushes.count_received_files(on, open_id(1)),
+    "pushes.begin_upload": lambda on: pushes.begin_upload(on, _UPLOAD),
+    "pushes.upload": lambda on: pushes.upload(on, "upload-7"),
+    "pushes.uploads": lambda on: pushes.uploads(on, open_id(7)),
+    "pushes.upload_of_path": lambda on: pushes.upload_of_path(on, open_id(7), "large"),
+    "pushes.add_part": lambda on: pushes.add_part(
+        on, "upload-7", pushes.PartRecord(4_000_000, 9, "default", b"x" * 32)
+    ),
+    "pushes.parts": lambda on: pushes.parts(on, "upload-7"),
+    "pushes.end_uploads": lambda on: pushes.end_uploads(on, open_id(7)),
+    "pushes.end_upload": lambda on: pushes.end_upload(on, "upload-7"),
+    "pushes.remembered": lambda on: pushes.remembered(on, "token:ci-7", "key-7"),
+    "pushes.remember": lambda on: pushes.remember(on, "token:ci-7", "key-7", b"x" * 32, "x", NOW),
+    "pushes.forget_keys": lambda on: pushes.forget_keys(on, NOW),
+    "tokens.insert_token": lambda on: tokens.insert_token(
+        on, tokens.TokenRecord("new", "new", "read", 1, "local:x", None, None, None), b"x" * 32
+    ),
+    "tokens.token_by_id": lambda on: tokens.token_by_id(on, "token-7"),
+    "tokens.token_in_use": lambda on: (tokens.token_in_use(on, "ci-7"), tokens.token_in_use(on, "x")),
+    "tokens.all_tokens": tokens.all_tokens,
+    "tokens.mark_revoked": lambda on: tokens.mark_revoked(on, "token-7", Instant(NOW)),
+    "tokens.mark_used": lambda on: tokens.mark_used(on, {"token-7": Instant(NOW)}),
+    "backends.taking_writes": lambda on: backends.taking_writes(on, "default"),
+    "backends.fell_back_before": lambda on: backends.fell_back_before(on, "default", NOW),
+    "backends.note_fall_back": lambda on: backends.note_fall_back(on, "default", now=NOW, before=1),
+    "backends.succession": lambda on: backends.succession(on, "default"),
+    "backends.succeed": lambda on: backends.succeed(on, "default", ARCHIVED, NOW),
+    "backends.reclaim": lambda on: backends.reclaim(on, "default"),
+    "backends.writers": lambda on: backends.writers(on, "default"),
+    "backends.end_dead_leases": lambda on: backends.end_dead_leases(on, NOW + 1),
+    "backends.twins": lambda on: [
+        backends.twins(on, *names, after=after, limit=PAGE)
+        for names in (("default", ARCHIVED), (ARCHIVED, "default"), (GONE, "default"))
+        for after in POSITIONS
+    ],
+    "backends.twin": lambda on: (backends.twin(on, 51, ARCHIVED), backends.twin(on, 51, "default")),
+    "backends.twins_of_package": lambda on: backends.twins_of_package(on, LATE, manifest_of(LATE), "default", ARCHIVED),
+    "backends.blobs_not_in": lambda on: (backends.blobs_not_in(on, 51, "default"), backends.blobs_not_in(on, 9, GONE)),
+    "backends.blobs_only_in": lambda on: (backends.blobs_only_in(on, 51, "default"), backends.blobs_only_in(on, 9, "")),
+    "backends.condemned": lambda on: [
+        backends.condemned(on, name, after=after, limit=PAGE) for name in ("default", GONE) for after in POSITIONS
+    ],
+    "duties.all_duties": duties.all_duties,
+    "duties.note_duty": lambda on: duties.note_duty(on, "sweep", NOW),
+    "duties.claim": lambda on: duties.claim(
+        on, "sweep", "x", Instant(NOW), alive=duties.Span(1, NOW), waiting=duties.Span(1, NOW)
+    ),
+    "duties.renew": lambda on: duties.renew(on, "sweep", "x", Instant(NOW), position=7),
+    "duties.is_held": lambda on: duties.is_held(on, "sweep", "x"),
+    "duties.end": lambda on: duties.end(on, "sweep", "x", duties.Ending(Instant(NOW), NOW, "done", 0, None, None)),
+    "overview.highest_object": overview.highest_object,
+    "overview.latest_event": overview.latest_event,
+    "overview.backend_states": overview.backend_states,
+    "overview.counts": lambda on: (overview.counts(on, 0), overview.counts(on, NOW * 2)),
+    "probes.save_report": lambda on: probes.save_report(on, probes.ProbeRow("x", NOW, "usable", "{}")),
+    "probes.verdict_of": lambda on: probes.verdict_of(on, "x"),
+    "probes.all_reports": probes.all_reports,
+    "blobs.live_locations": lambda on: blobs.live_locations(on, address(LATE)),
+    "blobs.resolve": lambda on: (
+        blobs.resolve(on, [address(LATE)], {}),
+        blobs.resolve(on, [b"n" * 32], {b"n" * 32: BlobMeasure(b"n" * 32, b"m" * 32, 1, 1, b"")}),
+    ),
+    "blobs.presence": lambda on: blobs.presence(on, [address(LATE)]),
+    "blobs.readable": lambda on: blobs.readable(on, [address(LATE)], [RARE_PRODUCER]),
+    "event_log.create": lambda on: event_log.create(on, b"x", Instant(NOW)),
+    "event_log.log_id": event_log.log_id,
+    "event_log.latest_seq": event_log.latest_seq,
+    "event_log.latest_chain": event_log.latest_chain,
+    "event_log.read": lambda on: list(event_log.read(on, after=4 * PACKAGES - 9)),
+    "event_log.how_many_within": lambda on: event_log.how_many_within(on, 9, after=PACKAGES, limit=9, subject=None),
+    "event_log.append": lambda on: event_log.append(on, [], actor="local:x", at=Instant(NOW)),
+}
+"""By module and name: what is given a connection."""
+
+_PACK = ObjectRef("default", "pack", pack_of(LATE), 5_000)
+_FILE = file_entry("new", b"new")
+EVENTS = (
+    events.MetadataSchemaRegistered(slug="new", json_schema={}, registered_at=NOW),
+    events.PackageOpened(
+        package_id="new", producer="p", revision=1, opened_at=NOW, schema="schema-1", metadata={"branch": "main"}
+    ),
+    events.FilesAdded(
+        package_id="new", first_index=0, files=(_FILE,), objects=(ObjectRef("default", "pack", b"x" * 32, 9),),
+        crc32s=(1,), object_indexes=(0,), starts=(30,), chunks=(),
+    ),
+    events.RetentionApplied(package_id="new", retention_class="transient", duration_days=9, expires_at=NOW),
+    events.PackageFinalized(
+        package_id="new", manifest=ObjectRef("default", "manifest", b"y" * 32, 9), file_count=1, total_bytes=3,
+        stored_bytes=9, finalized_at=NOW,
+    ),
+    events.PackageExpired(package_id="new", expired_at=NOW),
+    events.RetentionExtended(package_id=package_id(LATE), expires_at=NOW, reason="asked for"),
+    events.HoldPlaced(package_id=package_id(LATE), hold_id="new", reason="audit", placed_at=NOW),
+    events.HoldReleased(package_id=package_id(LATE), hold_id="new", reason="done", released_at=NOW),
+    events.BlobDamaged(object=_PACK, blobs=(address(LATE),), finding="was altered"),
+    events.BlobRestored(object=_PACK, blobs=((address(LATE), 40),)),
+    events.ObjectDamaged(object=_PACK, finding="was altered"),
+    events.ObjectRestored(object=_PACK),
+    events.ObjectCopied(object=_PACK._replace(backend=ARCHIVED), source="default"),
+    events.ObjectCondemned(object=_PACK),
+    events.ObjectDeleted(object=_PACK),
+    events.ReadFellBack(object=_PACK, served_by=ARCHIVED, finding="was missing"),
+)  # fmt: skip
+"""One of each, in an order in which they may happen."""
