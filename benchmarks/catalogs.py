@@ -29,7 +29,7 @@ from benchmarks.ours import open_home, prepare
 from benchmarks.processes import answer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from artifactstore.domain.canonical import JsonValue
     from artifactstore.registry.registry import Registry
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _BATCH = 10_000
 _BLOB_BYTES = 4096
 _PACKAGES_AT_ONCE = 1_000
-_FILES = ("logs/run.log", "report.json", "summary.txt")
+FILES = ("logs/run.log", "report.json", "summary.txt")
 _SCHEMA = "benchmark.run.v1"
 PACKAGES_IN_GROUP = 100
 """How many packages have the same ``group`` in their metadata, however many packages there are."""
@@ -68,26 +68,35 @@ def fill_packages(request: Request) -> tuple[Measures, dict[str, str]]:
     numbers, ids = random.Random(f"{seed}/packages"), [new_uuid7() for _ in range(count)]
     groups = max(1, count // PACKAGES_IN_GROUP)
     with closing(open_home(str(home))) as registry:
-        with registry.transaction() as tx:
-            schema: dict[str, JsonValue] = {"type": "object", "required": ["group"]}
-            at = registry.clock()
-            tx.record(events.MetadataSchemaRegistered(slug=_SCHEMA, json_schema=schema, registered_at=at))
+        register_schema(registry)
         for first in range(0, count, _PACKAGES_AT_ONCE):
             with registry.transaction() as tx:
                 for number in range(first, min(count, first + _PACKAGES_AT_ONCE)):
-                    tx.record(*_package(registry, ids[number], number, groups, numbers))
+                    tx.record(*package_events(registry, ids[number], number, groups, numbers))
     named = numbers.choices(ids[:-PACKAGES_IN_GROUP] or ids, k=int(request["named"]))
     return {}, {"package_ids": " ".join(named)}
 
 
-def _package(
-    registry: Registry, package_id: str, number: int, groups: int, numbers: random.Random
+def register_schema(registry: Registry) -> None:
+    """Of the metadata that ``package_events`` has."""
+    schema: dict[str, JsonValue] = {"type": "object", "required": ["group"]}
+    with registry.transaction() as tx:
+        tx.record(events.MetadataSchemaRegistered(slug=_SCHEMA, json_schema=schema, registered_at=registry.clock()))
+
+
+def package_events(
+    registry: Registry,
+    package_id: str,
+    number: int,
+    groups: int,
+    numbers: random.Random,
+    paths: Sequence[str] = FILES,
 ) -> Iterator[events.Event]:
-    """What an ingest of three small files records, metadata to search by included."""
+    """What an ingest of a few small files records, metadata to search by included."""
     now = registry.clock()
     files = tuple(
         FileEntry(path, "content", "text/plain", _BLOB_BYTES, numbers.randbytes(32), numbers.randbytes(32))
-        for path in _FILES
+        for path in paths
     )
     producer, external_id, subject = f"producer-{number % 10}", f"run-{number:07}", f"subject-{number % 1000}"
     metadata = canonical_object(
@@ -98,7 +107,7 @@ def _package(
             "passed": bool(number % 7),
         }
     )
-    pack = events.ObjectRef("default", "pack", numbers.randbytes(32), 3 * _BLOB_BYTES)
+    pack = events.ObjectRef("default", "pack", numbers.randbytes(32), len(files) * _BLOB_BYTES)
     manifest = Manifest(producer, files, external_id, subject, _SCHEMA, metadata).encode()
     yield events.PackageOpened(
         package_id=package_id, producer=producer, revision=1, opened_at=now, external_id=external_id,

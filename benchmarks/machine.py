@@ -5,17 +5,22 @@ from __future__ import annotations
 import os
 import platform
 import sqlite3
+from functools import cache
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from benchmarks.commands import PEERS, version
+from benchmarks.on_servers.postgres import version as postgres_version
 from benchmarks.over_http.peers import versions as http_peers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _LIBRARIES = (
     "artifactstore", "blake3", "cbor2", "sqlmodel", "SQLAlchemy", "alembic", "typer", "rich", "jsonschema-rs",
-    "uvicorn", "uvloop", "httptools", "fastapi", "urllib3",
+    "uvicorn", "uvloop", "httptools", "fastapi", "urllib3", "psycopg",
 )  # fmt: skip
 
 
@@ -46,7 +51,17 @@ def describe(work: Path) -> Machine:
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "sqlite": sqlite3.sqlite_version,
         "libraries": {name: _library(name) for name in _LIBRARIES},
-        "peers": {peer.name: version(peer.name) or "not installed" for peer in PEERS} | http_peers(),
+        "peers": dict(_peers(os.environ.get("PATH", os.defpath))),
+    }
+
+
+@cache
+def _peers(_path: str) -> Mapping[str, str]:
+    """What each says of itself; asked once for each PATH they are looked for on."""
+    return {
+        **{peer.name: version(peer.name) or "not installed" for peer in PEERS},
+        **http_peers(),
+        "PostgreSQL": postgres_version() or "not installed",
     }
 
 

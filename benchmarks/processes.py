@@ -45,15 +45,20 @@ class Finished:
 
 
 def run(
-    command: Sequence[str], *, folder: Path = ROOT, environment: Mapping[str, str] | None = None, may_warn: bool = False
+    command: Sequence[str],
+    *,
+    folder: Path = ROOT,
+    environment: Mapping[str, str] | None = None,
+    user: str | None = None,
+    may_warn: bool = False,
 ) -> Finished:
-    """Run a command to its end; exit status 1 is accepted where the command ``may_warn``.
+    """Run a command to its end, as another user if one is given; exit status 1 is accepted where it ``may_warn``.
 
     Raises ``FailedError``, or ``UnavailableError`` where there is no such program.
     """
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         began = time.perf_counter()
-        child = _start(command, folder, environment, stdout, stderr)
+        child = _start(command, folder, environment, user, stdout, stderr)
         _, status, usage = os.wait4(child.pid, 0)
         wall_s = time.perf_counter() - began
         child.returncode = os.waitstatus_to_exitcode(status)
@@ -66,12 +71,23 @@ def run(
 
 
 def _start(
-    command: Sequence[str], folder: Path, environment: Mapping[str, str] | None, stdout: IO[bytes], stderr: IO[bytes]
+    command: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str] | None,
+    user: str | None,
+    stdout: IO[bytes],
+    stderr: IO[bytes],
 ) -> subprocess.Popen[bytes]:
     surroundings = clean_environment(environment)
     try:
         return subprocess.Popen(
-            command, cwd=folder, env=surroundings, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
+            command,
+            cwd=folder,
+            env=surroundings,
+            user=user,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
         )
     except FileNotFoundError as error:
         raise UnavailableError(f"{command[0]} is not installed") from error
@@ -171,6 +187,7 @@ def _status_bytes(field: str, process_id: int | None = None) -> int:
 
 
 def clean_environment(more: Mapping[str, str] | None) -> dict[str, str]:
-    """Ours without settings of the store, and with byte code kept: nobody compiles while the clock runs."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ARTIFACTSTORE_", "PYTHON"))}
+    """Ours without settings of the store and of AWS, and with byte code kept: nobody compiles while the clock runs."""
+    dropped = ("ARTIFACTSTORE_", "AWS_", "PYTHON")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     return kept | dict(more or {})

@@ -9,23 +9,29 @@ import statistics
 import sys
 import tempfile
 from collections import defaultdict
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from benchmarks.cases import FULL_CATALOG_BLOBS, QUICK_CATALOG_BLOBS, Stores, cases_of
 from benchmarks.data import WORKLOADS, dataset
 from benchmarks.machine import describe
+from benchmarks.on_servers.cases import SERVER_WORKLOADS
+from benchmarks.on_servers.shared import OnServers
 from benchmarks.over_http.cases import HTTP_WORKLOADS, Served
 from benchmarks.processes import FailedError, UnavailableError, touch_memory, warm
 from benchmarks.targets import judge
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from benchmarks.cases import Case
     from benchmarks.data import Dataset
     from benchmarks.machine import Machine
+    from benchmarks.on_servers.cases import ServerWorkload
+    from benchmarks.over_http.cases import HttpWorkload
     from benchmarks.processes import Measures
     from benchmarks.targets import Verdict
 
@@ -85,10 +91,20 @@ class Options:
     """Only cases whose names contain one of these; all, if there are none."""
     repeats: int = 5
     large_repeats: int = 3
-    """For W4, W5, H-W4 and H-load."""
+    """For W4, W5, H-W4, H-load, S-W5 and M-2."""
     quick: bool = False
     peers: bool = True
     seed: int = 0
+
+    def document(self) -> dict[str, object]:
+        """What figures must have in common to stand in one document."""
+        return {
+            "repeats": self.repeats,
+            "large_repeats": self.large_repeats,
+            "quick": self.quick,
+            "seed": self.seed,
+            "only_cases": list(self.cases),
+        }
 
 
 def measure(options: Options, work: Path) -> Results:
@@ -96,29 +112,30 @@ def measure(options: Options, work: Path) -> Results:
     catalog_blobs = QUICK_CATALOG_BLOBS if options.quick else FULL_CATALOG_BLOBS
     stores = Stores(work, options.seed, catalog_blobs)
     served = Served(stores, options.seed, options.quick)
-    workloads = {
-        name: _measure_over_http(name, options, served)
-        if name in HTTP_WORKLOADS
-        else _measure_workload(name, options, stores)
-        for name in options.workloads
-    }
+    with ExitStack() as ending:
+        on_servers = OnServers(stores, options.seed, options.quick, ending)
+        workloads = {name: _measure_workload(name, options, served, on_servers) for name in options.workloads}
     shutil.rmtree(work / KEPT, ignore_errors=True)
     return {
         "format": FORMAT,
-        "options": {
-            "repeats": options.repeats,
-            "large_repeats": options.large_repeats,
-            "quick": options.quick,
-            "seed": options.seed,
-            "only_cases": list(options.cases),
-        },
+        "options": options.document(),
         "machine": describe(work),
         "workloads": workloads,
         "targets": judge(workloads),
     }
 
 
-def _measure_workload(name: str, options: Options, stores: Stores) -> WorkloadResult:
+def _measure_workload(name: str, options: Options, served: Served, on_servers: OnServers) -> WorkloadResult:
+    if name in HTTP_WORKLOADS:
+        http = HTTP_WORKLOADS[name]
+        return _measure_by_servers(http, options, served.stores, partial(http.cases, served))
+    if name in SERVER_WORKLOADS:
+        servers = SERVER_WORKLOADS[name]
+        return _measure_by_servers(servers, options, served.stores, partial(servers.cases, on_servers))
+    return _measure_embedded(name, options, served.stores)
+
+
+def _measure_embedded(name: str, options: Options, stores: Stores) -> WorkloadResult:
     _say(f"{name}: {WORKLOADS[name].what}")
     data = _data(name, options, stores)
     before = _data(data.follows, options, stores) if data.follows else None
@@ -126,12 +143,16 @@ def _measure_workload(name: str, options: Options, stores: Stores) -> WorkloadRe
     return _measure_cases(cases, options, stores.work, what=data.what, data=data, large=name in _LARGE)
 
 
-def _measure_over_http(name: str, options: Options, served: Served) -> WorkloadResult:
-    workload = HTTP_WORKLOADS[name]
-    _say(f"{name}: {workload.what}")
-    data = _data(workload.data, options, served.stores) if workload.data else None
-    cases = list(workload.cases(served, data))
-    return _measure_cases(cases, options, served.stores.work, what=workload.what, data=data, large=workload.large)
+def _measure_by_servers(
+    workload: HttpWorkload | ServerWorkload,
+    options: Options,
+    stores: Stores,
+    cases_of_data: Callable[[Dataset | None], Iterator[Case]],
+) -> WorkloadResult:
+    _say(f"{workload.name}: {workload.what}")
+    data = _data(workload.data, options, stores) if workload.data else None
+    cases = list(cases_of_data(data))
+    return _measure_cases(cases, options, stores.work, what=workload.what, data=data, large=workload.large)
 
 
 def _data(name: str, options: Options, stores: Stores) -> Dataset:

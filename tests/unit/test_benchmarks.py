@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.data import WORKLOADS, dataset
+from benchmarks.on_servers.cases import SERVER_WORKLOADS
 from benchmarks.over_http import peers, servers
 from benchmarks.over_http.cases import HTTP_WORKLOADS
 from benchmarks.over_http.rounds import WARM_ROUNDS, timed_rounds
@@ -155,7 +156,7 @@ def test_some_targets_are_a_least(limit: float, met: bool) -> None:
 
 
 def test_every_target_is_of_a_workload_there_is() -> None:
-    assert {target.workload for target in TARGETS} <= {*WORKLOADS, *HTTP_WORKLOADS}
+    assert {target.workload for target in TARGETS} <= {*WORKLOADS, *HTTP_WORKLOADS, *SERVER_WORKLOADS}
 
 
 def test_a_server_ends_with_its_context(tmp_path: Path) -> None:
