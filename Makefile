@@ -12,7 +12,7 @@ PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev smoke test test-faults test-long check format lint types layers docs bench lock clean
+.PHONY: help setup demo dev smoke test test-faults test-servers test-long test-large check format lint types layers docs bench lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,8 +42,23 @@ test: $(STAMP) ## Run all tests
 test-faults: $(STAMP) ## Tests that need strace and a small tmpfs; missing tools fail
 	$(BIN)/python -m pytest tests/faults -p no:cacheprovider --faults
 
+test-servers: $(STAMP) $(WORK)/localstack/.installed ## Tests on LocalStack and on Debian's PostgreSQL 15; a missing one fails
+	$(BIN)/python -m pytest tests/servers -p no:cacheprovider --servers
+	TEST_POSTGRESQL=/usr/lib/postgresql/15 $(BIN)/python -m pytest -p no:cacheprovider -k postgres \
+		tests/integration/test_postgres.py tests/integration/test_ingest.py tests/integration/test_events.py \
+		tests/integration/test_writers.py tests/integration/test_verify.py tests/integration/test_storage_probe.py
+
+$(WORK)/localstack/.installed: tests/servers/localstack.txt
+	@test -x $(WORK)/localstack/bin/python || "$(PYTHON)" -m venv $(WORK)/localstack
+	@echo "installing LocalStack into $(WORK)/localstack (about 200 MB) ..."
+	@$(WORK)/localstack/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 test-long: $(STAMP) ## The kill and model tests with many more rounds
 	LONG=1 $(BIN)/python -m pytest tests/integration
+
+test-large: $(STAMP) ## What every statement reads among 1,000,000 packages, on both databases
+	LONG=1 $(BIN)/python -m pytest tests/integration/test_plans.py
 
 check: format lint types layers test docs ## Everything CI checks
 
@@ -62,12 +77,14 @@ layers: $(STAMP) ## Who imports whom
 docs: $(STAMP) ## Does the documentation name everything there is?
 	$(BIN)/python -m pytest --quiet tests/test_docs.py
 
-bench: $(STAMP) ## Our numbers beside the floor's and the peers', in one run (about 15 minutes)
-	$(BIN)/python -m benchmarks --markdown benchmarks/RESULTS.md
+bench: $(STAMP) ## Our numbers beside the floor's and the peers' (about 45 minutes; ONLY=embedded, http or servers)
+	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
 
-lock: ## Resolve the dependencies anew into requirements.lock (needs uv)
+lock: ## Resolve the dependencies anew into requirements.lock and, for the image, requirements-runtime.lock (needs uv)
 	uv pip compile --universal --all-extras --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 		--group dev pyproject.toml --output-file requirements.lock --upgrade
+	uv pip compile --universal --extra server --extra s3 --extra postgres --generate-hashes --no-emit-index-url --no-header \
+		--python-version 3.11 pyproject.toml --constraint requirements.lock --output-file requirements-runtime.lock
 
 clean: ## Remove what the targets made
 	rm -rf $(VENV) $(WORK) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -110,14 +110,21 @@ def open_store(url: str, options: Mapping[str, str]) -> ObjectStore:
     return from_url(url, options)
 
 
-def open_database(url: str, limits: DatabaseLimits = DEFAULT_LIMITS) -> UpgradableDatabase:
-    """A database at head. Raises ``ConfigurationError`` or ``DatabaseVersionError``."""
-    path = None if is_postgresql(url) else _path_of(url)
+def open_database(
+    url: str, limits: DatabaseLimits = DEFAULT_LIMITS, *, is_asked_to_upgrade: bool = False
+) -> UpgradableDatabase:
+    """A database at head. Raises ``ConfigurationError`` or ``DatabaseVersionError``.
+
+    One of this host is created and upgraded. One on a server is created, and upgraded only if somebody has asked for
+    that: others are at work on it.
+    """
+    if is_postgresql(url):
+        return _on_a_server(url, limits, is_asked_to_upgrade=is_asked_to_upgrade)
+    path = _path_of(url)
     if path is None:
         database = _connected(url, limits)
         with _closed_on_error(database):
-            if not is_at_head(database):
-                upgrade_database(database, now=system_clock())
+            upgrade_database(database, now=system_clock())
         return database
     _make_private_directory(path.parent)
     database = SqliteDatabase(path)
@@ -126,6 +133,16 @@ def open_database(url: str, limits: DatabaseLimits = DEFAULT_LIMITS) -> Upgradab
             with _exclusively(path.with_name(f"{path.name}.lock")):
                 if not is_at_head(database):
                     upgrade_database(database, now=system_clock())
+    return database
+
+
+def _on_a_server(url: str, limits: DatabaseLimits, *, is_asked_to_upgrade: bool) -> UpgradableDatabase:
+    database = _connected(url, limits)
+    with _closed_on_error(database):
+        if not is_at_head(database):
+            if not is_asked_to_upgrade and (revision := current_revision(database)) is not None:
+                raise _not_at_head(revision)
+            upgrade_database(database, now=system_clock())
     return database
 
 
@@ -202,10 +219,14 @@ def _require_head(url: str) -> None:
         return
     revision = database_revision(url)
     if revision != HEAD:
-        found = "is not there" if revision is None else f"is at revision {revision}, and this version needs {HEAD}"
-        raise DatabaseVersionError(
-            f"the database {found}", hint="`artifactstore db upgrade` creates it, or brings it to where it must be."
-        )
+        raise _not_at_head(revision)
+
+
+def _not_at_head(revision: str | None) -> DatabaseVersionError:
+    found = "is not there" if revision is None else f"is at revision {revision}, and this version needs {HEAD}"
+    return DatabaseVersionError(
+        f"the database {found}", hint="`artifactstore db upgrade` creates it, or brings it to where it must be."
+    )
 
 
 def _make_private_directory(folder: Path) -> None:

@@ -41,7 +41,7 @@ These options may stand anywhere before `--`:
 | 0 | done |
 | 1 | you can mend it: bad input, an unknown id, a conflict with what is recorded, a wrong setting |
 | 2 | the system failed, or damage was found |
-| 3 | part of it was done (for commands over many things; no command answers it yet) |
+| 3 | part of it was done (for commands over many things, such as `duties run`) |
 | 130 | interrupted from the keyboard |
 
 [errors.md](errors.md) lists every error code with its exit code, [settings.md](settings.md) every setting.

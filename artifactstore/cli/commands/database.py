@@ -26,7 +26,8 @@ def current(context: typer.Context) -> None:
 def upgrade(context: typer.Context) -> None:
     """Bring the database to the newest revision; make it if it is not there. Harmless if nothing is to be done.
 
-    Other commands do so by themselves. A server does not: it asks for this.
+    Other commands upgrade the SQLite file of this host by themselves. PostgreSQL they do not, and a server upgrades
+    nothing: they ask for this.
     """
     from contextlib import closing
 
@@ -35,7 +36,7 @@ def upgrade(context: typer.Context) -> None:
 
     door = door_of(context)
     door.require_embedded()
-    with closing(open_database(_database_url())) as database:
+    with closing(open_database(_database_url(), is_asked_to_upgrade=True)) as database:
         revision = current_revision(database)
     door.answer(_document(revision))
 
