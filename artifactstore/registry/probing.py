@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 from artifactstore.catalog import probes
 from artifactstore.domain.instant import Instant
-from artifactstore.errors import BackendRefusedError, ConfigurationError, StorageDeniedError
+from artifactstore.errors import BackendRefusedError, ConfigurationError, StorageDeniedError, StorageUnavailableError
 
 if TYPE_CHECKING:
     from artifactstore.catalog.catalog import Catalog
@@ -79,16 +79,27 @@ def require_usable(registry: Registry, backend: str) -> None:
 
 
 def _probe(registry: Registry, store: ObjectStore) -> ProbeReport:
-    from artifactstore.storage.probing.probe import probe
-    from artifactstore.storage.probing.verdict import judge
-
-    probed = probe(store)
-    report = ProbeReport(store.identity, registry.clock(), judge(probed.findings), probed)
+    probed, judgement = _measured(store)
+    report = ProbeReport(store.identity, registry.clock(), judgement, probed)
     text = json.dumps({**asdict(report.judgement), **asdict(report.probed)})
     row = probes.ProbeRow(report.target, report.probed_at, report.judgement.verdict, text)
     with registry.transaction() as tx:
         probes.save_report(tx.connection, row)
     return report
+
+
+def _measured(store: ObjectStore) -> tuple[Probed, Judgement]:
+    """Refused only if a second probe comes to that for one of the same reasons: faults on the way come and go."""
+    from artifactstore.storage.probing.probe import probe
+    from artifactstore.storage.probing.verdict import Verdict, judge
+
+    first = judge((probed := probe(store)).findings)
+    if first.verdict != Verdict.REFUSED:
+        return probed, first
+    second = judge((probed := probe(store)).findings)
+    if second.verdict == Verdict.REFUSED and not set(first.reasons) & set(second.reasons):
+        raise StorageUnavailableError(f"{store.identity} fails, each time otherwise: {first.reasons[0]}")
+    return probed, second
 
 
 def _report_of(row: probes.ProbeRow) -> ProbeReport:

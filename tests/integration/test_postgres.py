@@ -142,7 +142,7 @@ def test_a_database_of_a_newer_version_is_refused(url: str, home: Path, postgres
         opened(url, home)
 
 
-def test_packages_of_the_first_version_are_found_by_their_metadata_after_an_upgrade(
+def test_only_who_asks_upgrades_a_database_and_its_packages_are_found_by_their_metadata_then(
     postgres: PostgresServer, home: Path
 ) -> None:
     url = postgres.empty_database()
@@ -152,10 +152,16 @@ def test_packages_of_the_first_version_are_found_by_their_metadata_after_an_upgr
     with postgres.asked(url) as connection:
         for table in ("upload_part", "upload", "received_file", "received_object", "declared_files", "open_package"):
             connection.execute(f"DROP TABLE {table}")
-        for table in ("idempotency_key", "token", "package_metadata"):
+        for table in ("idempotency_key", "token", "package_metadata", "duty", "probe_report", "backend_state"):
             connection.execute(f"DROP TABLE {table}")
-        connection.execute("DROP INDEX package_by_schema; DROP INDEX package_by_retention_class")
+        for index in ("package_by_schema", "package_by_retention_class", "package_by_producer_and_subject"):
+            connection.execute(f"DROP INDEX {index}")
+        connection.execute("DROP INDEX stored_object_by_backend")
         connection.execute("UPDATE alembic_version SET version_num = '0001'")
+
+    with pytest.raises(DatabaseVersionError, match="is at revision 0001"):
+        opened(url, home)
+    open_database(url, is_asked_to_upgrade=True).close()
 
     with closing(opened(url, home)) as registry:
         found = list_packages(registry, limit=10, wanted=PackageFilter(metadata=("ok", "true")))

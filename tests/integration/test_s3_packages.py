@@ -27,6 +27,7 @@ from tests.s3_servers import (  # noqa: F401 - fixtures
     failing_network,
     moto,
     rclone,
+    take_as_probed,
 )
 from tests.support import fetch, replay_is_exact, write_tree
 
@@ -56,7 +57,7 @@ def open_on(server: S3Server, home: Path, *, bucket: str = BUCKET, prefix: str =
     options = {**server.options(**IN_PARTS), **({"ENDPOINT_URL": url} if url else {})}
     settings = {f"ARTIFACTSTORE_S3_{name}": text for name, text in options.items()}
     place = {"ARTIFACTSTORE_HOME": str(home), "ARTIFACTSTORE_STORAGE_URL": f"s3://{bucket}/{prefix or home.name}"}
-    return open_registry(Settings.from_environment({**settings, **place}), actor="local:tester")
+    return take_as_probed(open_registry(Settings.from_environment({**settings, **place}), actor="local:tester"))
 
 
 def store_of(registry: Registry) -> S3Store:

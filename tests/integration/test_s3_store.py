@@ -389,7 +389,7 @@ def test_an_upload_that_was_killed_shows_nothing_and_can_be_ended(rclone: S3Serv
         store.size(key_of(LARGE))
     assert ([], 1) == (list(store.list(ObjectKind.BLOB)), len(rclone.unfinished_uploads(store)))
     assert (0, 1) == (store.abort_unfinished(timedelta(hours=1)), len(rclone.unfinished_uploads(store)))
-    assert (1, []) == (store.abort_unfinished(A_MOMENT), rclone.unfinished_uploads(store))
+    assert (1, []) == (store.remove_leftovers(A_MOMENT), rclone.unfinished_uploads(store))
     assert (1, PutOutcome.CREATED) == (len(rclone.unfinished_uploads(neighbour)), put(store, LARGE))
     rclone.client.abort_multipart_upload(**neighbour._bucket.at(KEY.path), UploadId=begun["UploadId"])
 

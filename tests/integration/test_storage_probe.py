@@ -502,6 +502,25 @@ def test_nothing_is_stored_in_a_backend_that_was_refused_until_it_is_mended(
         assert ingest(bucketed, package_draft({"a": b"1"})).package_id
 
 
+def test_what_only_one_probe_finds_refuses_nothing(
+    aws_environment: None, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a fault on the way looks like once is not what the backend is."""
+    with bad_s3(M.TORN) as server, on_bucket(registry, server) as bucketed:
+
+        def mended_after_one(store: ObjectStore) -> Probed:
+            probed = probe(store)
+            server.how = None
+            return probed
+
+        monkeypatch.setattr("artifactstore.storage.probing.probe.probe", mended_after_one)
+
+        report = probe_backend(bucketed, bucketed.store)
+
+        assert "usable with limits" == report.judgement.verdict
+        assert [report] == stored_reports(registry)
+
+
 def test_a_bucket_that_is_not_there_is_no_report(aws_environment: None, registry: Registry) -> None:
     with bad_s3() as server:
         bucketed = replace(registry, backends={"default": S3Store.from_url("s3://other", server.options())})

@@ -46,8 +46,7 @@ def conditional_complete(ground: Ground) -> Iterator[Finding]:
 
 def _almost_complete(ground: Ground, name: str, data: bytes) -> Callable[[], object]:
     upload = ground.begin_upload(name)
-    part = ground.client.upload_part(**upload, PartNumber=1, Body=data)
-    parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+    parts = {"Parts": [ground.upload_part(upload, 1, data)]}
     return lambda: ground.client.complete_multipart_upload(**upload, **_ABSENT, MultipartUpload=parts)
 
 

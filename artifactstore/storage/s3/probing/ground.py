@@ -12,6 +12,7 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from artifactstore.errors import StorageUnavailableError
 from artifactstore.storage.s3.bucket import Bucket
 from artifactstore.storage.s3.errors import code_of, foreign_errors, status_of
 
@@ -55,6 +56,13 @@ class Ground:
     def client(self) -> Any:
         """boto3's, with its retries."""
         return self.bucket.client
+
+    def upload_part(self, upload: Mapping[str, str], number: int, data: bytes) -> dict[str, object]:
+        """Send a part, with its checksum; what the completion says of it."""
+        answer = self.client.upload_part(**upload, PartNumber=number, Body=data, ContentMD5=md5_of(data))
+        if not answer.get("ETag"):  # its headers were cut off on the way
+            raise StorageUnavailableError(f"part {number} of {upload['Key']} was acknowledged without an ETag")
+        return {"PartNumber": number, "ETag": answer["ETag"]}
 
     def at(self, name: str) -> dict[str, str]:
         """Where an object of the probe is, which is cleared away from now on."""

@@ -94,10 +94,8 @@ def checksum_trailer(ground: Ground) -> Iterator[Finding]:
 
 def _upload(ground: Ground, name: str, data: bytes, first_bytes: int) -> None:
     upload = ground.begin_upload(name)
-    parts = []
-    for number, part in enumerate((data[:first_bytes], data[first_bytes:]), 1):
-        answer = ground.client.upload_part(**upload, PartNumber=number, Body=part, ContentMD5=md5_of(part))
-        parts.append({"PartNumber": number, "ETag": answer["ETag"]})
+    halves = (data[:first_bytes], data[first_bytes:])
+    parts = [ground.upload_part(upload, number, half) for number, half in enumerate(halves, 1)]
     ground.client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
 
 
