@@ -135,11 +135,19 @@ class _Emptying:
     # before the switch
 
     def reclaim_target(self) -> None:
-        """Let the target take its writes itself, if it was emptied before, and end what was being removed from it."""
+        """Let the target take its writes itself, if it was emptied before, and end what was being removed from it.
+
+        What was being removed comes first: while it is condemned nobody can store it. Then once more, because another
+        migration may have gone on until it was told to stop.
+        """
+        self._end_removals()
         with self._registry.transaction() as tx:
             self._lock_both(tx)
             if backends.succession(tx.connection, self._target) is not None:
                 backends.reclaim(tx.connection, self._target)
+        self._end_removals()
+
+    def _end_removals(self) -> None:
         for found in self._every_condemned(self._target):
             self._reinstate_or_delete(found, other=self._source)
 

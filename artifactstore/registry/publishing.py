@@ -7,6 +7,7 @@ become durable does not matter, because nothing is recorded before all of them a
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     Publish = Callable[[ObjectKey, int], PutOutcome]
 
+_PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6)
 _AT_ONCE = 2
 """Publications under way. Each holds an open file and no memory to speak of."""
 
@@ -28,14 +30,19 @@ _AT_ONCE = 2
 def way_to_publish(registry: Registry, stage: Stage, key: ObjectKey) -> Publish:
     """By replacing, if the object of this key is known to be damaged: a commit would find it and change nothing.
 
-    Raises ``ConcurrentUpdateError`` if it is condemned: a commit would find what is about to be deleted.
+    While it is condemned it is waited for: a commit would find what is about to be deleted. Raises
+    ``ConcurrentUpdateError`` if that takes more than a few seconds.
     """
-    with registry.catalog.snapshot() as queries:
-        known = queries.objects_of_digest(key.kind, key.digest)
-        here = [record for record in known if record.backend == registry.default_backend]
-        if any(record.status == "condemned" for record in here):
-            raise ConcurrentUpdateError(f"{key} is being removed, and can be stored again once it is gone")
-        return stage.replace if any(queries.object_has_losses(record.row_id) for record in here) else stage.commit
+    for pause_s in (*_PAUSES_S, None):
+        with registry.catalog.snapshot() as queries:
+            known = queries.objects_of_digest(key.kind, key.digest)
+            here = [record for record in known if record.backend == registry.default_backend]
+            if not any(record.status == "condemned" for record in here):
+                has_losses = any(queries.object_has_losses(record.row_id) for record in here)
+                return stage.replace if has_losses else stage.commit
+        if pause_s is not None:
+            time.sleep(pause_s)
+    raise ConcurrentUpdateError(f"{key} is being removed, and can be stored again once it is gone")
 
 
 def publish_and_close(stage: Stage, publish: Publish, info: ObjectInfo) -> PutOutcome:
