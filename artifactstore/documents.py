@@ -211,14 +211,24 @@ def received_document(file: FileEntry) -> Document:
 
 
 def verification_document(report: VerifyReport) -> Document:
-    """What a verification found."""
-    return {"status": "damaged" if report.damage else "verified", **asdict(report)}
+    """What a verification found, and which backends it could not look at."""
+    status = "damaged" if report.damage else "incomplete" if report.unreachable else "verified"
+    figures = asdict(replace(report, unreachable={}))
+    del figures["answered"]
+    unreachable = [
+        {"backend": name, "code": error.code, "message": error.message} for name, error in report.unreachable.items()
+    ]
+    return {"status": status, **figures, "unreachable": unreachable}
 
 
 def own_verification_document(report: VerifyReport, damage: list[Damage]) -> Document:
-    """The same for whoever may not read everything: how often its bytes are stored would say that others have them."""
+    """The same for whoever may not read everything: how often its bytes are stored would say that others have them.
+
+    Nor are they told what a backend answered: that may name hosts, buckets and directories.
+    """
     counts = {"objects": None, "bytes_read": None, "superseded": None}
-    return {**verification_document(replace(report, damage=damage)), **counts}
+    silent = [{"backend": name, "code": error.code, "message": None} for name, error in report.unreachable.items()]
+    return {**verification_document(replace(report, damage=damage)), **counts, "unreachable": silent}
 
 
 def copy_document(report: CopyReport, source: str, target: str) -> Document:

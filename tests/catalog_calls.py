@@ -192,7 +192,8 @@ FUNCTIONS: dict[str, Callable[[Any], object]] = {
     "backends.succeed": lambda on: backends.succeed(on, "default", ARCHIVED, NOW),
     "backends.reclaim": lambda on: backends.reclaim(on, "default"),
     "backends.writers": lambda on: backends.writers(on, "default"),
-    "backends.end_dead_leases": lambda on: backends.end_dead_leases(on, NOW + 1),
+    "backends.end_dead_leases": lambda on: backends.end_dead_leases(on, ["lease-1"], NOW + 1),
+    "backends.leases_for": lambda on: backends.leases_for(on, "migration"),
     "backends.twins": lambda on: [
         backends.twins(on, *names, after=after, limit=PAGE)
         for names in (("default", ARCHIVED), (ARCHIVED, "default"), (GONE, "default"))
@@ -221,6 +222,7 @@ FUNCTIONS: dict[str, Callable[[Any], object]] = {
     "probes.verdict_of": lambda on: probes.verdict_of(on, "x"),
     "probes.all_reports": probes.all_reports,
     "blobs.live_locations": lambda on: blobs.live_locations(on, address(LATE)),
+    "blobs.condemned_locations": lambda on: blobs.condemned_locations(on, address(LATE)),
     "blobs.resolve": lambda on: (
         blobs.resolve(on, [address(LATE)], {}),
         blobs.resolve(on, [b"n" * 32], {b"n" * 32: BlobMeasure(b"n" * 32, b"m" * 32, 1, 1, b"")}),

@@ -422,16 +422,28 @@ class Damage(_Answer):
     found_sha256: Sha256 | None
 
 
-class Verification(_Answer):
-    """What was read back, and what was found wrong. How much was read is told to whoever may read everything."""
+class UnreachableBackend(_Answer):
+    """A backend that gave no answer. Its message is told to whoever may read everything."""
 
-    status: Literal["verified", "damaged"]
+    backend: str
+    code: str
+    message: str | None
+
+
+class Verification(_Answer):
+    """What was read back, and what was found wrong. How much was read is told to whoever may read everything.
+
+    ``incomplete``: what was looked at is sound, but not all could be.
+    """
+
+    status: Literal["verified", "damaged", "incomplete"]
     packages: int
     files: int
     objects: int | None
     bytes_read: int | None
     superseded: int | None
     damage: list[Damage]
+    unreachable: list[UnreachableBackend]
 
 
 class Replayed(_Answer):

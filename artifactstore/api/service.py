@@ -18,6 +18,7 @@ from artifactstore.api.metrics import Metrics
 from artifactstore.api.room import Room
 from artifactstore.bootstrap import open_registry
 from artifactstore.errors import BackendRefusedError, ServiceBusyError, StorageError
+from artifactstore.registry.placing import placed
 from artifactstore.registry.probing import require_usable
 from artifactstore.registry.readiness import check_readiness
 from artifactstore.registry.tokens import TokenUses
@@ -154,12 +155,13 @@ class Service:
 
 def check_backend(registry: Registry) -> None:
     """Raises ``BackendRefusedError``. A backend that is not reached is no reason not to start: ``/ready`` says so."""
+    here = placed(registry)
     try:
-        require_usable(registry, registry.default_backend)
+        require_usable(here, here.default_backend)
     except BackendRefusedError:
         raise
     except StorageError as error:
-        log.warning("not probed", backend=registry.default_backend, cause=error.message)
+        log.warning("not probed", backend=here.default_backend, cause=error.message)
 
 
 def _not_recorded(read: FallBack, error: Exception) -> None:

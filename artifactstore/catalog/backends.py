@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from artifactstore.catalog.records import ObjectRecord, PlacedBlob
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from artifactstore.catalog.database import Connection
 
 _COLUMNS = ", ".join(f"here.{column}" for column in ("id", *ObjectRecord._fields[1:]))
@@ -118,9 +120,17 @@ def writers(connection: Connection, name: str) -> list[Writer]:
     ]
 
 
-def end_dead_leases(connection: Connection, heartbeat_before: int) -> int:
-    """End every lease without a heartbeat since an instant; how many. Who is alive after all fails and begins anew."""
-    return len(list(connection.execute("DELETE FROM lease WHERE heartbeat_at < ? RETURNING 1", (heartbeat_before,))))
+def end_dead_leases(connection: Connection, names: Collection[str], heartbeat_before: int) -> None:
+    """End those of these leases that had no heartbeat since an instant. Who lives after all fails and begins anew."""
+    connection.executemany(
+        "DELETE FROM lease WHERE lease_id = ? AND heartbeat_at < ?", [(name, heartbeat_before) for name in names]
+    )
+
+
+def leases_for(connection: Connection, purpose: str) -> list[tuple[str, str, int]]:
+    """Id, purpose and last heartbeat of every lease whose purpose begins with this word."""
+    rows = connection.execute("SELECT lease_id, purpose, heartbeat_at FROM lease ORDER BY opened_at")
+    return [(name, what, int(at)) for name, what, at in rows if what.partition(" ")[0] == purpose]
 
 
 # what lies in a backend, and where else

@@ -90,6 +90,18 @@ def live_locations(connection: Connection, address: bytes) -> list[tuple[str, st
     return [(backend, kind, digest, start) for backend, kind, digest, start in rows]
 
 
+def condemned_locations(connection: Connection, address: bytes) -> list[tuple[str, str, bytes, int]]:
+    """The same of each location in a condemned object, which may be removed from its backend at any moment."""
+    rows = connection.execute(
+        "SELECT stored_object.backend, stored_object.kind, stored_object.blake3, blob_location.start FROM blob"
+        " JOIN blob_location ON blob_location.blob_id = blob.id"
+        " JOIN stored_object ON stored_object.id = blob_location.object_id AND stored_object.status = 'condemned'"
+        " WHERE blob.address_prefix = ? AND blob.blake3 = ?",
+        (address_prefix(address), address),
+    )
+    return [(backend, kind, digest, start) for backend, kind, digest, start in rows]
+
+
 def _live_location(within: str | None) -> tuple[str, tuple[SqlValue, ...]]:
     """A query for the blob's live locations in live objects, and its parameters."""
     return (_AT_A_LIVE_LOCATION, ()) if within is None else (_AT_A_LIVE_LOCATION + _OF_A_BACKEND, (within,))

@@ -73,9 +73,10 @@ class Transaction(Queries):
             (lease_id, purpose, self._actor, now, now),
         )
 
-    def renew_lease(self, lease_id: str, now: Instant) -> None:
-        """Still alive."""
-        self.connection.execute("UPDATE lease SET heartbeat_at = ? WHERE lease_id = ?", (now, lease_id))
+    def renew_lease(self, lease_id: str, now: Instant) -> bool:
+        """Still alive; whether it is there."""
+        sql = "UPDATE lease SET heartbeat_at = ? WHERE lease_id = ? RETURNING 1"
+        return bool(list(self.connection.execute(sql, (now, lease_id))))
 
     def end_lease(self, lease_id: str) -> bool:
         """Done; whether it was there."""
@@ -93,10 +94,9 @@ class Transaction(Queries):
         if self._relied is None:
             return
         blobs, manifest, since = self._relied
-        marks = ", ".join("?" * len(TAKES_AWAY))
-        taken_away = self.connection.execute(
-            f"SELECT seq FROM event WHERE type IN ({marks}) AND seq > ? LIMIT 1", (*TAKES_AWAY, since)
-        )
+        one_type = "EXISTS (SELECT 1 FROM event WHERE type = ? AND seq > ?)"  # by its index, however far back it looks
+        parameters = [value for name in TAKES_AWAY for value in (name, since)]
+        taken_away = self.connection.execute(f"SELECT 1 WHERE {' OR '.join([one_type] * len(TAKES_AWAY))}", parameters)
         if list(taken_away) and not (self._are_present(blobs) and self._is_present(manifest)):
             raise ConcurrentUpdateError("something this package relies on was taken away while it was stored")
 

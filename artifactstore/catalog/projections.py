@@ -227,10 +227,10 @@ def _live_object(connection: Connection, reference: events.ObjectRef) -> int:
 
 
 def _known_object(connection: Connection, reference: events.ObjectRef) -> int:
-    """The object's row, made live if it is new, else as it is."""
+    """The object's row, made live if it is new, else as it is; locked in any case, so that the log has the order."""
     connection.execute(
         "INSERT INTO stored_object (backend, kind, blake3, size_bytes, status) VALUES (?, ?, ?, ?, 'live')"
-        " ON CONFLICT (blake3, kind, backend) DO NOTHING",
+        " ON CONFLICT (blake3, kind, backend) DO UPDATE SET status = stored_object.status",
         reference,
     )
     return _object_id(connection, reference)

@@ -11,6 +11,8 @@ put looks at its size alone. It is read back whole before it is recorded, and re
 
 from __future__ import annotations
 
+import io
+import secrets
 import threading
 import time
 from collections import deque
@@ -28,6 +30,7 @@ from artifactstore.errors import (
     CatalogUnavailableError,
     ConcurrentUpdateError,
     DigestMismatchError,
+    ObjectNotFoundError,
     RangeInvalidError,
     StorageDeniedError,
     StorageError,
@@ -36,6 +39,7 @@ from artifactstore.errors import (
 )
 from artifactstore.failpoints import failpoint
 from artifactstore.registry.damage import record_findings, recorded_now
+from artifactstore.registry.ingest import check_storage
 from artifactstore.registry.lease import Lease
 from artifactstore.registry.packages import require_content
 from artifactstore.registry.paging import every
@@ -44,7 +48,7 @@ from artifactstore.registry.progress import SILENT
 from artifactstore.registry.publishing import publish_and_close, way_to_publish
 from artifactstore.registry.read_back import Findings, key_of, read_back_surely
 from artifactstore.registry.salvaging import COPY, damage_in, lost_with, save_sound_blobs
-from artifactstore.storage.port import ObjectInfo, PutOutcome
+from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectKind, PutOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -55,6 +59,7 @@ if TYPE_CHECKING:
     from artifactstore.registry.progress import Progress
     from artifactstore.registry.registry import Registry
     from artifactstore.registry.verify import Damage
+    from artifactstore.storage.port import ObjectStore
 
 AT_ONCE = 4
 """Objects under way. Each holds one buffer, and with S3 a temporary file."""
@@ -64,6 +69,7 @@ _BATCH_BYTES = 256 * 1024 * 1024
 _BATCH_S = 5.0
 _PAGE = 100
 _ATTEMPTS = 3
+_PAUSES_S = (0.2, 1.0, 5.0)
 
 
 @dataclass(slots=True)
@@ -110,12 +116,29 @@ def copy_backend(
 
 
 def require_backends(registry: Registry, source: str, target: str) -> None:
-    """Two backends that are configured and differ. Raises ``BackendUnknownError``, ``UsageError``."""
+    """Two backends that are configured and differ, the second one there and usable.
+
+    Raises ``BackendUnknownError``, ``UsageError``, ``BackendRefusedError``, ``StorageError``.
+    """
     for name in (source, target):
         if name not in registry.backends:
             raise BackendUnknownError(f"there is no backend named {name[:80]!r}")
-    if source == target:
-        raise UsageError(f"{source!r} cannot be copied to itself")
+    if source == target or _are_one_place(registry.backend(source), registry.backend(target)):
+        raise UsageError(f"{source!r} and {target!r} are one place: what is stored in the one lies in the other")
+    check_storage(replace(registry, default_backend=target))
+
+
+def _are_one_place(source: ObjectStore, target: ObjectStore) -> bool:
+    """Whether what is put into one is seen in the other, whatever their URLs say."""
+    data = secrets.token_bytes(32)
+    key = ObjectKey(ObjectKind.PART, blake3(data).digest())
+    target.put(key, io.BytesIO(data), len(data))
+    try:
+        return source.size(key) == len(data)
+    except ObjectNotFoundError:
+        return False
+    finally:
+        target.delete(key)
 
 
 class RowIds:
@@ -251,10 +274,11 @@ class Copying:
             while waiting and not errors and time.monotonic() < until and sum(taken) < _BATCH_BYTES:
                 try:
                     twin = waiting.popleft()
-                    taken.append(twin.found.size_bytes)
-                    outcomes.append(self._treat(twin))
                 except IndexError:  # another thread has taken the last
                     return
+                taken.append(twin.found.size_bytes)
+                try:
+                    outcomes.append(self._treat_patiently(twin))
                 except BaseException as error:  # noqa: BLE001 - raised again when the others' work is recorded
                     errors.append(error)
 
@@ -269,6 +293,16 @@ class Copying:
             raise
 
     # one object, on one of several threads
+
+    def _treat_patiently(self, twin: Twin) -> _Outcome:
+        """A backend that gives no answer once is asked again: one error must not end a copy of days."""
+        for pause_s in _PAUSES_S:
+            try:
+                return self._treat(twin)
+            except StorageUnavailableError:
+                self._go_on()
+                time.sleep(pause_s)
+        return self._treat(twin)
 
     def _treat(self, twin: Twin) -> _Outcome:
         found = twin.found
@@ -363,6 +397,7 @@ class Copying:
         None if the target has begun to be emptied: so whoever empties it need not wait for copies.
         """
         stored = sorted((each for each in outcomes if each.is_there), key=lambda each: each.found.row_id)
+        copied, unsure = list[_Outcome](), list[_Outcome]()
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 with self.registry.transaction() as tx:
@@ -370,7 +405,14 @@ class Copying:
                     tx.record(*(self._event(each.found) for each in copied))
                     lease.end_in(tx)
                     require_takes_writes(tx, self.target)
-            except (ConcurrentUpdateError, CatalogUnavailableError):  # a deadlock with others who record the same
+            except CatalogUnavailableError:  # a deadlock with others who record the same, or a lost answer
+                unsure = copied
+                if attempt == _ATTEMPTS:
+                    raise
+            except ConcurrentUpdateError:
+                if unsure and not copied:  # all of it is there, and the lease ended: it was the answer that was lost
+                    copied = unsure
+                    break
                 if attempt == _ATTEMPTS:
                     raise
             else:

@@ -1,9 +1,9 @@
 """Emptying a backend into another, while both are in use, so that it can be taken out of the configuration.
 
-Copy; read every copy back; switch, so that new objects go to the other backend; copy what came meanwhile; wait for
-whoever may still write to the old one; copy the rest; then condemn, wait for readers, delete. No object is condemned
-whose copy was not read back in this run. Every step looks at what the catalog says, so the same call goes on wherever
-it was stopped or killed.
+One migration at a time. Copy; read every copy back; switch, so that new objects go to the other backend; copy what
+came meanwhile; wait for whoever may still write to the old one; copy the rest; then condemn, wait for readers, delete.
+No object is condemned whose copy, or all that a bad one had, was not read back in this run. Every step looks at what
+the catalog says, so the same call goes on wherever it was stopped or killed.
 
 Who may still write after the switch: an ingest holds a lease that it opened before its first put, and is refused one
 that would let it write to a backend that has been switched from; a push has an open package. Those that were there at
@@ -14,13 +14,15 @@ and stores anew.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from artifactstore.catalog import backends
+from artifactstore.catalog.blobs import live_locations
 from artifactstore.domain.events import Event, ObjectCondemned, ObjectDamaged, ObjectDeleted, ObjectRef, ObjectRestored
 from artifactstore.errors import ConcurrentUpdateError, ObjectNotFoundError
 from artifactstore.failpoints import failpoint
@@ -28,20 +30,23 @@ from artifactstore.registry.copying import AT_ONCE, Copying, CopyReport, RowIds,
 from artifactstore.registry.open_packages import expire_open_packages
 from artifactstore.registry.paging import every
 from artifactstore.registry.progress import SILENT
-from artifactstore.registry.read_back import key_of, read_back_surely
+from artifactstore.registry.read_back import is_right, key_of, read_back_surely
 from artifactstore.registry.salvaging import COPY
-from artifactstore.storage.port import ObjectKind
+from artifactstore.registry.turn import Turn
+from artifactstore.storage.port import ObjectKey, ObjectKind
 
 if TYPE_CHECKING:
     from artifactstore.catalog.backends import Twin, Writer
     from artifactstore.catalog.catalog import Transaction
     from artifactstore.catalog.queries import Queries
-    from artifactstore.catalog.records import ObjectRecord
+    from artifactstore.catalog.records import ObjectRecord, PlacedBlob
     from artifactstore.registry.progress import Progress
     from artifactstore.registry.registry import Registry
 
 Pause = Callable[[float], object]
 
+MIGRATION = "migration"
+"""What a migration's turn is told by."""
 DEAD_AFTER_S = 5 * 60
 """A lease without a heartbeat for so long belongs to a process that is gone."""
 _CLOCKS_DIFFER_BY_S = 60
@@ -88,28 +93,38 @@ def migrate(
     """Move all that a backend has to another, which takes its writes from then on; go on with what was begun.
 
     ``wait_s`` is how long to wait for those who may still write to the source, ``grace_s`` how long for readers between
-    condemning and deleting. Raises ``BackendUnknownError``, ``UsageError``, ``ConcurrentUpdateError`` if another
-    migration has turned the direction meanwhile, ``StorageError``; what was done until then stays done.
+    condemning and deleting. Raises ``BackendUnknownError``, ``UsageError``, ``DutyRunningError`` while another
+    migration is under way, ``ConcurrentUpdateError`` if this one was taken for dead, ``BackendRefusedError``,
+    ``StorageError``; what was done until then stays done.
     """
     require_backends(registry, source, target)
-    emptying = _Emptying(registry, source, target, grace_s, progress, pause)
-    emptying.reclaim_target()
-    emptying.copy(passes=1)
-    emptying.switch()
-    emptying.copy(passes=_PASSES)
-    if emptying.wait(wait_s):
+    with Turn(registry, MIGRATION) as turn:
+        emptying = _Emptying(registry, source, target, grace_s, progress, pause, turn)
+        emptying.reclaim_target()
+        emptying.copy(passes=1)
+        emptying.switch()
         emptying.copy(passes=_PASSES)
-        emptying.remove(wait_s)
-    return emptying.finish()
+        if emptying.wait(wait_s):
+            emptying.copy(passes=_PASSES)
+            emptying.remove(wait_s)
+        return emptying.finish()
 
 
 class _Emptying:
     def __init__(
-        self, registry: Registry, source: str, target: str, grace_s: float, progress: Progress, pause: Pause
+        self,
+        registry: Registry,
+        source: str,
+        target: str,
+        grace_s: float,
+        progress: Progress,
+        pause: Pause,
+        turn: Turn,
     ) -> None:
         self._registry = registry
         self._source, self._target = source, target
         self._grace_s, self._progress, self._pause = grace_s, progress, pause
+        self._turn = turn
         self._verified = RowIds()
         self._copying = Copying(registry, source, target, progress=progress, verified=self._verified)
         self._report = MigrationReport(copy=self._copying.report)
@@ -137,19 +152,14 @@ class _Emptying:
     def reclaim_target(self) -> None:
         """Let the target take its writes itself, if it was emptied before, and end what was being removed from it.
 
-        What was being removed comes first: while it is condemned nobody can store it. Then once more, because another
-        migration may have gone on until it was told to stop.
+        What was being removed comes first: while it is condemned nobody can store it.
         """
-        self._end_removals()
+        for found in self._every_condemned(self._target):
+            self._settle(found, other=self._source)
         with self._registry.transaction() as tx:
             self._lock_both(tx)
             if backends.succession(tx.connection, self._target) is not None:
                 backends.reclaim(tx.connection, self._target)
-        self._end_removals()
-
-    def _end_removals(self) -> None:
-        for found in self._every_condemned(self._target):
-            self._reinstate_or_delete(found, other=self._source)
 
     # the switch
 
@@ -171,7 +181,7 @@ class _Emptying:
         self._awaited = {writer.name for writer in everyone if is_new or writer.since <= begun_by}
 
     def _lock_both(self, tx: Transaction) -> None:
-        """Two migrations that cross decide one after the other; in one order, so that neither waits for the other."""
+        """Whoever opens a lease for either decides before this or after; in one order, so that no two wait for ever."""
         for name in sorted((self._source, self._target)):
             tx.lock("backend", name)
 
@@ -181,7 +191,7 @@ class _Emptying:
         if succession is None or succession[0] != self._target:
             raise ConcurrentUpdateError(
                 f"another migration has made backend {self._source!r} take objects again",
-                hint="Two migrations that cross are not both finished: run the one that is wanted again.",
+                hint="Run the one that is wanted again.",
             )
         return succession
 
@@ -200,7 +210,8 @@ class _Emptying:
     def _end_what_is_over(self) -> None:
         expire_open_packages(self._registry)
         with self._registry.transaction() as tx:
-            backends.end_dead_leases(tx.connection, self._registry.clock() - DEAD_AFTER_S * _MICROSECONDS)
+            before = self._registry.clock() - DEAD_AFTER_S * _MICROSECONDS
+            backends.end_dead_leases(tx.connection, self._awaited, before)
 
     def _writers(self) -> list[Writer]:
         """Those of before the switch, and who has sent bytes that are in the source. A copy is refused its record."""
@@ -209,7 +220,7 @@ class _Emptying:
         return [
             writer
             for writer in everyone
-            if writer.what != COPY
+            if writer.what.partition(" ")[0] not in {COPY, MIGRATION}
             and (writer.name in self._awaited or writer.since <= self._switched_at or writer.has_bytes_there)
         ]
 
@@ -234,21 +245,25 @@ class _Emptying:
 
         twins = every(page, first=0, size=_PAGE, key=lambda twin: twin.found.row_id)
         for batch in _batches(twin.found for twin in twins if twin.found.status != "condemned"):
-            self._record(batch, self._condemnation)
+            saved = {
+                found.row_id for found in batch if found.status == "damaged" and self._is_saved(found, self._target)
+            }
+            self._record(batch, partial(self._condemnation, saved))
             failpoint("migrate.after-condemned")
 
-    def _condemnation(self, tx: Transaction, found: ObjectRecord) -> Event | None:
+    def _condemnation(self, saved: Collection[int], tx: Transaction, found: ObjectRecord) -> Event | None:
+        """For what has a copy that was read back; of what is bad, if all that was in it was read in the target."""
         self._require_direction(tx)
         now = backends.twin(tx.connection, found.row_id, self._target)
         if now is None or now.found.status == "condemned":
             return None
-        if self._has_sound_copy(now) or (now.found.status == "damaged" and self._is_superseded(tx, now.found)):
-            return ObjectCondemned(object=_reference(found))
-        return None
+        is_bad_and_saved = now.found.status == "damaged" and found.row_id in saved
+        return ObjectCondemned(object=_reference(found)) if self._has_sound_copy(now) or is_bad_and_saved else None
 
     def _delete(self) -> None:
         for batch in _batches(self._every_condemned(self._source)):
             doomed = [found for found in batch if self._may_be_deleted(found)]
+            self._turn.check()
             self._delete_objects(self._source, doomed)
             self._report.deleted += len(doomed)
             self._report.deleted_bytes += sum(found.size_bytes for found in doomed)
@@ -258,49 +273,60 @@ class _Emptying:
         with self._registry.catalog.snapshot() as queries:
             self._require_direction(queries)
             now = backends.twin(queries.connection, found.row_id, self._target)
-        if now is not None and self._has_sound_copy(now):
+        if now is not None and now.found.status == "condemned" and self._has_sound_copy(now):
             return True
-        self._reinstate_or_delete(found, other=self._target)
+        self._settle(found, other=self._target)
         return False
 
     def _has_sound_copy(self, twin: Twin) -> bool:
         return twin.is_there and twin.found.row_id in self._verified
 
-    def _is_superseded(self, queries: Queries, found: ObjectRecord) -> bool:
-        """Whether all that a bad object had is sound in another backend, as far as the catalog knows."""
+    def _is_saved(self, found: ObjectRecord, backend: str) -> bool:
+        """Whether all that a bad object has was read, just now, in another backend."""
         if found.kind == ObjectKind.MANIFEST:
-            places = queries.objects_of_digest(found.kind, found.blake3)
-            return any(place.status == "live" and place.backend != found.backend for place in places)
-        return not backends.blobs_only_in(queries.connection, found.row_id, found.backend)
+            return is_right(self._registry.backend(backend), key_of(found), 0, found.size_bytes, found.blake3)
+        with self._registry.catalog.snapshot() as queries:
+            blobs = list(queries.blobs_in_object(found.row_id))
+        return all(self._is_read_in(backend, blob) for blob in blobs)
 
-    def _reinstate_or_delete(self, found: ObjectRecord, *, other: str) -> None:
-        """For what is condemned without a sound copy: live again if it is sound itself, else gone if others have it."""
-        finding = self._finding_of(found)
+    def _is_read_in(self, backend: str, blob: PlacedBlob) -> bool:
+        store = self._registry.backend(backend)
+        with self._registry.catalog.snapshot() as queries:
+            locations = live_locations(queries.connection, blob.blake3)
+        return any(
+            is_right(store, ObjectKey(ObjectKind(kind), digest), start, blob.size_bytes, blob.blake3)
+            for name, kind, digest, start in locations
+            if name == backend
+        )
 
-        def outcome(tx: Transaction, found: ObjectRecord) -> Event | None:
-            now = backends.twin(tx.connection, found.row_id, other)
-            if now is None or now.found.status != "condemned":
-                return None
-            if finding is None:
-                return ObjectRestored(object=_reference(found))
-            if self._is_superseded(tx, found):
-                return None
-            return ObjectDamaged(object=_reference(found), finding=finding)
+    def _settle(self, found: ObjectRecord, *, other: str) -> None:
+        """What is condemned without a copy that was read back: live again if it is sound itself.
 
-        if not self._record([found], outcome) and finding is not None:
+        If it is not: gone if all that it had was read in the other backend, else damaged.
+        """
+        is_saved = self._is_saved(found, other)
+        finding = self._finding_of(found, is_saved=is_saved)
+        if finding is not None and is_saved:
+            self._turn.check()
             self._delete_objects(found.backend, [found])
             self._report.deleted += found.backend == self._source
+            return
+        event: Event
+        if finding is None:
+            event = ObjectRestored(object=_reference(found))
+        else:
+            event = ObjectDamaged(object=_reference(found), finding=finding)
+        self._record([found], lambda tx, _: event if _is_condemned(tx, found) else None)
 
-    def _finding_of(self, found: ObjectRecord) -> str | None:
+    def _finding_of(self, found: ObjectRecord, *, is_saved: bool) -> str | None:
         """What is wrong with a condemned object. That it is gone is nothing unusual, unless it is missed."""
         store = self._registry.backend(found.backend)
         with self._registry.catalog.snapshot() as queries:
             blobs = list(queries.blobs_in_object(found.row_id))
-            is_superseded = self._is_superseded(queries, found)
         try:
             store.size(key_of(found))
         except ObjectNotFoundError:
-            if is_superseded:
+            if is_saved:
                 return "the object is missing"
         return read_back_surely(store, found, blobs, lambda _: None).finding
 
@@ -350,9 +376,12 @@ class _Emptying:
 
 
 def _deletion(tx: Transaction, found: ObjectRecord) -> Event | None:
-    places = tx.objects_of_digest(found.kind, found.blake3)
-    is_condemned = any(place.row_id == found.row_id and place.status == "condemned" for place in places)
-    return ObjectDeleted(object=_reference(found)) if is_condemned else None
+    return ObjectDeleted(object=_reference(found)) if _is_condemned(tx, found) else None
+
+
+def _is_condemned(queries: Queries, found: ObjectRecord) -> bool:
+    places = queries.objects_of_digest(found.kind, found.blake3)
+    return any(place.row_id == found.row_id and place.status == "condemned" for place in places)
 
 
 def _reference(found: ObjectRecord) -> ObjectRef:

@@ -39,7 +39,7 @@ from artifactstore.failpoints import failpoint
 from artifactstore.registry.gc_pause import gc_paused
 from artifactstore.registry.lease import Lease
 from artifactstore.registry.metadata_schemas import record_schema, schema_for
-from artifactstore.registry.placing import placed, placed_by
+from artifactstore.registry.placing import placed_by
 from artifactstore.registry.probing import require_usable
 from artifactstore.registry.progress import SILENT
 from artifactstore.registry.reading import describe, settled
@@ -94,7 +94,7 @@ def ingest(
         except ConcurrentUpdateError:
             if attempt == _ATTEMPTS:
                 raise
-            here = placed(registry)
+            here = _placed_and_checked(registry)
     raise AssertionError("the last attempt returns or raises")
 
 

@@ -7,8 +7,9 @@ in a fixed order, a backend that gave no answer a moment ago last. Nothing is gi
 - a large blob of one location is checked as it passes, and its last piece is held back until all of it is known to be
   right. With several locations it is checked by chunks, and a wrong one is taken from elsewhere.
 
-If a location fails and another serves, that is noted (``fall_backs``). If the object is in none of them any more, the
-catalog is asked once more: another process may have moved it. If no location serves, a backend that gave no answer may
+If a location fails and another serves, that is noted (``fall_backs``). If the object is not there any more, the catalog
+is asked once more: another process may have moved it. Last come condemned objects, which wait to be removed: their bytes
+are as good as ever while they are there. If no location serves, a backend that gave no answer may
 still have the bytes, and its error is raised (``StorageUnavailableError``, ``StorageDeniedError``,
 ``ConfigurationError``); else they are wrong (``BlobCorruptError``) or gone (``BlobMissingError``).
 """
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Self
 
 from blake3 import blake3
 
-from artifactstore.catalog.blobs import live_locations
+from artifactstore.catalog.blobs import condemned_locations, live_locations
 from artifactstore.domain.digest import CHUNK_BYTES, DIGEST_BYTES, Digest
 from artifactstore.domain.hashing import BUFFER_BYTES, AddressHasher
 from artifactstore.errors import (
@@ -49,6 +50,7 @@ Location = tuple[str, str, bytes, int]
 _Place = tuple[str, str, bytes]
 
 _FAILED = (StorageError, RangeInvalidError, ConfigurationError)
+_GONE = (ObjectNotFoundError, RangeInvalidError)
 _NEAR_BYTES = 64 * 1024
 """What lies closer in one object is read as one range."""
 
@@ -69,7 +71,8 @@ def read_manifest_of(registry: Registry, package_id: str, digest: bytes) -> byte
     def read(location: Location) -> bytes:
         return registry.backend(location[0]).read(_key(location))
 
-    return _first_right(registry, _Wanted(digest, places(), places, lost), read, damaged)
+    # condemned places are among those that are tried last
+    return _first_right(registry, _Wanted(digest, places(), places, lambda: (), lost), read, damaged)
 
 
 def read_small(registry: Registry, file: LocatedFile) -> bytes:
@@ -151,9 +154,9 @@ def _chunk(registry: Registry, file: LocatedFile, index: int, expected: bytes, r
 
 
 def _unchecked(registry: Registry, file: LocatedFile) -> Generator[bytes]:
-    """A file of at most one location, as it is stored there; the rest from elsewhere if it has been moved meanwhile."""
+    """A file of at most one location, as it is stored there; the rest from elsewhere if it is not there any more."""
     position = 0
-    cause: Exception | None = None
+    failure: Exception | None = None
     try:
         for location in file.locations:
             store = registry.backend(location[0])
@@ -162,14 +165,15 @@ def _unchecked(registry: Registry, file: LocatedFile) -> Generator[bytes]:
                     position += len(data)
                     yield data
             return
-    except ObjectNotFoundError as error:
-        cause = error
-    except RangeInvalidError as error:
-        raise _lost(file, b"") from error
-    moved_to = tuple(each for each in _locations_now(registry, file) if each not in file.locations)
-    if not moved_to:
-        raise _lost(file, b"") from cause
-    yield from stream_range(registry, file._replace(locations=moved_to), position, file.size_bytes)
+    except _FAILED as error:
+        failure = error
+    recorded = (*_locations_now(registry, file), *_condemned(registry, file))
+    elsewhere = tuple(each for each in recorded if each not in file.locations)
+    if not elsewhere:
+        if failure is None or isinstance(failure, _GONE):
+            raise _lost(file, b"") from failure
+        raise failure
+    yield from stream_range(registry, file._replace(locations=elsewhere), position, file.size_bytes)
 
 
 # the search
@@ -178,12 +182,14 @@ def _unchecked(registry: Registry, file: LocatedFile) -> Generator[bytes]:
 class _Wanted(NamedTuple):
     """Bytes by their digest, where they are recorded to be, how to look again, and what to raise if they are lost.
 
-    ``lost`` is given the digest of what was found instead; empty if nothing was.
+    ``last_resort`` says where they may be besides. ``lost`` is given the digest of what was found instead; empty if
+    nothing was.
     """
 
     blake3: bytes
     locations: Sequence[Location]
     look_again: Callable[[], Sequence[Location]]
+    last_resort: Callable[[], Sequence[Location]]
     lost: Callable[[bytes], ArtifactStoreError]
 
 
@@ -196,13 +202,23 @@ class _Failure(NamedTuple):
 
 def _wanted(registry: Registry, file: LocatedFile, expected: bytes | None = None) -> _Wanted:
     """A file's bytes, or those of a chunk of it."""
-    look_again = partial(_locations_now, registry, file)
-    return _Wanted(file.blake3 if expected is None else expected, file.locations, look_again, partial(_lost, file))
+    return _Wanted(
+        file.blake3 if expected is None else expected,
+        file.locations,
+        look_again=partial(_locations_now, registry, file),
+        last_resort=partial(_condemned, registry, file),
+        lost=partial(_lost, file),
+    )
 
 
 def _locations_now(registry: Registry, file: LocatedFile) -> list[Location]:
     with registry.catalog.snapshot() as queries:
         return live_locations(queries.connection, file.blake3)
+
+
+def _condemned(registry: Registry, file: LocatedFile) -> list[Location]:
+    with registry.catalog.snapshot() as queries:
+        return condemned_locations(queries.connection, file.blake3)
 
 
 def _lost(file: LocatedFile, found: bytes) -> ArtifactStoreError:
@@ -222,11 +238,15 @@ def _first_right(
     failures: list[_Failure] = []
     failed = set() if failed is None else failed
     data = _try(registry, wanted, wanted.locations, read, failed, failures)
-    if data is None and all(failure.reason is Reason.MISSING for failure in failures):
+    if data is None and (not failures or any(failure.reason is Reason.MISSING for failure in failures)):
         tried = [failure.location for failure in failures]
         recorded = wanted.look_again()
         failures = [failure for failure in failures if failure.location in recorded]
         data = _try(registry, wanted, [each for each in recorded if each not in tried], read, failed, failures)
+    if data is None:
+        known = {*wanted.locations, *(failure.location for failure in failures)}
+        besides = [each for each in wanted.last_resort() if each not in known]
+        data = _try(registry, wanted, besides, read, failed, failures)
     if data is None:
         raise _verdict(wanted, failures)
     return data

@@ -31,16 +31,21 @@ class Obstacle(NamedTuple):
 def preflight(
     registry: Registry, draft: PackageDraft, backend: str | None, sizes: Sequence[int], *, may_write: Callable[[], None]
 ) -> list[Obstacle]:
-    """Every obstacle, none if the push would go through. ``may_write`` raises if the caller has no right to it."""
+    """Every obstacle, none if the push would go through. ``may_write`` raises if the caller has no right to it.
+
+    Then nothing is asked of the storage: which backends there are and how they are is told to those who may write.
+    """
+    forbidden = list(_obstacles(may_write))
     checks: tuple[Callable[[], object], ...] = (
-        may_write,
         lambda: check_draft(draft, max_files=registry.max_files),
         lambda: check_paths([file.path for file in draft.files]),
         lambda: check_sizes((file.path, size) for file, size in zip(draft.files, sizes, strict=True)),
         lambda: _check_metadata(registry, draft),
-        lambda: check_storage(placed(registry.putting_to(backend))),
     )
-    return [obstacle for check in checks for obstacle in _obstacles(check)]
+    of_draft = [obstacle for check in checks for obstacle in _obstacles(check)]
+    if forbidden:
+        return [*forbidden, *of_draft]
+    return [*of_draft, *_obstacles(lambda: check_storage(placed(registry.putting_to(backend))))]
 
 
 def _obstacles(check: Callable[[], object]) -> Iterator[Obstacle]:

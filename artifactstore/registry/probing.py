@@ -6,7 +6,8 @@ What measures is imported when something is measured: every ingest asks whether 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+import threading
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -33,8 +34,28 @@ class ProbeReport:
     probed: Probed
 
 
-_known_usable: WeakKeyDictionary[Catalog, set[str]] = WeakKeyDictionary()
-"""For each store of this process, the backends that need not be asked about again."""
+@dataclass(slots=True)
+class _Asking:
+    """One thread asks how usable a backend is, others wait for what it is told."""
+
+    ended: threading.Event = field(default_factory=threading.Event)
+    is_refused: bool = False
+    error: Exception | None = None
+
+
+@dataclass(slots=True)
+class _Known:
+    """What this process knows of one store's backends, by their identities."""
+
+    usable: set[str] = field(default_factory=set)
+    """Those that need not be asked about again."""
+    asked: dict[str, _Asking] = field(default_factory=dict)
+    """Those that somebody asks about now: a probe takes long."""
+
+
+_known: WeakKeyDictionary[Catalog, _Known] = WeakKeyDictionary()
+_knowing = threading.Lock()
+"""Held to decide who asks, never while anything is asked."""
 
 
 def probe_backend(registry: Registry, store: ObjectStore) -> ProbeReport:
@@ -59,23 +80,54 @@ def stored_reports(registry: Registry) -> list[ProbeReport]:
 def require_usable(registry: Registry, backend: str) -> None:
     """Raises ``BackendRefusedError`` if the last probe of a backend refused it; probes it now if nobody has.
 
-    Asks the database once for each process and backend. One that need not be probed is not asked about at all.
+    Asks the database once for each process and backend, and probes once, however many ask at the same time: all of them
+    are given that answer, or that error. One that need not be probed is not asked about at all.
     """
     store = registry.backend(backend)
     if not store.must_be_probed:
         return
-    known = _known_usable.setdefault(registry.catalog, set())
-    if store.identity in known:
-        return
+    known = _known.setdefault(registry.catalog, _Known())
+    if store.identity not in known.usable and _is_refused(registry, store, known):
+        raise BackendRefusedError(f"backend {backend!r} was probed, and would lose or alter data")
+
+
+def _is_refused(registry: Registry, store: ObjectStore, known: _Known) -> bool:
+    """As whoever asks already is told, or as the catalog and else a probe have it."""
+    with _knowing:
+        asking = known.asked.get(store.identity)
+        is_first = asking is None
+        if asking is None:
+            asking = known.asked[store.identity] = _Asking()
+    if is_first:
+        _ask(registry, store, known, asking)
+    asking.ended.wait()
+    if asking.error is not None:
+        raise asking.error
+    return asking.is_refused
+
+
+def _ask(registry: Registry, store: ObjectStore, known: _Known, asking: _Asking) -> None:
+    """Find out for everybody who waits; what is usable is known from then on, what failed is asked again later."""
+    asking.error = StorageUnavailableError(f"the probe of {store.identity} was broken off")
+    try:
+        asking.is_refused = _refuses(registry, store)
+        if not asking.is_refused:
+            known.usable.add(store.identity)
+        asking.error = None
+    except Exception as error:  # noqa: BLE001 - raised again by everybody who waits
+        asking.error = error
+    finally:
+        with _knowing:
+            del known.asked[store.identity]
+        asking.ended.set()
+
+
+def _refuses(registry: Registry, store: ObjectStore) -> bool:
     from artifactstore.storage.probing.verdict import Verdict
 
     with registry.catalog.snapshot() as queries:
         verdict = probes.verdict_of(queries.connection, store.identity)
-    if verdict is None:
-        verdict = _probe(registry, store).judgement.verdict
-    if verdict == Verdict.REFUSED:
-        raise BackendRefusedError(f"backend {backend!r} ({store.identity}) was probed, and would lose or alter data")
-    known.add(store.identity)
+    return (verdict or _probe(registry, store).judgement.verdict) == Verdict.REFUSED
 
 
 def _probe(registry: Registry, store: ObjectStore) -> ProbeReport:

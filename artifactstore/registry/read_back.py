@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from blake3 import blake3
 
 from artifactstore.domain.hashing import BUFFER_BYTES, BlobHasher
-from artifactstore.errors import ObjectNotFoundError, StorageDeniedError, StorageError, StorageUnavailableError
+from artifactstore.errors import (
+    ObjectNotFoundError,
+    RangeInvalidError,
+    StorageDeniedError,
+    StorageError,
+    StorageUnavailableError,
+)
 from artifactstore.storage.port import ObjectKey, ObjectKind
 
 if TYPE_CHECKING:
@@ -78,6 +84,22 @@ def read_back_surely(
     if findings.finding is None:
         return findings
     return read_back(store, found, every_blob() if every_blob else blobs, lambda _: advance(0))
+
+
+def is_right(store: ObjectStore, key: ObjectKey, start: int, size_bytes: int, expected_blake3: bytes) -> bool:
+    """Whether these bytes of an object have this digest. An error that says nothing of them is raised."""
+    hasher = blake3()
+    try:
+        with store.open(key, start, size_bytes) as stream:
+            while data := stream.read(BUFFER_BYTES):
+                hasher.update(data)
+    except RangeInvalidError:
+        return False
+    except StorageError as error:
+        if error.retryable or isinstance(error, StorageDeniedError):
+            raise
+        return False
+    return hasher.digest() == expected_blake3
 
 
 def finding_of(store: ObjectStore, error: StorageError) -> str:

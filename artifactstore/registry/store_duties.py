@@ -11,13 +11,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from artifactstore.catalog import overview
-from artifactstore.domain.instant import MICROSECONDS_PER_DAY, instant_text
-from artifactstore.errors import ArtifactStoreError
+from artifactstore.domain.instant import MICROSECONDS_PER_DAY, instant_text, parse_instant
+from artifactstore.errors import ArtifactStoreError, StorageUnavailableError
 from artifactstore.registry.duties import Duty, run_now
 from artifactstore.registry.ingest import check_storage
 from artifactstore.registry.open_packages import expire_open_packages
 from artifactstore.registry.retention import sweep
-from artifactstore.registry.verify import VerifyReport, verify_page
+from artifactstore.registry.verify import NO_ANSWER, VerifyReport, verify_page
 
 if TYPE_CHECKING:
     from artifactstore.registry.duties import Claim, Detail
@@ -59,19 +59,22 @@ def _expire_pushes(registry: Registry, _: Claim) -> Detail:
 
 
 def _verify(registry: Registry, claim: Claim) -> Detail:
-    """Read the next slice, and start anew after the last object. Every page's end is noted, and goes on from there."""
+    """Read the next slice, and start anew after the last object. Every page's end is noted, and goes on from there.
+
+    A backend that gives no answer keeps no other from being read: the run goes on, and then fails and names it.
+    """
     with registry.catalog.snapshot() as queries:
         highest = overview.highest_object(queries.connection)
     slice_ = _Slice(claim, highest)
     up_to = claim.position + _slice_size(highest, registry.verify_every_days, claim)
-    _check_backends(registry)
+    claim.so_far = slice_.document(claim.position)
+    slice_.check_backends(registry)
     while slice_.read_page(registry, up_to):
         claim.so_far = slice_.document(claim.position)
-    if up_to < highest:
-        return slice_.document(claim.position)
-    claim.reach(0)
-    slice_.round_ended_at = instant_text(registry.clock())
-    return slice_.document(0)
+    slice_.end(registry, is_last=up_to >= highest)
+    claim.so_far = slice_.document(claim.position)
+    slice_.raise_if_incomplete()
+    return claim.so_far
 
 
 class _Slice:
@@ -83,10 +86,24 @@ class _Slice:
         self._report = VerifyReport()
         self._damage = 0
         self._began_at = claim.before.get("round_began_at") if claim.position else instant_text(claim.started_at)
-        self.round_ended_at = claim.before.get("last_round_ended_at")
+        self._round_ended_at = claim.before.get("last_round_ended_at")
+        self._caught_up_at = claim.before.get("caught_up_at")
+        self._passed_over = set(claim.before.get("passed_over", [])) if claim.position else set()
+
+    def check_backends(self, registry: Registry) -> None:
+        """Pass over those that are not the storage they were: their objects are not judged one by one.
+
+        Raises what the first of them does if no other is left.
+        """
+        for name in registry.backends:
+            try:
+                check_storage(replace(registry, default_backend=name))
+            except NO_ANSWER as error:
+                self._report.unreachable[name] = error
+        self._require_one(registry)
 
     def read_page(self, registry: Registry, up_to: int) -> bool:
-        """Read some objects more; False if there are none."""
+        """Read some objects more; False if there are none. Raises as ``check_backends`` does."""
         self._claim.check()
         here = self._claim.position
         last = verify_page(
@@ -99,9 +116,32 @@ class _Slice:
         )
         self._damage += len(self._report.damage)
         self._report.damage.clear()
+        self._require_one(registry)
+        self._passed_over |= self._report.unreachable.keys()
         if last is not None:
             self._claim.reach(last)
         return last is not None
+
+    def end(self, registry: Registry, *, is_last: bool) -> None:
+        """Everything up to the slice's end had its turn. A round in which backends were passed over has not ended."""
+        self._caught_up_at = instant_text(self._claim.started_at)
+        if is_last:
+            self._claim.reach(0)
+            if not self._passed_over:
+                self._round_ended_at = instant_text(registry.clock())
+
+    def raise_if_incomplete(self) -> None:
+        """Raises ``StorageUnavailableError`` that names the backends that gave no answer, if any."""
+        unreachable = self._report.unreachable
+        if unreachable:
+            each = "; ".join(f"{name!r}: {error.code}: {error.message}" for name, error in sorted(unreachable.items()))
+            hint = next(iter(unreachable.values())).hint
+            raise StorageUnavailableError(f"not read, for want of an answer: backend {each}", hint=hint)
+
+    def _require_one(self, registry: Registry) -> None:
+        """One backend that may still answer: else the position stays where it is."""
+        if registry.backends.keys() <= self._report.unreachable.keys():
+            raise next(iter(self._report.unreachable.values()))
 
     def document(self, position: int) -> Detail:
         """What was read so far. ``position`` and ``of`` are row ids: how far the round has come."""
@@ -112,24 +152,23 @@ class _Slice:
             "position": position,
             "of": self._highest,
             "round_began_at": self._began_at,
-            "last_round_ended_at": self.round_ended_at,
+            "last_round_ended_at": self._round_ended_at,
+            "passed_over": sorted(self._passed_over),
+            "caught_up_at": self._caught_up_at,
         }
 
 
 def _slice_size(highest: int, days: int, claim: Claim) -> int:
     """How many row ids have their turn: what the time since the last run is of a round, at least one.
 
-    So a store whose duties run once a day takes as long for a round as one where they run every hour.
+    So a store whose duties run once a day takes as long for a round as one where they run every hour. A run that read
+    all of its slice but for a backend that gave no answer counts: else the slices grow for as long as that lasts.
     """
     round_us, hour_us = days * MICROSECONDS_PER_DAY, int(_HOUR_S * 1_000_000)
-    since = hour_us if claim.succeeded_at is None else claim.started_at - claim.succeeded_at
+    caught_up_at = claim.before.get("caught_up_at")
+    before = max(claim.succeeded_at or 0, parse_instant(caught_up_at) if caught_up_at else 0)
+    since = claim.started_at - before if before else hour_us
     return max(1, -(-highest * min(max(since, hour_us), round_us) // round_us))
-
-
-def _check_backends(registry: Registry) -> None:
-    """Raises ``StorageUnavailableError`` if one is not the storage it was: its objects are not judged one by one."""
-    for name in registry.backends:
-        check_storage(replace(registry, default_backend=name))
 
 
 class _GoingOn:

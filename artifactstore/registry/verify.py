@@ -2,6 +2,9 @@
 
 Objects are read by ``read_back``. A package's manifest is read back and compared with the catalog's rows. What is found
 bad is recorded, and counts as absent from then on; what was bad and is good again is recorded too.
+
+A backend that gives no answer has damaged nothing: it is passed over from then on, named in the report, and the others
+are read. If that leaves nothing that answered, its error is raised.
 """
 
 from __future__ import annotations
@@ -15,7 +18,14 @@ from artifactstore.catalog.records import PlacedBlob
 from artifactstore.domain.digest import Digest
 from artifactstore.domain.manifest import FileEntry, Manifest, manifest_digest
 from artifactstore.domain.package import PackageStatus
-from artifactstore.errors import StorageError
+from artifactstore.errors import (
+    ArtifactStoreError,
+    BackendRefusedError,
+    ConfigurationError,
+    StorageDeniedError,
+    StorageError,
+    StorageUnavailableError,
+)
 from artifactstore.registry.damage import record_findings, recorded_now
 from artifactstore.registry.packages import require_content
 from artifactstore.registry.paging import every
@@ -36,6 +46,8 @@ _WITH_CONTENT = (PackageStatus.FINALIZED, PackageStatus.EXPIRED)
 _PAGE = 500
 _NAMED_USERS = 10_000
 _NOBODY: list[tuple[str, str]] | list[tuple[None, None]] = [(None, None)]
+NO_ANSWER = (StorageUnavailableError, StorageDeniedError, BackendRefusedError, ConfigurationError)
+"""What a backend raises that says nothing of the objects in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +76,17 @@ class VerifyReport:
     superseded: int = 0
     """Objects passed over: known to be damaged, and every blob in them is sound elsewhere."""
     damage: list[Damage] = field(default_factory=list)
+    unreachable: dict[str, ArtifactStoreError] = field(default_factory=dict)
+    """Backends that gave no answer, and why. What lies in them was not looked at, or not all of it."""
+    answered: set[str] = field(default_factory=set)
+    """Backends that at least one object was read from."""
 
 
 def verify_package(registry: Registry, package_id: str, *, progress: Progress = SILENT) -> VerifyReport:
-    """Read back a package's manifest and every object that holds its files. Raises ``PackageUnknownError``."""
+    """Read back a package's manifest and every object that holds its files.
+
+    Raises ``PackageUnknownError``, and one of ``NO_ANSWER`` if no backend that has any of it answers.
+    """
     report = VerifyReport()
     with registry.catalog.snapshot() as queries:
         package = require_content(queries, package_id)
@@ -77,7 +96,7 @@ def verify_package(registry: Registry, package_id: str, *, progress: Progress = 
     _verify_manifest(registry, package, recorded, report)
     for found in objects:
         _verify_object(registry, found, recorded.blobs_in(found), report, progress)
-    return report
+    return _of_any_backend(report)
 
 
 def own_damage(registry: Registry, package_id: str, report: VerifyReport) -> list[Damage]:
@@ -97,27 +116,36 @@ def own_damage(registry: Registry, package_id: str, report: VerifyReport) -> lis
 
 
 def verify_all(registry: Registry, *, progress: Progress = SILENT) -> VerifyReport:
-    """Read back everything: every manifest against the catalog, every object once."""
+    """Read back everything: every manifest against the catalog, every object once.
+
+    Raises one of ``NO_ANSWER`` if no backend answers.
+    """
     report = VerifyReport()
     for package in _packages(registry):
         with registry.catalog.snapshot() as queries:
             recorded = _recorded(queries, package)
         _verify_manifest(registry, package, recorded, report)
     _verify_objects(registry, (ObjectKind.BLOB, ObjectKind.PACK), report, progress)
-    return report
+    return _of_any_backend(report)
 
 
 def verify_objects(registry: Registry, *, progress: Progress = SILENT) -> VerifyReport:
-    """Read back every object the catalog knows, without asking what packages say of them."""
+    """Read back every object the catalog knows, without asking what packages say of them.
+
+    Raises one of ``NO_ANSWER`` if no backend answers.
+    """
     report = VerifyReport()
     _verify_objects(registry, tuple(ObjectKind), report, progress)
-    return report
+    return _of_any_backend(report)
 
 
 def verify_page(
     registry: Registry, *, after: int, up_to: int, limit: int, report: VerifyReport, progress: Progress = SILENT
 ) -> int | None:
-    """Read back the next objects by their row ids; the last one's id, None if there are none up to ``up_to``."""
+    """Read back the next objects by their row ids; the last one's id, None if there are none up to ``up_to``.
+
+    Those in a backend that the report has as unreachable are passed over.
+    """
     with registry.catalog.snapshot() as queries:
         page = [found for found in queries.objects(after=after, limit=limit) if found.row_id <= up_to]
     for found in page:
@@ -132,6 +160,25 @@ def _verify_objects(
     for found in _objects(registry):
         if found.kind in kinds:
             _verify_object(registry, found, _blobs_in(registry, found), report, progress)
+
+
+# backends that give no answer
+
+
+def _of_any_backend(report: VerifyReport) -> VerifyReport:
+    """The report; raises why there is none if every backend that was asked has failed and nothing is known by it."""
+    if report.unreachable and report.answered <= report.unreachable.keys() and not report.damage:
+        raise next(iter(report.unreachable.values()))
+    return report
+
+
+def _pass_over(registry: Registry, found: ObjectRecord, error: ArtifactStoreError, report: VerifyReport) -> None:
+    """Its backend from now on; only it, if it has been removed meanwhile. What says nothing of a backend is raised."""
+    if not _is_there(registry, found):
+        return
+    if not isinstance(error, NO_ANSWER):
+        raise error
+    report.unreachable[found.backend] = error
 
 
 # manifests against the catalog
@@ -189,16 +236,18 @@ def _verify_manifest(registry: Registry, package: PackageRecord, recorded: _Reco
 def _verify_manifest_at(
     registry: Registry, package: PackageRecord, place: ObjectRecord, expected: bytes, report: VerifyReport
 ) -> None:
+    if place.backend in report.unreachable:
+        return
     try:
         stored, finding = _read_manifest_at(registry, place)
         if finding is not None:  # believed if it is so once more: bytes can be altered on their way
             stored, finding = _read_manifest_at(registry, place)
-    except StorageError:
-        if _is_there(registry, place):
-            raise
+    except (StorageError, ConfigurationError) as error:
+        _pass_over(registry, place, error, report)
         return
     if finding is not None and not _is_there(registry, place):
         return
+    report.answered.add(place.backend)
     report.objects += 1
     report.bytes_read += len(stored)
     found = manifest_digest(stored) if stored else b""
@@ -238,6 +287,8 @@ def _manifest_of_rows(package: PackageRecord, entries: list[FileEntry]) -> bytes
 def _verify_object(
     registry: Registry, found: ObjectRecord, blobs: list[PlacedBlob], report: VerifyReport, progress: Progress
 ) -> None:
+    if found.backend in report.unreachable:
+        return
     if found.status == "damaged" and _is_superseded(registry, found):
         report.superseded += 1
         return
@@ -246,12 +297,12 @@ def _verify_object(
             registry.backend(found.backend), found, blobs, progress.advance,
             every_blob=lambda: _blobs_in(registry, found),  # also those of other packages
         )  # fmt: skip
-    except StorageError:
-        if _is_there(registry, found):
-            raise
+    except (StorageError, ConfigurationError) as error:
+        _pass_over(registry, found, error, report)
         return
     if findings.finding and not _is_there(registry, found):
         return
+    report.answered.add(found.backend)
     report.objects += 1
     report.bytes_read += findings.size_bytes
     record_findings(registry, found, findings)

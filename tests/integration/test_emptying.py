@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 import threading
 from contextlib import closing
 from dataclasses import replace
@@ -14,16 +17,23 @@ from artifactstore.bootstrap import open_registry
 from artifactstore.catalog import backends
 from artifactstore.domain.events import ObjectCondemned, ObjectRef
 from artifactstore.domain.instant import Instant
-from artifactstore.errors import ConcurrentUpdateError, ConfigurationError
+from artifactstore.errors import (
+    BackendRefusedError,
+    ConcurrentUpdateError,
+    ConfigurationError,
+    DutyRunningError,
+    UsageError,
+)
 from artifactstore.failpoints import arm
-from artifactstore.registry.copying import copy_backend
-from artifactstore.registry.emptying import DEAD_AFTER_S, MigrationReport, migrate
+from artifactstore.registry.copying import Copying, RowIds, copy_backend
+from artifactstore.registry.emptying import DEAD_AFTER_S, MIGRATION, MigrationReport, migrate
 from artifactstore.registry.finalizing import finalize
 from artifactstore.registry.ingest import ingest
 from artifactstore.registry.lease import Lease
 from artifactstore.registry.open_packages import OPEN_FOR, abandon, open_package
 from artifactstore.registry.placing import placed
 from artifactstore.registry.receiving import Announced, receive_file
+from artifactstore.registry.turn import Turn
 from artifactstore.registry.uploads import append, begin_upload
 from artifactstore.registry.verify import verify_all, verify_objects
 from artifactstore.storage.port import ObjectKey, ObjectKind
@@ -472,3 +482,120 @@ def test_condemned_by_another_hand_and_nowhere_else_it_is_kept(registry: Registr
     assert report.is_done
     assert (set(), 3) == (keys_in(registry, DISK), len(keys_in(registry, ARCHIVE)))
     assert [] == verify_all(registry).damage
+
+
+# what a migration does not believe
+
+
+def test_two_names_of_one_place_are_refused(home: Path) -> None:
+    """Whatever the URLs say: here one is a link to the other."""
+    settings = two_directories(home)
+    with closing(open_registry(settings_from(settings), actor="local:tester")) as registry:
+        package_id = push(registry)
+        (home / "link").symlink_to(paths_of(home, DISK, ObjectKind.PACK)[0].parents[4])
+        urls = {DISK: (home / DISK).as_uri(), "other": (home / "link").as_uri()}
+    with closing(open_registry(settings_from(backends_file(home, urls)), actor="local:tester")) as registry:
+        for work in (lambda: move(registry, DISK, "other"), lambda: copy_backend(registry, DISK, "other")):
+            with pytest.raises(UsageError, match="are one place"):
+                work()
+
+        assert FILES == fetch(registry, package_id, home / "out")
+
+
+def test_what_is_bad_stays_unless_all_it_had_is_read_elsewhere(registry: Registry, home: Path, tmp_path: Path) -> None:
+    """The catalog says that a pack in the target has it all, and that pack has rotted unnoticed."""
+    package_id = push(registry, SMALL)
+    (bad,) = paths_of(home, DISK, ObjectKind.PACK)
+    flip_byte(bad, 700)
+    verify_objects(registry)
+    copy_backend(registry, DISK, ARCHIVE)
+    push(registry, SMALL)
+    flip_byte(max(paths_of(home, ARCHIVE, ObjectKind.PACK), key=lambda path: path.stat().st_size), 4_000)
+
+    report = move(registry)
+
+    assert bad.exists()
+    assert not report.is_done
+    assert SMALL == fetch(registry, package_id, tmp_path / "out")
+
+
+def test_one_migration_at_a_time(registry: Registry) -> None:
+    push(registry)
+
+    with Turn(registry, MIGRATION), pytest.raises(DutyRunningError, match="another migration is under way"):
+        move(registry)
+
+    assert move(registry).is_done
+
+
+def test_the_turn_of_a_process_that_is_gone_is_over_at_once(registry: Registry) -> None:
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    with Turn(registry, MIGRATION), registry.transaction() as tx:
+        tx.connection.execute(
+            "UPDATE lease SET purpose = replace(purpose, ?, ?)", (f":{os.getpid()} ", f":{int(gone.stdout)} ")
+        )
+        stale = tx.connection.execute("SELECT lease_id, purpose, owner, opened_at, heartbeat_at FROM lease")
+        (left_behind,) = list(stale)
+    with registry.transaction() as tx:
+        tx.connection.execute("INSERT INTO lease VALUES (?, ?, ?, ?, ?)", left_behind)
+
+    assert move(registry).is_done
+
+
+def test_a_migration_that_was_taken_for_dead_deletes_nothing(registry: Registry) -> None:
+    push(registry)
+    keys = keys_in(registry, DISK)
+
+    def taken_over() -> None:
+        with registry.transaction() as tx:
+            tx.connection.execute("DELETE FROM lease WHERE purpose LIKE 'migration%'")
+
+    at("migrate.after-condemned", taken_over)
+    with pytest.raises(ConcurrentUpdateError, match="taken for dead"):
+        move(registry)
+
+    assert keys == keys_in(registry, DISK)
+
+
+def test_readers_have_the_grace_period_before_anything_is_deleted(registry: Registry) -> None:
+    push(registry)
+    keys, seen = keys_in(registry, DISK), list[tuple[float, bool]]()
+
+    def pause(seconds: float) -> None:
+        seen.append(
+            (seconds, keys == keys_in(registry, DISK) and set(state_of(registry, DISK).values()) == {"condemned"})
+        )
+
+    report = migrate(registry, DISK, ARCHIVE, wait_s=0, grace_s=17, pause=pause)
+
+    assert [(17, True)] == seen
+    assert report.is_done
+
+
+def test_a_copy_that_is_not_read_back_in_this_run_lets_nothing_be_deleted(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(registry)
+    copy_backend(registry, DISK, ARCHIVE)
+    monkeypatch.setattr(RowIds, "add", lambda row_ids, row_id: None)
+    monkeypatch.setattr(Copying, "everything", lambda copying: 0)
+
+    report = move(registry)
+
+    assert (0, False) == (report.deleted, report.is_done)
+    assert 3 == len(keys_in(registry, DISK))
+
+
+def test_a_backend_that_was_refused_takes_no_copies(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    push(registry)
+
+    def refused(registry: Registry, backend: str) -> None:
+        if backend == ARCHIVE:
+            raise BackendRefusedError("it would lose or alter data")
+
+    monkeypatch.setattr("artifactstore.registry.ingest.require_usable", refused)
+    for work in (move, lambda registry: copy_backend(registry, DISK, ARCHIVE)):
+        with pytest.raises(BackendRefusedError):
+            work(registry)
+
+    assert DISK == placed(registry).default_backend

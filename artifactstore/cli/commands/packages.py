@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from artifactstore.cli.door import door_of
-from artifactstore.cli.exit_codes import SYSTEM_FAILED
+from artifactstore.cli.exit_codes import PARTLY_DONE, SYSTEM_FAILED
 from artifactstore.errors import UsageError
 
 if TYPE_CHECKING:
@@ -171,7 +171,8 @@ def verify(
 ) -> None:
     """Read stored bytes back and compare them with every digest that is recorded of them.
 
-    Damage is named by package and file, recorded, and answered with exit code 2.
+    Damage is named by package and file, recorded, and answered with exit code 2. A backend that gives no answer is
+    passed over and named: exit code 3 if the others have no damage. If none answers, that is the error.
     """
     if everything == (package_id is not None):
         raise UsageError("verify needs a package id or --all")
@@ -185,7 +186,7 @@ def verify(
 
 
 def answer_verification(context: typer.Context, report: Document) -> None:
-    """Print the report; name every damage to a person; exit 2 if there is any."""
+    """Print the report; name every damage and every silent backend to a person; exit 2 or 3 if there is any."""
     door = door_of(context)
     door.answer(report)
     damaged = cast("list[Document]", report["damage"])
@@ -193,8 +194,13 @@ def answer_verification(context: typer.Context, report: Document) -> None:
         where = f"package {damage['package_id']}, file {damage['path']}" if damage["path"] else damage["object_key"]
         expected, found = damage["expected_blake3"], damage["found_blake3"] or "nothing"
         door.say(f"damaged: {where}: {damage['finding']}; expected {expected}, found {found}")
+    unreachable = cast("list[Document]", report.get("unreachable", []))  # an older server does not say
+    for silent in unreachable:
+        door.say(f"not looked at: backend {silent['backend']}: {silent['message'] or silent['code']}")
     if damaged:
         raise typer.Exit(SYSTEM_FAILED)
+    if unreachable:
+        raise typer.Exit(PARTLY_DONE)
 
 
 def _member(text: str) -> tuple[str, str]:

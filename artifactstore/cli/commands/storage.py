@@ -39,7 +39,10 @@ def list_(
 
 @app.command()
 def verify(context: typer.Context) -> None:
-    """Read every object back and compare it with its digest and with those of the blobs in it."""
+    """Read every object back and compare it with its digest and with those of the blobs in it.
+
+    The exit code is 2 if anything is damaged, 3 if nothing is but a backend gave no answer and was passed over.
+    """
     door = door_of(context)
     with door.store() as store, door.progress() as progress:
         report = store.verify_objects(progress=progress)
