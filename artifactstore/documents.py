@@ -214,7 +214,7 @@ def verification_document(report: VerifyReport) -> Document:
     """What a verification found, and which backends it could not look at."""
     status = "damaged" if report.damage else "incomplete" if report.unreachable else "verified"
     figures = asdict(replace(report, unreachable={}))
-    del figures["answered"]
+    del figures["answered"], figures["passed_over"]
     unreachable = [
         {"backend": name, "code": error.code, "message": error.message} for name, error in report.unreachable.items()
     ]
@@ -244,7 +244,10 @@ def migration_document(report: MigrationReport, source: str, target: str) -> Doc
     """What a migration did, and what is left."""
     bad = report.copy.damage or report.copy.lost
     status = "waiting" if report.waiting_for else "damaged" if bad else "incomplete" if report.left else "migrated"
-    waiting = [{"what": each.what, "owner": each.owner, "since": _instant(each.since)} for each in report.waiting_for]
+    waiting = [
+        {"id": each.name, "what": each.what, "owner": each.owner, "since": _instant(each.since)}
+        for each in report.waiting_for
+    ]
     figures = asdict(report)
     return {"status": status, "from": source, "to": target, **figures.pop("copy"), **figures, "waiting_for": waiting}
 

@@ -193,6 +193,7 @@ FUNCTIONS: dict[str, Callable[[Any], object]] = {
     "backends.reclaim": lambda on: backends.reclaim(on, "default"),
     "backends.writers": lambda on: backends.writers(on, "default"),
     "backends.end_dead_leases": lambda on: backends.end_dead_leases(on, ["lease-1"], NOW + 1),
+    "backends.recorded": backends.recorded,
     "backends.leases_for": lambda on: backends.leases_for(on, "migration"),
     "backends.twins": lambda on: [
         backends.twins(on, *names, after=after, limit=PAGE)

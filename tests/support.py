@@ -115,7 +115,7 @@ class CliResult:
 
     @property
     def document(self) -> Any:
-        assert self.code in {0, 2}, self.stderr
+        assert self.code in {0, 2, 3}, self.stderr
         return json.loads(self.stdout)
 
 

@@ -1,7 +1,6 @@
 """What is sent and answered, as the OpenAPI document says it.
 
-Requests are checked against these. Answers are made by ``artifactstore.documents``, which the command line prints too;
-a test compares them with these.
+Requests are checked against these; answers are made by ``artifactstore.documents``: a test compares them with these.
 """
 
 from __future__ import annotations
@@ -422,19 +421,15 @@ class Damage(_Answer):
     found_sha256: Sha256 | None
 
 
-class UnreachableBackend(_Answer):
-    """A backend that gave no answer. Its message is told to whoever may read everything."""
-
-    backend: str
-    code: str
-    message: str | None
-
-
 class Verification(_Answer):
-    """What was read back, and what was found wrong. How much was read is told to whoever may read everything.
+    """What was read back, and what was found wrong. ``incomplete``: what could be read is sound."""
 
-    ``incomplete``: what was looked at is sound, but not all could be.
-    """
+    class Unreachable(_Answer):
+        """A backend that gave no answer. Its message is told to whoever may read everything."""
+
+        backend: str
+        code: str
+        message: str | None
 
     status: Literal["verified", "damaged", "incomplete"]
     packages: int
@@ -443,7 +438,7 @@ class Verification(_Answer):
     bytes_read: int | None
     superseded: int | None
     damage: list[Damage]
-    unreachable: list[UnreachableBackend]
+    unreachable: list[Unreachable]
 
 
 class Replayed(_Answer):

@@ -20,7 +20,7 @@ from uvicorn.supervisors import Multiprocess
 from artifactstore.api.app import build_app
 from artifactstore.api.frontier import CutShortError
 from artifactstore.api.protocol import BoundedProtocol
-from artifactstore.api.service import Service, check_backend
+from artifactstore.api.service import Service, check_backend, check_names
 from artifactstore.bootstrap import open_registry
 from artifactstore.config import Settings, shared_metrics_folder
 from artifactstore.errors import ConfigurationError
@@ -122,6 +122,7 @@ def _check_store(settings: Settings, host: str) -> None:
     """Before there are workers, which would be started again and again."""
     registry = open_registry(settings, upgrade=False)
     try:
+        check_names(registry)
         check_backend(registry)
         has_tokens = bool(settings.auth_tokens) or any(
             is_in_force(token, registry.clock()) for token in list_tokens(registry)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYetError
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -17,10 +18,16 @@ from artifactstore.api.feed import EventFeed
 from artifactstore.api.metrics import Metrics
 from artifactstore.api.room import Room
 from artifactstore.bootstrap import open_registry
-from artifactstore.errors import BackendRefusedError, ServiceBusyError, StorageError
+from artifactstore.catalog import backends
+from artifactstore.errors import (
+    BackendRefusedError,
+    ConfigurationError,
+    ServiceBusyError,
+    StorageError,
+)
 from artifactstore.registry.placing import placed
 from artifactstore.registry.probing import require_usable
-from artifactstore.registry.readiness import check_readiness
+from artifactstore.registry.readiness import CHECKS, Check
 from artifactstore.registry.tokens import TokenUses
 
 if TYPE_CHECKING:
@@ -29,7 +36,6 @@ if TYPE_CHECKING:
     from artifactstore.config import Settings
     from artifactstore.domain.access import StaticToken
     from artifactstore.registry.fall_backs import FallBack
-    from artifactstore.registry.readiness import Check
     from artifactstore.registry.registry import Registry
 
 log = structlog.get_logger("artifactstore.api")
@@ -44,6 +50,7 @@ MAX_DOWNLOADS = 128
 """Streamed answers of one process at once; each has a few MiB and an open file."""
 MAX_LONG_READS = 4
 _LOOK_S = 0.25
+_ANSWERS_WITHIN_S = 10.0
 _THREADS = MAX_BODIES + 32
 ACTOR = "service"
 """Who does what no caller asked for."""
@@ -73,6 +80,8 @@ class Service:
     _looking: threading.Lock = field(default_factory=threading.Lock)
     _looked_until: float = 0.0
     _checks: dict[str, Check] = field(default_factory=dict)
+    _under_way: dict[str, tuple[Future[Check], float]] = field(default_factory=dict)
+    """Checks that have not answered yet, and until when they may be waited for."""
 
     def __post_init__(self) -> None:
         self.event_feed = EventFeed(self.registry)
@@ -136,11 +145,30 @@ class Service:
         with self._looking:
             now = time.monotonic()
             if now >= self._looked_until:
-                self._checks, self._looked_until = check_readiness(self.registry), now + _LOOK_S
+                self._checks, self._looked_until = self._look(), time.monotonic() + _LOOK_S
                 for name, check in self._checks.items():
                     if not check.ok:
                         log.warning("not ready", check=name, code=check.detail, cause=check.cause)
             return self._checks
+
+    def _look(self) -> dict[str, Check]:
+        """Every check. One that takes long goes on by itself: that it has no answer yet is answer enough."""
+        for name, check in CHECKS.items():
+            if name not in self._under_way:
+                self._under_way[name] = (
+                    self.threads.submit(check, self.registry),
+                    time.monotonic() + _ANSWERS_WITHIN_S,
+                )
+        return {name: self._answer_of(name) for name in CHECKS}
+
+    def _answer_of(self, name: str) -> Check:
+        future, until = self._under_way[name]
+        try:
+            check = future.result(max(until - time.monotonic(), 0))
+        except NotYetError:
+            return Check(False, ServiceBusyError.code, f"no answer within {_ANSWERS_WITHIN_S:.0f} seconds")
+        del self._under_way[name]
+        return check
 
     def _fell_back(self, read: FallBack) -> None:
         self.metrics.read_fallbacks.labels(read.backend, read.reason.value).inc()
@@ -151,6 +179,20 @@ class Service:
         self.threads.shutdown()
         self.token_uses.flush(self.registry)
         self.registry.close()
+
+
+def check_names(registry: Registry) -> None:
+    """Raises ``ConfigurationError`` if objects are recorded in a backend that is not configured: they cannot be read.
+
+    Worse, what came in would go where no other server of the store finds it.
+    """
+    with registry.catalog.snapshot() as queries:
+        unknown = [name for name in backends.recorded(queries.connection) if name not in registry.backends]
+    if unknown:
+        raise ConfigurationError(
+            f"objects are recorded in {', '.join(map(repr, unknown))}, which is not configured",
+            hint=f"Configured: {', '.join(registry.backends)}. ARTIFACTSTORE_BACKENDS_CONFIG_PATH names several.",
+        )
 
 
 def check_backend(registry: Registry) -> None:

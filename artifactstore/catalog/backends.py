@@ -102,6 +102,18 @@ def reclaim(connection: Connection, name: str) -> None:
     connection.execute("UPDATE backend_state SET successor = NULL, succeeded_at = NULL WHERE name = ?", (name,))
 
 
+def recorded(connection: Connection) -> list[str]:
+    """Every backend that objects are recorded in, or that takes the writes of one: by leaps over the index."""
+    names = {str(name) for (name,) in connection.execute("SELECT successor FROM backend_state") if name is not None}
+    latest = ""
+    while True:
+        sql = "SELECT backend FROM stored_object WHERE backend > ? ORDER BY backend LIMIT 1"
+        rows = connection.execute(sql, (latest,))
+        if (latest := next((str(name) for (name,) in rows), "")) == "":
+            return sorted(names)
+        names.add(latest)
+
+
 def writers(connection: Connection, name: str) -> list[Writer]:
     """Every lease, and every open package with whether bytes that were sent for it are in this backend; by age."""
     leases = connection.execute("SELECT lease_id, purpose, owner, opened_at FROM lease ORDER BY opened_at")

@@ -11,8 +11,6 @@ put looks at its size alone. It is read back whole before it is recorded, and re
 
 from __future__ import annotations
 
-import io
-import secrets
 import threading
 import time
 from collections import deque
@@ -25,12 +23,10 @@ from artifactstore.catalog import backends
 from artifactstore.domain.events import ObjectCopied, ObjectRef
 from artifactstore.domain.hashing import BUFFER_BYTES
 from artifactstore.errors import (
-    BackendUnknownError,
     BlobCorruptError,
     CatalogUnavailableError,
     ConcurrentUpdateError,
     DigestMismatchError,
-    ObjectNotFoundError,
     RangeInvalidError,
     StorageDeniedError,
     StorageError,
@@ -39,16 +35,16 @@ from artifactstore.errors import (
 )
 from artifactstore.failpoints import failpoint
 from artifactstore.registry.damage import record_findings, recorded_now
-from artifactstore.registry.ingest import check_storage
 from artifactstore.registry.lease import Lease
 from artifactstore.registry.packages import require_content
 from artifactstore.registry.paging import every
+from artifactstore.registry.pairing import require_backends
 from artifactstore.registry.placing import require_takes_writes
 from artifactstore.registry.progress import SILENT
 from artifactstore.registry.publishing import publish_and_close, way_to_publish
 from artifactstore.registry.read_back import Findings, key_of, read_back_surely
 from artifactstore.registry.salvaging import COPY, damage_in, lost_with, save_sound_blobs
-from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectKind, PutOutcome
+from artifactstore.storage.port import ObjectInfo, PutOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -59,7 +55,6 @@ if TYPE_CHECKING:
     from artifactstore.registry.progress import Progress
     from artifactstore.registry.registry import Registry
     from artifactstore.registry.verify import Damage
-    from artifactstore.storage.port import ObjectStore
 
 AT_ONCE = 4
 """Objects under way. Each holds one buffer, and with S3 a temporary file."""
@@ -113,32 +108,6 @@ def copy_backend(
     else:
         copying.package(package_id)
     return copying.finish()
-
-
-def require_backends(registry: Registry, source: str, target: str) -> None:
-    """Two backends that are configured and differ, the second one there and usable.
-
-    Raises ``BackendUnknownError``, ``UsageError``, ``BackendRefusedError``, ``StorageError``.
-    """
-    for name in (source, target):
-        if name not in registry.backends:
-            raise BackendUnknownError(f"there is no backend named {name[:80]!r}")
-    if source == target or _are_one_place(registry.backend(source), registry.backend(target)):
-        raise UsageError(f"{source!r} and {target!r} are one place: what is stored in the one lies in the other")
-    check_storage(replace(registry, default_backend=target))
-
-
-def _are_one_place(source: ObjectStore, target: ObjectStore) -> bool:
-    """Whether what is put into one is seen in the other, whatever their URLs say."""
-    data = secrets.token_bytes(32)
-    key = ObjectKey(ObjectKind.PART, blake3(data).digest())
-    target.put(key, io.BytesIO(data), len(data))
-    try:
-        return source.size(key) == len(data)
-    except ObjectNotFoundError:
-        return False
-    finally:
-        target.delete(key)
 
 
 class RowIds:

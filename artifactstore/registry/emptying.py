@@ -26,9 +26,10 @@ from artifactstore.catalog.blobs import live_locations
 from artifactstore.domain.events import Event, ObjectCondemned, ObjectDamaged, ObjectDeleted, ObjectRef, ObjectRestored
 from artifactstore.errors import ConcurrentUpdateError, ObjectNotFoundError
 from artifactstore.failpoints import failpoint
-from artifactstore.registry.copying import AT_ONCE, Copying, CopyReport, RowIds, require_backends
+from artifactstore.registry.copying import AT_ONCE, Copying, CopyReport, RowIds
 from artifactstore.registry.open_packages import expire_open_packages
 from artifactstore.registry.paging import every
+from artifactstore.registry.pairing import require_backends
 from artifactstore.registry.progress import SILENT
 from artifactstore.registry.read_back import is_right, key_of, read_back_surely
 from artifactstore.registry.salvaging import COPY
@@ -200,6 +201,7 @@ class _Emptying:
     def wait(self, wait_s: float) -> bool:
         """Whether nobody is left who may write to the source; looks again until the time is over."""
         until = time.monotonic() + wait_s
+        self._progress.begin("waiting for those who still write", None)
         while True:
             self._end_what_is_over()
             self._report.waiting_for = waiting = self._writers()
@@ -232,6 +234,7 @@ class _Emptying:
             self._condemn()
             if not any(True for _ in self._every_condemned(self._source)):
                 return
+            self._progress.begin("waiting for readers", None)
             self._pause(self._grace_s)
             if not self.wait(wait_s):
                 return

@@ -150,8 +150,8 @@ def _check_object(registry: Registry, newest: ObjectRecord) -> None:
         registry.store.size(ObjectKey(ObjectKind(newest.kind), newest.blake3))
     except ObjectNotFoundError as error:
         raise StorageUnavailableError(
-            "the storage does not have the object that was recorded last",
-            hint="Is it mounted? Is ARTIFACTSTORE_STORAGE_URL right? If so, `verify --all` says what is lost.",
+            f"backend {registry.default_backend!r} does not have the object that was recorded last",
+            hint="Is it mounted, and is its URL right? If so, `verify --all` says what is lost.",
         ) from error
 
 

@@ -7,9 +7,9 @@ in a fixed order, a backend that gave no answer a moment ago last. Nothing is gi
 - a large blob of one location is checked as it passes, and its last piece is held back until all of it is known to be
   right. With several locations it is checked by chunks, and a wrong one is taken from elsewhere.
 
-If a location fails and another serves, that is noted (``fall_backs``). If the object is not there any more, the catalog
-is asked once more: another process may have moved it. Last come condemned objects, which wait to be removed: their bytes
-are as good as ever while they are there. If no location serves, a backend that gave no answer may
+If a location fails and another serves, that is noted (``fall_backs``). If the object is not there any more, the
+catalog is asked once more: another process may have moved it. Last come condemned objects, which wait to be removed:
+their bytes are as good as ever while they are there. If no location serves, a backend that gave no answer may
 still have the bytes, and its error is raised (``StorageUnavailableError``, ``StorageDeniedError``,
 ``ConfigurationError``); else they are wrong (``BlobCorruptError``) or gone (``BlobMissingError``).
 """

@@ -111,7 +111,7 @@ def finding_of(store: ObjectStore, error: StorageError) -> str:
     if not any(True for kind in ObjectKind for _ in store.list(kind)):
         raise StorageUnavailableError(
             "the storage holds no object at all, so it is not judged object by object",
-            hint="Is it mounted? Does ARTIFACTSTORE_STORAGE_URL name the right place?",
+            hint="Is it mounted, and is its URL right?",
         ) from error
     return "the object is missing"
 

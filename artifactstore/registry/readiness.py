@@ -29,17 +29,23 @@ class Check(NamedTuple):
     cause: str = ""
 
 
-def check_readiness(registry: Registry) -> dict[str, Check]:
-    """Each condition by name. Nothing of the content is touched."""
-    return {
-        "database": _check(lambda: _ask_database(registry)),
-        "storage": _check(lambda: _round_trip(placed(registry))),
-    }
+def check_database(registry: Registry) -> Check:
+    """Whether it answers and is at head."""
+    return _check(registry, _ask_database)
 
 
-def _check(ask: Callable[[], str]) -> Check:
+def check_backend(registry: Registry) -> Check:
+    """Whether the backend that takes writes takes bytes and gives them back. Nothing of the content is touched."""
+    return _check(registry, lambda registry: _round_trip(placed(registry)))
+
+
+CHECKS: dict[str, Callable[[Registry], Check]] = {"database": check_database, "storage": check_backend}
+"""Each condition by name."""
+
+
+def _check(registry: Registry, ask: Callable[[Registry], str]) -> Check:
     try:
-        return Check(True, ask())
+        return Check(True, ask(registry))
     except ArtifactStoreError as error:
         return Check(False, error.code, error.message)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from artifactstore.catalog import overview
 from artifactstore.domain.instant import MICROSECONDS_PER_DAY, instant_text, parse_instant
@@ -88,7 +88,7 @@ class _Slice:
         self._began_at = claim.before.get("round_began_at") if claim.position else instant_text(claim.started_at)
         self._round_ended_at = claim.before.get("last_round_ended_at")
         self._caught_up_at = claim.before.get("caught_up_at")
-        self._passed_over = set(claim.before.get("passed_over", [])) if claim.position else set()
+        self._passed_over = set(cast("list[str]", claim.before.get("passed_over", []))) if claim.position else set()
 
     def check_backends(self, registry: Registry) -> None:
         """Pass over those that are not the storage they were: their objects are not judged one by one.
@@ -117,7 +117,7 @@ class _Slice:
         self._damage += len(self._report.damage)
         self._report.damage.clear()
         self._require_one(registry)
-        self._passed_over |= self._report.unreachable.keys()
+        self._passed_over |= self._report.passed_over
         if last is not None:
             self._claim.reach(last)
         return last is not None
@@ -131,11 +131,11 @@ class _Slice:
                 self._round_ended_at = instant_text(registry.clock())
 
     def raise_if_incomplete(self) -> None:
-        """Raises ``StorageUnavailableError`` that names the backends that gave no answer, if any."""
-        unreachable = self._report.unreachable
-        if unreachable:
-            each = "; ".join(f"{name!r}: {error.code}: {error.message}" for name, error in sorted(unreachable.items()))
-            hint = next(iter(unreachable.values())).hint
+        """Raises ``StorageUnavailableError`` if something was passed over, with the backends and why."""
+        errors = {name: self._report.unreachable[name] for name in sorted(self._report.passed_over)}
+        if errors:
+            each = "; ".join(f"{name!r}: {error.code}: {error.message}" for name, error in errors.items())
+            hint = next(iter(errors.values())).hint
             raise StorageUnavailableError(f"not read, for want of an answer: backend {each}", hint=hint)
 
     def _require_one(self, registry: Registry) -> None:
@@ -166,7 +166,7 @@ def _slice_size(highest: int, days: int, claim: Claim) -> int:
     """
     round_us, hour_us = days * MICROSECONDS_PER_DAY, int(_HOUR_S * 1_000_000)
     caught_up_at = claim.before.get("caught_up_at")
-    before = max(claim.succeeded_at or 0, parse_instant(caught_up_at) if caught_up_at else 0)
+    before = max(claim.succeeded_at or 0, parse_instant(str(caught_up_at)) if caught_up_at else 0)
     since = claim.started_at - before if before else hour_us
     return max(1, -(-highest * min(max(since, hour_us), round_us) // round_us))
 

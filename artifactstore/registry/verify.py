@@ -77,7 +77,9 @@ class VerifyReport:
     """Objects passed over: known to be damaged, and every blob in them is sound elsewhere."""
     damage: list[Damage] = field(default_factory=list)
     unreachable: dict[str, ArtifactStoreError] = field(default_factory=dict)
-    """Backends that gave no answer, and why. What lies in them was not looked at, or not all of it."""
+    """Backends that gave no answer, and why."""
+    passed_over: set[str] = field(default_factory=set)
+    """Those of them of which something should have been read and was not."""
     answered: set[str] = field(default_factory=set)
     """Backends that at least one object was read from."""
 
@@ -179,6 +181,7 @@ def _pass_over(registry: Registry, found: ObjectRecord, error: ArtifactStoreErro
     if not isinstance(error, NO_ANSWER):
         raise error
     report.unreachable[found.backend] = error
+    report.passed_over.add(found.backend)
 
 
 # manifests against the catalog
@@ -237,6 +240,7 @@ def _verify_manifest_at(
     registry: Registry, package: PackageRecord, place: ObjectRecord, expected: bytes, report: VerifyReport
 ) -> None:
     if place.backend in report.unreachable:
+        report.passed_over.add(place.backend)
         return
     try:
         stored, finding = _read_manifest_at(registry, place)
@@ -288,6 +292,7 @@ def _verify_object(
     registry: Registry, found: ObjectRecord, blobs: list[PlacedBlob], report: VerifyReport, progress: Progress
 ) -> None:
     if found.backend in report.unreachable:
+        report.passed_over.add(found.backend)
         return
     if found.status == "damaged" and _is_superseded(registry, found):
         report.superseded += 1

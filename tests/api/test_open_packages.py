@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 import json
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from artifactstore.bootstrap import open_registry
 from artifactstore.domain.instant import Instant
+from artifactstore.registry.ingest import ingest
 from artifactstore.registry.retention import sweep
-from artifactstore.testing.builders import some_bytes
+from artifactstore.testing.builders import package_draft, some_bytes
 from tests.api.pushing import (
     FILES,
     all_declared,
@@ -35,7 +38,7 @@ from tests.api.pushing import (
     unique,
     zipped,
 )
-from tests.service import serving
+from tests.service import serving, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -496,6 +499,20 @@ def test_preflight_tells_who_may_not_push(server: Server, token: str) -> None:
     found = preflight(server, {"producer": "p"}, token)
 
     assert [("FORBIDDEN", "")] == [(each["code"], each["where"]) for each in found["problems"]]
+
+
+@pytest.mark.parametrize("token", ["reader", "other"])
+def test_preflight_tells_nothing_of_the_storage_to_who_may_not_push(tmp_path: Path, token: str) -> None:
+    with closing(open_registry(settings_of(tmp_path / "home"))) as registry:
+        ingest(registry, package_draft())
+    (tmp_path / "home" / "objects").rename(tmp_path / "unmounted")
+
+    with serving(tmp_path / "home") as server:
+        asked = [{"producer": "p", "backend": name} for name in ("default", "no-such")]
+        found = {who: [preflight(server, body, who)["problems"] for body in asked] for who in (token, "writer")}
+
+    codes = {who: [[each["code"] for each in problems] for problems in answers] for who, answers in found.items()}
+    assert {token: [["FORBIDDEN"], ["FORBIDDEN"]], "writer": [["STORAGE_UNAVAILABLE"], ["BACKEND_UNKNOWN"]]} == codes
 
 
 def test_preflight_leaves_nothing_behind(server: Server) -> None:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from artifactstore.api.service import Service
 from artifactstore.api.status_models import StoreState
 from artifactstore.catalog.migrations import HEAD
 from artifactstore.registry.duties import run_now
+from artifactstore.registry.readiness import CHECKS, Check
 from artifactstore.registry.store_duties import ALL, SWEEP
 from tests.api.stored import comes_true, record
-from tests.service import serving
+from tests.service import make_tokens, serving, settings_of
 from tests.support import CliResult, run_cli, start_cli
 
 if TYPE_CHECKING:
@@ -130,3 +132,28 @@ def test_a_sweep_while_another_process_is_at_it_is_refused_and_may_be_retried(wa
     assert (409, "DUTY_RUNNING", True) == (refused.status, refused.json["code"], refused.json["retryable"])
     assert shown["running_by"] in refused.json["detail"]
     assert 200 == swept.status
+
+
+def test_readiness_does_not_wait_for_a_silent_backend(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check goes on by itself, once: those who ask meanwhile are told at once, and then what came of it."""
+    make_tokens(home)
+    monkeypatch.setattr("artifactstore.api.service._ANSWERS_WITHIN_S", 0.2)
+    monkeypatch.setattr("artifactstore.api.service._LOOK_S", 0.0)
+    answers, asked = threading.Event(), list[str]()
+
+    def silent(_: object) -> Check:
+        asked.append("backend")
+        answers.wait()
+        return Check(True, "readable and writable")
+
+    monkeypatch.setitem(CHECKS, "storage", silent)
+    service = Service.open(settings_of(home))
+
+    first, second = service.readiness(), service.readiness()
+    answers.set()
+    service._under_way["storage"][0].result()
+    third = service.readiness()
+    service.close()
+
+    assert [(True, False)] * 2 == [(each["database"].ok, each["storage"].ok) for each in (first, second)]
+    assert (True, ["backend"]) == (third["storage"].ok, asked)

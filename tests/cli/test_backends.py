@@ -79,3 +79,40 @@ def test_a_server_puts_it_there_too(home: Path, settings: dict[str, str], run: P
     assert 0 == answer.code, answer.stderr
     assert (0, 2) == (objects_in(home, "here"), objects_in(home, "there"))
     assert (1, True) == (refused.code, "BACKEND_UNKNOWN" in refused.stderr)
+
+
+def test_a_backend_that_gives_no_answer_is_named_by_verify_with_its_own_exit_code(
+    home: Path, settings: dict[str, str], run: Path, tmp_path: Path
+) -> None:
+    cli(home, settings, *push(run))
+    other = write_tree(tmp_path / "other", {"d.txt": b"d"})
+    there = cli(home, settings, "--backend", "there", *push(other)).document["package_id"]
+    (home / "there").rename(home / "unmounted")
+
+    everything, objects = (cli(home, settings, *line) for line in (("verify", "--all"), ("storage", "verify")))
+    one = cli(home, settings, "verify", str(there))
+    for path in (home / "here" / "packs").rglob("*.*"):
+        path.write_bytes(b"x")
+    damaged = cli(home, settings, "verify", "--all")
+
+    assert [(3, "incomplete")] * 2 == [(answer.code, answer.document["status"]) for answer in (everything, objects)]
+    for answer in (everything, objects, damaged):
+        assert ["there"] == [silent["backend"] for silent in answer.document["unreachable"]]
+        assert "not looked at: backend there" in answer.stderr
+    assert 2 == one.code
+    assert "STORAGE_UNAVAILABLE" in one.stderr
+    assert (2, "damaged") == (damaged.code, damaged.document["status"])
+
+
+def test_a_server_that_does_not_know_a_backend_of_the_store_does_not_start(
+    home: Path, settings: dict[str, str], run: Path
+) -> None:
+    """Else it would take in what no other server of the store can read."""
+    cli(home, settings, *push(run))
+    make_tokens(home, settings)
+    (home / "other.toml").write_text(f'[backends.other]\nurl = "{(home / "other").as_uri()}"\n')
+
+    answer = cli(home, {"ARTIFACTSTORE_BACKENDS_CONFIG_PATH": str(home / "other.toml")}, "serve", "--port", "0")
+
+    assert (1, "") == (answer.code, answer.stdout)
+    assert "CONFIGURATION_INVALID: objects are recorded in 'here', which is not configured" in answer.stderr

@@ -96,7 +96,7 @@ def test_who_is_waited_for_is_named_and_the_exit_code_is_3(
 
     assert (3, 0) == (waiting.code, done.code)
     assert '"status": "waiting"' in waiting.stdout
-    assert "waiting for: ingest of " in waiting.stderr
+    assert "waiting for: ingest an ingest of " in waiting.stderr
 
 
 @pytest.mark.parametrize("command", [COPY, MIGRATE], ids=["copy", "migrate"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import threading
@@ -595,6 +596,55 @@ def test_verify_judges_nothing_while_the_storage_is_another_one_and_goes_on_afte
 
     assert ("failed", before) == (failed.outcome, event_types(store))
     assert ("done", 1) == (done.outcome, row(store, "verify").position)
+
+
+def run_every_hour(store: Registry, clock: Clock, hours: int) -> list[duties.Run]:
+    runs = []
+    for _ in range(hours):
+        clock.now += HOUR
+        runs += run_due(store, [VERIFY])
+    return runs
+
+
+def test_verify_passes_a_backend_over_that_gives_no_answer_and_reads_the_others(
+    store: Registry, clock: Clock, home: Path
+) -> None:
+    broken = FaultyStore(MemoryStore())
+    store = replace(three_objects(store), verify_every_days=1)
+    store = replace(store, backends={"default": store.store, "second": broken})
+    elsewhere = replace(store, default_backend="second", pack_threshold_bytes=0)
+    ingest(elsewhere, package_draft({"y": b"y"}, external_id="in the second"))
+    flip_byte(objects_of_kind(home, ObjectKind.BLOB)[0], 100)
+    run_due(store, [VERIFY])
+    broken.fail(Operation.SIZE, StorageUnavailableError("no answer"), times=1_000)
+
+    runs = run_every_hour(store, clock, 8)
+
+    outcomes_ = [run.outcome for run in runs]
+    assert ["done"] * 6 + ["failed"] * 2 == outcomes_
+    assert "'second': STORAGE_UNAVAILABLE: no answer" in str(runs[-1].error)
+    assert 1 == store_status(store).counts["damaged_objects"]
+    detail = status_of(store, "verify").detail or {}
+    assert (0, ["second"], None) == tuple(detail[name] for name in ("position", "passed_over", "last_round_ended_at"))
+    broken.mend()
+    later = run_every_hour(store, clock, 8)[-1].detail or {}
+    assert (0, [], True) == (later["position"], later["passed_over"], later["last_round_ended_at"] is not None)
+
+
+def test_the_slices_of_verify_do_not_grow_while_a_backend_gives_no_answer(store: Registry, clock: Clock) -> None:
+    store = three_objects(store)
+    with_another = replace(store, backends={"default": store.store, "second": MemoryStore()}, verify_every_days=1)
+    elsewhere = replace(with_another, default_backend="second", pack_threshold_bytes=0)
+    for number in range(60):
+        ingest(elsewhere, package_draft({"y": b"y%d" % number}, external_id=f"elsewhere-{number}"))
+    run_due(store, [VERIFY])
+    not_configured = replace(store, verify_every_days=1)
+
+    runs = run_every_hour(not_configured, clock, 10)
+
+    positions = [int(str((run.detail or {})["position"])) for run in runs]
+    assert "failed" == runs[-1].outcome
+    assert [6] * 9 == [after - before for before, after in itertools.pairwise(positions)]
 
 
 def test_verify_stops_in_the_middle_of_an_object(store: Registry, clock: Clock) -> None:

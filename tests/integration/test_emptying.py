@@ -577,8 +577,8 @@ def test_a_copy_that_is_not_read_back_in_this_run_lets_nothing_be_deleted(
 ) -> None:
     push(registry)
     copy_backend(registry, DISK, ARCHIVE)
-    monkeypatch.setattr(RowIds, "add", lambda row_ids, row_id: None)
-    monkeypatch.setattr(Copying, "everything", lambda copying: 0)
+    monkeypatch.setattr(RowIds, "add", lambda *_: None)
+    monkeypatch.setattr(Copying, "everything", lambda *_: 0)
 
     report = move(registry)
 

@@ -12,7 +12,7 @@ import pytest
 
 from artifactstore.catalog import backends
 from artifactstore.domain.digest import CHUNK_BYTES
-from artifactstore.domain.events import ObjectDeleted, ObjectRef
+from artifactstore.domain.events import ObjectCondemned, ObjectCopied, ObjectDeleted, ObjectRef
 from artifactstore.errors import (
     ArtifactStoreError,
     BlobCorruptError,
@@ -29,9 +29,10 @@ from artifactstore.registry.files import get_file, send_file
 from artifactstore.registry.ingest import ingest
 from artifactstore.registry.packages import read_manifest
 from artifactstore.registry.verify import verify_all, verify_package
-from artifactstore.storage.port import ObjectKind
+from artifactstore.storage.local import LocalStore
+from artifactstore.storage.port import ObjectKey, ObjectKind
 from artifactstore.testing.builders import package_draft, some_bytes
-from artifactstore.testing.faults import Operation
+from artifactstore.testing.faults import FaultyStore, Operation
 from tests.conftest import DATABASES
 from tests.failing_backends import RECORDED_WITHIN_S, TwoBackends, two_backends
 from tests.support import fetch, flip_byte, overwrite, replay_is_exact
@@ -539,6 +540,77 @@ def test_another_backend_has_a_quarter_of_an_hour_of_its_own(two: TwoBackends) -
         noted = [backends.note_fall_back(tx.connection, name, now=now, before=now - 1) for name in ("a", "a", "b")]
 
     assert [True, False, True] == noted
+
+
+# condemned objects
+
+
+def condemn(two: TwoBackends, *found: ObjectRecord) -> None:
+    """As ``storage migrate`` does it, killed before it deletes."""
+    with two.registry.transaction() as tx:
+        for each in found:
+            tx.record(ObjectCondemned(object=ObjectRef("first", each.kind, each.blake3, each.size_bytes)))
+
+
+@pytest.mark.parametrize("failing", ["gone", "silent", "not configured"])
+def test_what_only_condemned_objects_have_is_read_from_them(
+    two: TwoBackends, package_id: str, tmp_path: Path, failing: str
+) -> None:
+    condemn(two, *two.objects("first"))
+    if failing == "gone":
+        for found in two.objects("second"):
+            two.path_of(found).unlink()
+    elif failing == "silent":
+        two.second.fail(Operation.OPEN, StorageUnavailableError("no answer"), times=ALWAYS)
+    else:
+        two.registry = replace(two.registry, backends={"first": two.first})
+
+    assert FILES == read_everything(two, package_id, tmp_path / "out")
+    assert read_manifest(two.registry, package_id)
+
+
+def test_a_condemned_object_is_not_touched_while_another_serves(
+    two: TwoBackends, package_id: str, tmp_path: Path
+) -> None:
+    condemn(two, *two.objects("first"))
+    before = two.first.calls[Operation.OPEN]
+
+    read_everything(two, package_id, tmp_path / "out")
+
+    assert before == two.first.calls[Operation.OPEN]
+
+
+def test_what_condemned_objects_do_not_have_either_is_missing(two: TwoBackends, package_id: str) -> None:
+    condemn(two, *two.objects("first"))
+    for backend in ("first", "second"):
+        for found in two.objects(backend, ObjectKind.BLOB, ObjectKind.PACK):
+            two.path_of(found).unlink()
+
+    for path in ("small/00", "blob", "large"):
+        with pytest.raises(BlobMissingError):
+            two.read(package_id, path)
+
+
+@pytest.mark.parametrize("path", ["small/00", "blob", "large"])
+def test_what_is_bad_in_one_backend_and_was_moved_from_the_other_is_found(
+    two: TwoBackends, package_id: str, path: str
+) -> None:
+    third = FaultyStore(LocalStore(two.root / "third"))
+    two.registry = replace(two.registry, backends={"first": two.first, "second": two.second, "third": third})
+    file = two.file(package_id, path)
+    for found in two.objects("first", ObjectKind.BLOB, ObjectKind.PACK):
+        emptied(two.path_of(found))
+    for found in two.objects("second"):
+        key = ObjectKey(ObjectKind(found.kind), found.blake3)
+        data = two.path_of(found).read_bytes()
+        third.put(key, io.BytesIO(data), len(data))
+        reference = ObjectRef("second", found.kind, found.blake3, found.size_bytes)
+        with two.registry.transaction() as tx:
+            tx.record(ObjectCopied(object=reference._replace(backend="third"), source="second"))
+            tx.record(ObjectDeleted(object=reference))
+        two.path_of(found).unlink()
+
+    assert FILES[path] == b"".join(download(two.registry, file))
 
 
 # verify

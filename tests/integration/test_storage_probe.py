@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +17,14 @@ from artifactstore.registry.probing import probe_backend, require_usable, stored
 from artifactstore.storage.local import LocalStore
 from artifactstore.storage.memory import MemoryStore
 from artifactstore.storage.port import ObjectStore, PutOutcome
+from artifactstore.storage.probing import probe as probing_of_stores
 from artifactstore.storage.probing import through_port
 from artifactstore.storage.probing.probe import FAILED, NOT_MEASURED, Capability, Finding, Probed, probe
 from artifactstore.storage.probing.verdict import MEANINGS, Verdict, judge
 from artifactstore.storage.s3 import S3Store
 from artifactstore.testing.builders import package_draft, put_bytes
 from artifactstore.testing.faults import FaultyStore, Operation
+from tests.at_once import at_once
 from tests.bad_s3 import BadS3, Misbehaviour, bad_s3
 from tests.s3_servers import BUCKET, S3Server, aws_environment, moto, rclone  # noqa: F401 - fixtures
 
@@ -484,6 +487,51 @@ def test_the_first_ingest_into_a_bucket_probes_it_and_later_ones_do_not(
 
         assert server.requests - first < 20 < first
         assert ["usable with limits"] == [report.judgement.verdict for report in stored_reports(registry)]
+
+
+class Unseen(LocalStore):
+    """A directory that is not taken to be usable unseen."""
+
+    must_be_probed = True
+
+
+def probes_counted(monkeypatch: pytest.MonkeyPatch, error: Exception | None = None) -> list[ObjectStore]:
+    """The stores that are probed from now on; each probe fails with ``error``, if it is given."""
+    probed: list[ObjectStore] = []
+
+    def counted(store: ObjectStore) -> Probed:
+        probed.append(store)
+        time.sleep(0.2)
+        if error is not None:
+            raise error
+        return probe(store)
+
+    monkeypatch.setattr(probing_of_stores, "probe", counted)
+    return probed
+
+
+def test_requests_that_come_at_the_same_time_start_one_probe(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probed = probes_counted(monkeypatch)
+    unknown = replace(registry, backends={"default": Unseen(tmp_path / "objects")})
+
+    answers = at_once(16, lambda _: require_usable(unknown, "default"))
+
+    assert ([None] * 16, 1) == (answers, len(probed))
+
+
+def test_a_probe_that_fails_fails_those_that_waited_for_it_and_is_tried_again(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probed = probes_counted(monkeypatch, StorageUnavailableError("no answer"))
+    unknown = replace(registry, backends={"default": Unseen(tmp_path / "objects")})
+
+    answers = at_once(16, lambda _: require_usable(unknown, "default"))
+    monkeypatch.undo()
+    require_usable(unknown, "default")
+
+    assert (["no answer"] * 16, 1) == ([str(answer) for answer in answers], len(probed))
 
 
 def test_nothing_is_stored_in_a_backend_that_was_refused_until_it_is_mended(

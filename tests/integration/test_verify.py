@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from artifactstore.errors import BlobCorruptError, BlobMissingError, ManifestCorruptError, StorageUnavailableError
+from artifactstore.documents import own_verification_document, verification_document
+from artifactstore.errors import (
+    BlobCorruptError,
+    BlobMissingError,
+    ConfigurationError,
+    ManifestCorruptError,
+    StorageDeniedError,
+    StorageUnavailableError,
+)
 from artifactstore.registry.files import get_file, get_package
 from artifactstore.registry.ingest import ingest
 from artifactstore.registry.packages import read_manifest
@@ -16,10 +24,11 @@ from artifactstore.registry.verify import verify_all, verify_objects, verify_pac
 from artifactstore.storage.port import ObjectKind
 from artifactstore.testing.builders import package_draft, some_bytes
 from artifactstore.testing.faults import FaultyStore, Operation
+from tests.failing_backends import TwoBackends, two_backends
 from tests.support import event_types, flip_byte, objects_of_kind, overwrite, replay_is_exact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from artifactstore.registry.registry import Registry
@@ -231,3 +240,95 @@ def test_storage_that_is_not_mounted_has_damaged_nothing(registry: Registry, hom
     assert 4 == len(event_types(registry))
     (home / "unmounted").rename(home / "objects")
     assert [] == verify_package(registry, package_id).damage
+
+
+# several backends, one of which gives no answer
+
+
+@pytest.fixture
+def two(registry: Registry, tmp_path: Path) -> Iterator[TwoBackends]:
+    yield from two_backends(registry, tmp_path / "backends")
+
+
+def unmounted(two: TwoBackends) -> None:
+    (two.root / "first").rename(two.root / "away")
+
+
+def unavailable(two: TwoBackends) -> None:
+    two.first.fail(Operation.OPEN, StorageUnavailableError("no answer"), times=1_000)
+
+
+def denied(two: TwoBackends) -> None:
+    two.first.fail(Operation.OPEN, StorageDeniedError("the key has expired"), times=1_000)
+
+
+def not_configured(two: TwoBackends) -> None:
+    two.registry = replace(two.registry, backends={"second": two.second}, default_backend="second")
+
+
+OUTAGES = {
+    unmounted: "STORAGE_UNAVAILABLE",
+    unavailable: "STORAGE_UNAVAILABLE",
+    denied: "STORAGE_DENIED",
+    not_configured: "CONFIGURATION_INVALID",
+}
+
+
+@pytest.mark.parametrize("outage", OUTAGES)
+@pytest.mark.parametrize("how", [verify_all, verify_objects, "package"])
+def test_a_backend_that_gives_no_answer_is_named_and_the_others_are_read(
+    two: TwoBackends, outage: Callable[[TwoBackends], None], how: Callable[[Registry], object] | str
+) -> None:
+    package_id = ingest(two.registry, package_draft(FILES)).package_id
+    two.copy_everything()
+    flip_byte(two.path_of(two.objects("second", ObjectKind.BLOB)[0]), 1_000_000)
+    outage(two)
+
+    report = verify_package(two.registry, package_id) if how == "package" else how(two.registry)
+
+    assert [("second", "large.bin")] == [(damage.backend, damage.path) for damage in report.damage]  # type: ignore[attr-defined]
+    document = verification_document(report)  # type: ignore[arg-type]
+    assert ("damaged", 3) == (document["status"], document["objects"])
+    assert [("first", OUTAGES[outage])] == [(each["backend"], each["code"]) for each in document["unreachable"]]  # type: ignore[union-attr, call-overload, index]
+    assert ["v1.blob.damaged", "v1.object.damaged"] == event_types(two.registry)[-2:]
+
+
+def test_without_damage_a_verification_that_passed_a_backend_over_is_incomplete(two: TwoBackends) -> None:
+    ingest(two.registry, package_draft(FILES))
+    two.copy_everything()
+    denied(two)
+
+    report = verify_all(two.registry)
+
+    told = [{"backend": "first", "code": "STORAGE_DENIED", "message": "the key has expired"}]
+    document, own = verification_document(report), own_verification_document(report, [])
+    assert ("incomplete", told) == (document["status"], document["unreachable"])
+    assert ("incomplete", [{**told[0], "message": None}]) == (own["status"], own["unreachable"])
+
+
+def test_a_backend_that_gave_no_answer_is_not_asked_again(two: TwoBackends) -> None:
+    ingest(two.registry, package_draft(FILES))
+    two.copy_everything()
+    unavailable(two)
+    before = two.first.calls[Operation.OPEN]
+
+    verify_all(two.registry)
+
+    assert 1 == two.first.calls[Operation.OPEN] - before
+
+
+@pytest.mark.parametrize("outage", OUTAGES)
+def test_if_no_backend_that_has_anything_answers_that_is_the_error(
+    two: TwoBackends, outage: Callable[[TwoBackends], None]
+) -> None:
+    package_id = ingest(two.registry, package_draft(FILES)).package_id
+    before = event_types(two.registry)
+    outage(two)
+    errors = (StorageUnavailableError, StorageDeniedError, ConfigurationError)
+
+    for verify in (verify_all, verify_objects, lambda registry: verify_package(registry, package_id)):
+        with pytest.raises(errors) as refused:
+            verify(two.registry)
+        assert OUTAGES[outage] == refused.value.code
+
+    assert before == event_types(two.registry)

@@ -99,6 +99,13 @@ def test_a_key_goes_with_an_encryption_that_has_keys() -> None:
     assert ("aws:kms", "alias/key") == (found.server_side_encryption, found.kms_key_id)
 
 
+def test_credentials_in_the_url_of_a_bucket_are_not_repeated() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_url("s3://AKIA:hunter2hunter2@bucket/prefix")
+
+    assert "hunter2" not in f"{caught.value!r} {caught.value.__cause__!r}"
+
+
 @pytest.mark.parametrize("name", ["ENDPOINT_URL", "PUBLIC_ENDPOINT_URL"])
 def test_a_password_in_an_address_is_not_repeated(name: str) -> None:
     with pytest.raises(ConfigurationError) as caught:

@@ -128,9 +128,12 @@ def migrate(
         report = migrate(registry, source, target, wait_s=wait_s, grace_s=grace_s, progress=progress)
     door.answer(migration_document(report, source, target))
     for writer in report.waiting_for:
-        door.say(f"waiting for: {writer.what} of {writer.owner}")
+        door.say(f"waiting for: {writer.what} {writer.name} of {writer.owner}")
     if report.is_done:
-        door.say(f"Nothing refers to {source} any more: take it out of the configuration of every server.")
+        door.say(
+            f"Nothing refers to {source} any more: make {target} the default in the configuration of every server,"
+            f" and take {source} out."
+        )
     _name_damage(door, report.copy)
     if not report.is_done:
         raise typer.Exit(PARTLY_DONE)

@@ -98,7 +98,7 @@ def parse_url(url: str) -> tuple[str, str]:
     sound = all(_SEGMENT.fullmatch(segment) and segment not in {".", ".."} for segment in segments)
     if not url.startswith("s3://") or not _BUCKET.fullmatch(bucket) or not sound or len(prefix) > _LONGEST_PREFIX:
         raise ConfigurationError(
-            f"not the URL of a bucket: {url[:200]!r}",
+            "not the URL of a bucket" if "@" in url else f"not the URL of a bucket: {url[:200]!r}",  # no credentials
             hint="Write it as s3://bucket or s3://bucket/prefix, the prefix with letters, digits and !_.*'()=+@-.",
         )
     return bucket, "".join(f"{segment}/" for segment in segments)
