@@ -252,7 +252,7 @@ def test_a_lost_answer_to_the_end_of_an_upload_does_no_harm(
     assert (3, []) == (len(proxy.asked("PUT", "partNumber")), proxy.server.unfinished_uploads(store))
 
 
-@pytest.mark.parametrize("checksums", ["when_supported", "when_required"])
+@pytest.mark.parametrize("checksums", ["when_supported", "when_required", "sha256"])
 @pytest.mark.parametrize("data", [DATA, LARGE], ids=["whole", "in-parts"])
 def test_a_byte_that_changes_on_the_way_is_sent_again(
     weak_proxy: S3Proxy, no_waiting: None, data: bytes, checksums: str
@@ -276,16 +276,17 @@ def test_bytes_that_always_change_on_the_way_are_not_kept(weak_proxy: S3Proxy, n
     assert weak_proxy.server.stored_bytes(store, KEY) is None
 
 
-@pytest.mark.parametrize("checksums", ["when_supported", "when_required"])
+@pytest.mark.parametrize("checksums", ["when_supported", "when_required", "sha256"])
 def test_a_checksum_goes_with_every_body(proxy: S3Proxy, checksums: str) -> None:
     store = proxy.new_store(CHECKSUMS=checksums, **IN_PARTS)
 
     put(store)
     put(store, LARGE)
 
-    names = ("Content-MD5", "x-amz-checksum-crc32", "x-amz-trailer")
-    sent = [tuple(name in each.headers for name in names) for each in proxy.asked("PUT")]
-    assert [(True, checksums == "when_supported", False)] * 4 == sent
+    names = ("Content-MD5", "x-amz-checksum-crc32", "x-amz-checksum-sha256", "x-amz-trailer")
+    first, *_ = sent = [tuple(name in each.headers for name in names) for each in proxy.asked("PUT")]
+    assert (True, checksums == "when_supported", checksums == "sha256", False) == first
+    assert [first[1:]] * 4 == [each[1:] for each in sent], "MD5 alone goes once another is acknowledged"
 
 
 def test_a_server_that_acknowledges_the_crc_is_sent_no_other_checksum(proxy: S3Proxy) -> None:

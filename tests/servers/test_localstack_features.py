@@ -92,7 +92,7 @@ def test_the_adapters_checksum_is_kept_and_proves_the_upload(store: S3Store, loc
 
     told = localstack.client.head_object(**store._bucket.at(key.path), ChecksumMode="ENABLED")
 
-    assert (True, True) == (bool(told["ChecksumCRC32"]), store._bucket.checks_crc32)
+    assert (True, True) == (bool(told["ChecksumCRC32"]), store._bucket.checks_sums)
 
 
 def test_a_presigned_url_gives_its_object_until_it_ends(store: S3Store) -> None:

@@ -31,8 +31,8 @@ class Bucket:
     options: S3Options
     takes_conditions: bool = True
     """Whether the server has not said yet that it knows no conditional writes."""
-    checks_crc32: bool = False
-    """Whether the server has acknowledged an object with its CRC-32."""
+    checks_sums: bool = False
+    """Whether the server has acknowledged an object with the CRC-32 or SHA-256 that it was sent with."""
 
     def at(self, path: str) -> dict[str, str]:
         """Where a path of ours is, as parameters of a request."""

@@ -25,7 +25,7 @@ _REGION = re.compile(r"[a-z0-9-]{1,64}")
 _STORAGE_CLASS = re.compile(r"[A-Z_]{1,64}")
 _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 _ENCRYPTIONS = ("AES256", "aws:kms", "aws:kms:dsse")
-_CHECKSUMS = ("when_supported", "when_required")
+_CHECKSUMS = ("when_supported", "when_required", "sha256")
 _ADDRESSINGS = ("auto", "path", "virtual")
 
 

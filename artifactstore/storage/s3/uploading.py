@@ -1,8 +1,8 @@
 """The requests that store a staged object: one put, or parts beside each other.
 
-What is sent carries a CRC-32, which newer servers check and acknowledge, and until one has done so Content-MD5, which
-about every server checks; over plain HTTP it is signed with its SHA-256, too. The staged file is read once more for
-that, and must still have the CRC-32 of the bytes that were hashed.
+What is sent carries a CRC-32 or, if that is set, a SHA-256, which newer servers check and acknowledge, and until one
+has done so Content-MD5, which about every server checks; over plain HTTP it is signed with its SHA-256, too. The staged
+file is read once more for that, and must still have the CRC-32 of the bytes that were hashed.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ _PARTS_AT_ONCE = 4
 _HELD_BYTES = 8 * 1024 * 1024
 """Bodies up to this are sent from memory: boto3 announces longer ones, and some servers never answer that."""
 _BUFFER_BYTES = 1024 * 1024
+_ALGORITHMS = {"when_supported": "CRC32", "sha256": "SHA256"}
+"""What a server is to check, by the setting."""
 
 
 class NotKeptError(StorageUnavailableError):
@@ -85,8 +87,9 @@ def _upload_whole(bucket: Bucket, key: ObjectKey, staged: Staged, condition: dic
 
 def _upload_in_parts(bucket: Bucket, key: ObjectKey, staged: Staged, condition: dict[str, str]) -> None:
     """Whatever goes wrong, the upload is aborted, once nothing more of it is under way."""
-    with_crc32 = {"ChecksumAlgorithm": "CRC32"} if bucket.options.checksums == "when_supported" else {}
-    begun = bucket.client.create_multipart_upload(**bucket.at(key.path), **bucket.how_stored, **with_crc32)
+    algorithm = _ALGORITHMS.get(bucket.options.checksums)
+    checked = {} if algorithm is None else {"ChecksumAlgorithm": algorithm}
+    begun = bucket.client.create_multipart_upload(**bucket.at(key.path), **bucket.how_stored, **checked)
     upload_of = {**bucket.at(key.path), "UploadId": begun["UploadId"]}
     try:
         parts = {"Parts": _send_parts(bucket, key, staged, upload_of)}
@@ -107,8 +110,10 @@ def _send_parts(bucket: Bucket, key: ObjectKey, staged: Staged, upload_of: dict[
             **upload_of, **part.checksums, PartNumber=number, Body=_body(staged, part), ContentLength=part.size_bytes
         )
         _proves(bucket, answer, part)
-        crc32 = {name: value for name, value in part.checksums.items() if name == "ChecksumCRC32"}
-        return part, {"PartNumber": number, "ETag": answer.get("ETag", ""), **crc32}
+        if not answer.get("ETag"):  # its headers were cut off: http.client takes what has come for all of them
+            raise NotKeptError(f"part {number} of {key} was acknowledged without an ETag")
+        told = {name: value for name, value in part.checksums.items() if name.startswith("Checksum")}
+        return part, {"PartNumber": number, "ETag": answer["ETag"], **told}
 
     with ThreadPoolExecutor(_PARTS_AT_ONCE, thread_name_prefix="s3-part") as pool:
         sent = list(pool.map(send, range(1, -(-staged.size_bytes // size_bytes) + 1)))
@@ -136,15 +141,18 @@ def _complete(bucket: Bucket, key: ObjectKey, staged: Staged, request: dict[str,
 
 
 def _part(bucket: Bucket, staged: Staged, start: int, size_bytes: int) -> _Part:
-    """Read the bytes for the checksums that go with them. MD5 is slow, and not for a server that checks the CRC-32."""
+    """Read the bytes for the checksums that go with them. MD5 is slow, and not for a server that checks another."""
     crc32, source = 0, _Slice(staged.descriptor, start, size_bytes)
-    md5 = None if bucket.checks_crc32 else hashlib.md5(usedforsecurity=False)
+    algorithm = _ALGORITHMS.get(bucket.options.checksums)
+    hashes = {"ContentMD5": hashlib.md5(usedforsecurity=False)} if not bucket.checks_sums else {}
+    if algorithm == "SHA256":
+        hashes["ChecksumSHA256"] = hashlib.sha256()
     while data := source.read(_BUFFER_BYTES):
         crc32 = zlib_ng.crc32(data, crc32)
-        if md5 is not None:
-            md5.update(data)
-    checksums = {} if md5 is None else {"ContentMD5": b64encode(md5.digest()).decode()}
-    if bucket.options.checksums == "when_supported":
+        for each in hashes.values():
+            each.update(data)
+    checksums = {name: b64encode(each.digest()).decode() for name, each in hashes.items()}
+    if algorithm == "CRC32":
         checksums["ChecksumCRC32"] = b64encode(crc32.to_bytes(4, "big")).decode()
     return _Part(start, size_bytes, crc32, checksums)
 
@@ -165,9 +173,10 @@ def _check_crc32(key: ObjectKey, staged: Staged, parts: list[_Part]) -> None:
 
 
 def _proves(bucket: Bucket, answer: dict[str, Any], part: _Part) -> bool:
-    """Whether an acknowledgement tells a checksum of what was sent: the CRC-32, or an ETag that is the MD5."""
-    if answer.get("ChecksumCRC32", "") == part.checksums.get("ChecksumCRC32"):
-        bucket.checks_crc32 = True
+    """Whether an acknowledgement tells a checksum of what was sent: that, or an ETag that is the MD5."""
+    sent = {name: value for name, value in part.checksums.items() if name.startswith("Checksum")}
+    if any(answer.get(name) == value for name, value in sent.items()):
+        bucket.checks_sums = True
         return True
     md5 = b64decode(part.checksums.get("ContentMD5", "")).hex()
     return bool(md5) and str(answer.get("ETag", "")).strip('"') == md5
