@@ -28,7 +28,6 @@ from artifactstore.errors import (
     ConcurrentUpdateError,
     DigestMismatchError,
     RangeInvalidError,
-    StorageDeniedError,
     StorageError,
     StorageUnavailableError,
     UsageError,
@@ -42,7 +41,7 @@ from artifactstore.registry.pairing import require_backends
 from artifactstore.registry.placing import require_takes_writes
 from artifactstore.registry.progress import SILENT
 from artifactstore.registry.publishing import publish_and_close, way_to_publish
-from artifactstore.registry.read_back import Findings, key_of, read_back_surely
+from artifactstore.registry.read_back import Findings, is_right, key_of, read_back_surely
 from artifactstore.registry.salvaging import COPY, damage_in, lost_with, save_sound_blobs
 from artifactstore.storage.port import ObjectInfo, PutOutcome
 
@@ -332,18 +331,11 @@ class Copying:
             raise _UnreadableError from error
 
     def _is_sound_there(self, found: ObjectRecord, *, advance: bool = False) -> bool:
-        hasher = blake3()
-        try:
-            with self._to.open(key_of(found)) as stream:
-                while data := stream.read(BUFFER_BYTES):
-                    self._go_on()
-                    hasher.update(data)
-                    self._progress.advance(len(data) if advance else 0)
-        except (StorageError, RangeInvalidError) as error:
-            if isinstance(error, StorageError) and (error.retryable or isinstance(error, StorageDeniedError)):
-                raise
-            return False
-        return hasher.digest() == found.blake3
+        def count(size_bytes: int) -> None:
+            self._go_on()
+            self._progress.advance(size_bytes if advance else 0)
+
+        return is_right(self._to, key_of(found), found.blake3, advance=count)
 
     def _record_damage_there(self, found: ObjectRecord) -> None:
         """So that the next put replaces it."""
@@ -412,7 +404,7 @@ class Copying:
         else:
             with self.registry.catalog.snapshot() as queries:
                 now = recorded_now(queries, found)
-            if now is not None and now.status != "condemned":  # else it was removed while it was read
+            if now is not None:  # else it was removed while it was read
                 self._changes += 1
                 record_findings(self.registry, found, outcome.findings)
                 self.report.damage += damage_in(self.registry, found, outcome.findings)

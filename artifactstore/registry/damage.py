@@ -45,7 +45,7 @@ def _changes(queries: Queries, found: ObjectRecord, findings: Findings) -> list[
     """What the findings change of what is recorded now."""
     reference = ObjectRef(found.backend, found.kind, found.blake3, found.size_bytes)
     now = recorded_now(queries, found)
-    if now is None or now.status == "condemned":
+    if now is None:
         return []
     status = now.status
     if findings.finding is None:

@@ -287,7 +287,7 @@ class _Emptying:
     def _is_saved(self, found: ObjectRecord, backend: str) -> bool:
         """Whether all that a bad object has was read, just now, in another backend."""
         if found.kind == ObjectKind.MANIFEST:
-            return is_right(self._registry.backend(backend), key_of(found), 0, found.size_bytes, found.blake3)
+            return is_right(self._registry.backend(backend), key_of(found), found.blake3, size_bytes=found.size_bytes)
         with self._registry.catalog.snapshot() as queries:
             blobs = list(queries.blobs_in_object(found.row_id))
         return all(self._is_read_in(backend, blob) for blob in blobs)
@@ -297,7 +297,13 @@ class _Emptying:
         with self._registry.catalog.snapshot() as queries:
             locations = live_locations(queries.connection, blob.blake3)
         return any(
-            is_right(store, ObjectKey(ObjectKind(kind), digest), start, blob.size_bytes, blob.blake3)
+            is_right(
+                store,
+                ObjectKey(ObjectKind(kind), digest),
+                blob.blake3,
+                start=start,
+                size_bytes=blob.size_bytes,
+            )
             for name, kind, digest, start in locations
             if name == backend
         )

@@ -86,13 +86,25 @@ def read_back_surely(
     return read_back(store, found, every_blob() if every_blob else blobs, lambda _: advance(0))
 
 
-def is_right(store: ObjectStore, key: ObjectKey, start: int, size_bytes: int, expected_blake3: bytes) -> bool:
-    """Whether these bytes of an object have this digest. An error that says nothing of them is raised."""
+def is_right(
+    store: ObjectStore,
+    key: ObjectKey,
+    expected_blake3: bytes,
+    *,
+    start: int = 0,
+    size_bytes: int | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+) -> bool:
+    """Whether these bytes of an object have this digest. An error that says nothing of them is raised.
+
+    ``advance`` is told every byte read.
+    """
     hasher = blake3()
     try:
         with store.open(key, start, size_bytes) as stream:
             while data := stream.read(BUFFER_BYTES):
                 hasher.update(data)
+                advance(len(data))
     except RangeInvalidError:
         return False
     except StorageError as error:

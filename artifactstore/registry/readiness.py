@@ -29,17 +29,17 @@ class Check(NamedTuple):
     cause: str = ""
 
 
-def check_database(registry: Registry) -> Check:
+def _check_database(registry: Registry) -> Check:
     """Whether it answers and is at head."""
     return _check(registry, _ask_database)
 
 
-def check_backend(registry: Registry) -> Check:
+def _check_backend(registry: Registry) -> Check:
     """Whether the backend that takes writes takes bytes and gives them back. Nothing of the content is touched."""
     return _check(registry, lambda registry: _round_trip(placed(registry)))
 
 
-CHECKS: dict[str, Callable[[Registry], Check]] = {"database": check_database, "storage": check_backend}
+CHECKS: dict[str, Callable[[Registry], Check]] = {"database": _check_database, "storage": _check_backend}
 """Each condition by name."""
 
 

@@ -317,8 +317,7 @@ def _verify_object(
 def _is_there(registry: Registry, found: ObjectRecord) -> bool:
     """Whether the catalog still relies on it: one that is removed while it is read is not damaged."""
     with registry.catalog.snapshot() as queries:
-        now = recorded_now(queries, found)
-    return now is not None and now.status != "condemned"
+        return recorded_now(queries, found) is not None
 
 
 def _is_superseded(registry: Registry, found: ObjectRecord) -> bool:

@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
-from artifactstore.storage.s3 import S3Store
-from artifactstore.testing.object_store import ObjectStoreContract
-from tests.s3_servers import BUCKET, IN_PARTS, S3Server, aws_environment, moto  # noqa: F401 - fixtures
+from tests.contract.s3_contract import S3StoreContract
+from tests.s3_servers import aws_environment, moto  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from artifactstore.storage.port import ObjectKey, ObjectStore
+    from tests.s3_servers import S3Server
 
 
-class TestS3StoreOnMoto(ObjectStoreContract):
-    """What is large in the contract's tests goes up in parts."""
+class TestS3StoreOnMoto(S3StoreContract):
+    """With CRC-32 checksums, which it takes as they come."""
 
     @pytest.fixture(autouse=True)
     def at(self, moto: S3Server) -> None:  # noqa: F811 - the fixture that is imported
         self.server = moto
-
-    @pytest.fixture
-    def store(self) -> S3Store:
-        return self.server.new_store(**IN_PARTS)
-
-    def stored_bytes(self, store: S3Store, key: ObjectKey) -> bytes | None:
-        return self.server.stored_bytes(store, key)
-
-    def replace_bytes(self, store: S3Store, key: ObjectKey, data: bytes) -> None:
-        self.server.replace_bytes(store, key, data)
-
-    def leftovers(self, store: S3Store) -> list[str]:
-        return self.server.unfinished_uploads(store)
-
-    def opener(self, store: S3Store) -> Callable[[], ObjectStore]:
-        return partial(S3Store.from_url, f"s3://{BUCKET}/{store._bucket.prefix}", self.server.options())
-
-    def broken(self, store: S3Store) -> S3Store:
-        return S3Store(replace(store._bucket, name="no-such-bucket"))

@@ -2,44 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
-from artifactstore.storage.s3 import S3Store
-from artifactstore.testing.object_store import ObjectStoreContract
-from tests.s3_servers import BUCKET, IN_PARTS, S3Server
+from tests.contract.s3_contract import S3StoreContract
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from artifactstore.storage.port import ObjectKey, ObjectStore
+    from tests.s3_servers import S3Server
 
 
-class TestS3StoreOnLocalStack(ObjectStoreContract):
+class TestS3StoreOnLocalStack(S3StoreContract):
     """With CRC-32 checksums, which it verifies and acknowledges."""
 
     @pytest.fixture(autouse=True)
     def at(self, localstack: S3Server) -> None:
         self.server = localstack
-
-    @pytest.fixture
-    def store(self) -> S3Store:
-        return self.server.new_store(**IN_PARTS)
-
-    def stored_bytes(self, store: S3Store, key: ObjectKey) -> bytes | None:
-        return self.server.stored_bytes(store, key)
-
-    def replace_bytes(self, store: S3Store, key: ObjectKey, data: bytes) -> None:
-        self.server.replace_bytes(store, key, data)
-
-    def leftovers(self, store: S3Store) -> list[str]:
-        return self.server.unfinished_uploads(store)
-
-    def opener(self, store: S3Store) -> Callable[[], ObjectStore]:
-        return partial(S3Store.from_url, f"s3://{BUCKET}/{store._bucket.prefix}", self.server.options())
-
-    def broken(self, store: S3Store) -> S3Store:
-        return S3Store(replace(store._bucket, name="no-such-bucket"))
