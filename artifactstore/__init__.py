@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from artifactstore.version import VERSION
+
 if TYPE_CHECKING:
     from artifactstore.bootstrap import open_registry
     from artifactstore.config import Settings
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from artifactstore.errors import ArtifactStoreError
     from artifactstore.registry.registry import Registry
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 _HOMES = {
     "ArtifactStoreError": "errors",

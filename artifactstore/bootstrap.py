@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, cast
 
-from artifactstore.built_in import BACKENDS, load_entry_point
+from artifactstore.built_in import BACKENDS, DEFAULT_CAPABILITIES, InstalledWords, load_entry_point
 from artifactstore.catalog.catalog import Catalog
 from artifactstore.catalog.database import DEFAULT_LIMITS
 from artifactstore.catalog.migrations import HEAD
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from artifactstore.catalog.database import DatabaseLimits
     from artifactstore.catalog.upgrade import UpgradableDatabase
     from artifactstore.config import BackendSettings
+    from artifactstore.plugins.host import PluginHost, Validator
     from artifactstore.storage.port import ObjectStore
 
 _SQLITE = "sqlite://"
@@ -65,8 +66,25 @@ def open_registry(
         retention=retention,
         pack_threshold_bytes=settings.pack_threshold_bytes,
         max_files=settings.max_files,
+        race_retries=settings.race_retries,
         verify_every_days=settings.verify_every_days,
     ).putting_to(backend)
+
+
+def host_of(registry: Registry, settings: Settings, *, validator: Validator | None = None) -> PluginHost:
+    """What plug-ins use of a store: with the words of all that are installed, and what the settings grant them.
+
+    ``validator`` has the host's own rules for what plug-ins say: a callable, or a pydantic ``TypeAdapter``.
+    """
+    from artifactstore.plugins.host import PluginHost
+
+    return PluginHost(
+        registry,
+        vocabulary=InstalledWords(),
+        capabilities={**DEFAULT_CAPABILITIES, **settings.plugin_capabilities},
+        max_payload_bytes=settings.max_payload_bytes,
+        validator=validator,
+    )
 
 
 def is_in_memory(database_url: str) -> bool:

@@ -1,14 +1,26 @@
 """What this distribution registers under its own entry points, and how an entry point of anyone's is found.
 
 Ours are named here once more, because reading the metadata of installed distributions costs more than an ingest; a test
-compares these tables with pyproject.toml.
+compares these tables with pyproject.toml. A plug-in is loaded with the name and version of the distribution that it was
+installed with, and with no other.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
 
-from artifactstore.errors import ConfigurationError
+from artifactstore.domain.capabilities import Capability
+from artifactstore.domain.package import slug_problem
+from artifactstore.domain.vocabulary import Words, owner_of
+from artifactstore.errors import ArtifactStoreError, ConfigurationError, PluginFailedError, PluginUnknownError
+from artifactstore.plugins.contract import Plugin
+from artifactstore.plugins.loaded import LoadedPlugin
+from artifactstore.version import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from importlib.metadata import EntryPoint
 
 BACKENDS = "artifactstore.backends"
 """By URL scheme, a function that takes the storage URL and its settings and gives an ``ObjectStore``.
@@ -17,6 +29,8 @@ The settings are those that begin with ``ARTIFACTSTORE_<SCHEME>_``, by their nam
 backend has any. It checks what it is given, and raises ``ConfigurationError``.
 """
 PLUGINS = "artifactstore.plugins"
+"""By the plug-in's name, a ``Plugin``."""
+DISTRIBUTION = "artifactstore"
 
 ENTRY_POINTS = {
     BACKENDS: {
@@ -24,9 +38,19 @@ ENTRY_POINTS = {
         "memory": "artifactstore.storage.memory:MemoryStore.from_url",
         "s3": "artifactstore.storage.s3:S3Store.from_url",
     },
-    PLUGINS: {"guide-board": "artifactstore.pilots.guide_board:PLUGIN"},
+    PLUGINS: {
+        "core": "artifactstore.plugins.core:PLUGIN",
+        "guide-board": "artifactstore.pilots.guide_board:PLUGIN",
+        "testing-os": "artifactstore.pilots.testing_os:PLUGIN",
+    },
 }
 """For each group, the name and the object of every entry point of this distribution."""
+
+DEFAULT_CAPABILITIES: Mapping[str, frozenset[Capability]] = {
+    "guide-board": frozenset({Capability.INGEST}),
+    "testing-os": frozenset({Capability.INGEST}),
+}
+"""What our own pilots may do where the configuration does not name them."""
 
 
 def load_entry_point(group: str, name: str) -> object:
@@ -39,6 +63,94 @@ def load_entry_point(group: str, name: str) -> object:
     for entry_point in entry_points(group=group, name=name):
         return entry_point.load()
     raise ConfigurationError(f"nothing installed provides {name!r} in {group}", hint=f"Known: {', '.join(built_in)}.")
+
+
+def load_plugin(name: str) -> LoadedPlugin:
+    """An installed plug-in with the name and version of its distribution.
+
+    Raises ``PluginUnknownError``, ``PluginFailedError`` for one that cannot be imported or is none, and
+    ``ConfigurationError`` if two distributions provide one of this name.
+    """
+    if reference := ENTRY_POINTS[PLUGINS].get(name):
+        return _checked(name, _resolve(reference), DISTRIBUTION, VERSION)
+    from importlib.metadata import entry_points
+
+    found = _of_others(list(entry_points(group=PLUGINS, name=name)))
+    if not found:
+        raise PluginUnknownError(f"no plug-in named {name[:80]!r} is installed")
+    if len({each.distribution for each in found}) > 1:
+        names = " and ".join(sorted(each.distribution for each in found))
+        raise ConfigurationError(f"{names} both provide a plug-in named {name!r}", hint="Uninstall one of them.")
+    first = found[0]
+    try:
+        loaded = first.entry_point.load()
+    except Exception as error:
+        raise PluginFailedError(
+            f"the plug-in {name!r} of {first.distribution} cannot be loaded: {type(error).__name__}: {error}"
+        ) from error
+    return _checked(name, loaded, first.distribution, first.version)
+
+
+def installed_plugins() -> list[str]:
+    """The names of the plug-ins that are installed, ours first, without loading any."""
+    from importlib.metadata import entry_points
+
+    ours = ENTRY_POINTS[PLUGINS]
+    return [*ours, *sorted({each.name for each in entry_points(group=PLUGINS)} - ours.keys())]
+
+
+class InstalledWords:
+    """The vocabulary of the installed plug-ins; each is loaded when a word of its own is first asked for."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Words | None] = {}
+
+    def words_of(self, plugin: str) -> Words | None:
+        """See ``Vocabulary``. Raises as ``load_plugin`` does, but for one that is not installed."""
+        if plugin not in self._known:
+            try:
+                self._known[plugin] = words_of(load_plugin(plugin))
+            except PluginUnknownError:
+                return None  # not remembered: names come from callers, and there is no end of them
+        return self._known[plugin]
+
+
+def words_of(loaded: LoadedPlugin) -> Words:
+    """What a plug-in registers. Raises ``PluginFailedError`` for a word that is not its own, or that is there twice."""
+    name = loaded.plugin.name
+    try:
+        words = loaded.plugin.words()
+    except ArtifactStoreError:
+        raise
+    except Exception as error:
+        raise PluginFailedError(f"the plug-in {name!r} failed to say its words: {error}") from error
+    kinds = [kind.name for kind in words.location_kinds], [kind.name for kind in words.identifier_kinds]
+    for group in (*kinds, words.roles, words.trust_levels):
+        for word in group:
+            if owner_of(word) != name or slug_problem(word):
+                raise PluginFailedError(f"the plug-in {name!r} registers {word!r}: its words are called {name}.<word>")
+        if len(set(group)) < len(group):
+            raise PluginFailedError(f"the plug-in {name!r} registers a word twice")
+    return words
+
+
+class _Offer(NamedTuple):
+    entry_point: EntryPoint
+    distribution: str
+    version: str
+
+
+def _of_others(found: list[EntryPoint]) -> list[_Offer]:
+    """Entry points with the distributions they were installed with; one that came otherwise has no say."""
+    return [_Offer(each, each.dist.name, each.dist.version) for each in found if each.dist is not None]
+
+
+def _checked(name: str, found: object, distribution: str, version: str) -> LoadedPlugin:
+    if not isinstance(found, Plugin) or found.name != name:
+        raise PluginFailedError(f"the entry point {name!r} of {distribution} is not a Plugin of this name")
+    if problem := slug_problem(name):
+        raise PluginFailedError(f"the name of the plug-in {name!r} {problem}")
+    return LoadedPlugin(found, distribution, version)
 
 
 def _resolve(reference: str) -> object:

@@ -14,13 +14,18 @@ from typing import TYPE_CHECKING
 
 from artifactstore.catalog.database import DEFAULT_LIMITS, DatabaseLimits
 from artifactstore.domain.access import SCOPE_FORMS, StaticToken, parse_scopes
+from artifactstore.domain.capabilities import parse_capabilities
 from artifactstore.domain.package import check_slug
+from artifactstore.domain.provenance import MAX_PAYLOAD_BYTES
 from artifactstore.domain.retention import RetentionPolicy
-from artifactstore.errors import ConfigurationError, InvalidRequestError
+from artifactstore.errors import ConfigurationError, InvalidRequestError, UsageError
 from artifactstore.registry.registry import DEFAULT_BACKEND
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from artifactstore.domain.capabilities import Capability
+    from artifactstore.webhooks import Webhook
 
 PREFIX = "ARTIFACTSTORE_"
 NAMES = (
@@ -31,9 +36,13 @@ NAMES = (
     "STORAGE_URL",
     "BACKENDS_CONFIG_PATH",
     "RETENTION_CONFIG_PATH",
+    "WEBHOOKS_CONFIG_PATH",
     "PACK_THRESHOLD_BYTES",
     "MAX_FILES",
     "VERIFY_EVERY_DAYS",
+    "PLUGIN_CAPABILITIES",
+    "MAX_PAYLOAD_BYTES",
+    "RACE_RETRIES",
     "API_URL",
     "API_TOKEN",
     "AUTH_TOKENS",
@@ -90,10 +99,17 @@ class Settings:
     """Where new objects go."""
     database_limits: DatabaseLimits = DEFAULT_LIMITS
     retention_config_path: Path | None = None
+    webhooks: Mapping[str, Webhook] = field(default_factory=dict)
+    """By name."""
     pack_threshold_bytes: int = 1024 * 1024
     max_files: int = 1_000_000
     verify_every_days: int = 30
     """0: never."""
+    plugin_capabilities: Mapping[str, frozenset[Capability]] = field(default_factory=dict)
+    """Of the plug-ins that the environment names."""
+    max_payload_bytes: int = MAX_PAYLOAD_BYTES
+    """Of an envelope."""
+    race_retries: int = 1
     api_url: str | None = None
     """The server that the command line works on; without a slash at its end."""
     api_token: str | None = field(default=None, repr=False)
@@ -121,9 +137,13 @@ class Settings:
             backends=backends,
             default_backend=default_backend,
             retention_config_path=Path(retention) if retention else None,
+            webhooks=_webhooks(found.get("WEBHOOKS_CONFIG_PATH")),
             pack_threshold_bytes=_whole_number(found, "PACK_THRESHOLD_BYTES", 1024 * 1024, 0, 16 * 1024 * 1024),
             max_files=_whole_number(found, "MAX_FILES", 1_000_000, 1, 100_000_000),
             verify_every_days=_whole_number(found, "VERIFY_EVERY_DAYS", 30, 0, 3_650),
+            plugin_capabilities=_plugin_capabilities(found),
+            max_payload_bytes=_whole_number(found, "MAX_PAYLOAD_BYTES", MAX_PAYLOAD_BYTES, 1, 1024 * 1024),
+            race_retries=_whole_number(found, "RACE_RETRIES", 1, 0, 10),
             api_url=parse_server_url(url, what=f"{PREFIX}API_URL") if (url := found.get("API_URL")) else None,
             api_token=_api_token(found.get("API_TOKEN")),
             auth_tokens=_static_tokens(found.get("AUTH_TOKENS", "")),
@@ -252,6 +272,18 @@ def _backend(name: str, table: object, found: Mapping[str, str]) -> BackendSetti
     return BackendSettings(url, {**_scheme_options(found, url), **texts})
 
 
+def _webhooks(path: str | None) -> dict[str, Webhook]:
+    if not path:
+        return {}
+    from artifactstore.webhooks.configuration import parse_webhooks
+
+    document = _toml(Path(path), "WEBHOOKS_CONFIG_PATH")
+    try:
+        return parse_webhooks(document, Path(path).parent)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}: {error.message}", hint=error.hint) from error
+
+
 def _scheme_options(found: Mapping[str, str], url: str) -> dict[str, str]:
     prefix = f"{url.partition('://')[0].upper()}_"
     return {name.removeprefix(prefix): text for name, text in found.items() if name.startswith(prefix) and text}
@@ -302,6 +334,13 @@ def _one_of(found: Mapping[str, str], name: str, choices: tuple[str, ...], defau
     if text not in choices:
         raise ConfigurationError(f"{PREFIX}{name} must be one of {', '.join(choices)}, not {text[:60]!r}")
     return text
+
+
+def _plugin_capabilities(found: Mapping[str, str]) -> dict[str, frozenset[Capability]]:
+    try:
+        return parse_capabilities(found.get("PLUGIN_CAPABILITIES", ""))
+    except UsageError as error:
+        raise ConfigurationError(f"{PREFIX}PLUGIN_CAPABILITIES: {error.message}", hint=error.hint) from error
 
 
 def _host_names(text: str | None) -> tuple[str, ...]:

@@ -21,6 +21,14 @@
     │   ├── RunDirectoryError             RUN_DIRECTORY_INVALID a pilot's: missing or contradictory run files
     │   ├── ArchiveInvalidError           ARCHIVE_INVALID       a ZIP that is not strictly one of stored entries
     │   ├── BackendUnknownError           BACKEND_UNKNOWN
+    │   ├── ObservationError              INPUT_INVALID         what a plug-in says of an observation
+    │   │   ├── PayloadTooLargeError      PAYLOAD_TOO_LARGE
+    │   │   ├── ProvenanceError           PROVENANCE            a plug-in may not say who it is
+    │   │   ├── LocationKindUnknownError  LOCATION_KIND_UNKNOWN
+    │   │   ├── PathIdInvalidError        PATH_ID_INVALID
+    │   │   ├── IdentifierKindUnknownError IDENTIFIER_KIND_UNKNOWN
+    │   │   └── RoleInvalidError          ROLE_INVALID
+    │   ├── EmitGuardError                EMIT_GUARD            an event that is not the plug-in's to emit
     │   ├── UsageError                    USAGE
     │   └── RequestInvalidError           REQUEST_INVALID       an HTTP request that cannot be understood
     │       ├── RequestTimeoutError       REQUEST_TIMEOUT       its body came too slowly
@@ -34,6 +42,10 @@
     │   ├── MetadataSchemaUnknownError    SCHEMA_UNKNOWN
     │   ├── HoldUnknownError              HOLD_UNKNOWN
     │   ├── UploadUnknownError            UPLOAD_UNKNOWN
+    │   ├── SourceUnknownError            SOURCE_UNKNOWN
+    │   ├── EnvelopeUnknownError          ENVELOPE_UNKNOWN
+    │   ├── PluginUnknownError            PLUGIN_UNKNOWN
+    │   ├── SubscriptionUnknownError      SUBSCRIPTION_UNKNOWN
     │   └── TokenUnknownError             TOKEN_UNKNOWN
     ├── ConflictError
     │   ├── RunChangedError               RUN_CHANGED
@@ -48,13 +60,17 @@
     │   ├── IdempotencyMismatchError      IDEMPOTENCY_MISMATCH  the key was used for another request
     │   ├── DutyRunningError              DUTY_RUNNING          another process is at it; may be retried
     │   ├── ClaimLostError                CLAIM_LOST            another process has taken the duty over; may be retried
+    │   ├── SubscriptionAheadError        SUBSCRIPTION_AHEAD    it was told more than the log has
     │   └── TokenExistsError              TOKEN_EXISTS
     ├── AccessError
     │   ├── UnauthenticatedError          UNAUTHENTICATED
-    │   └── ForbiddenError                FORBIDDEN
+    │   ├── ForbiddenError                FORBIDDEN
+    │   └── CapabilityDeniedError         CAPABILITY_DENIED     the host's configuration does not grant it
     ├── ServiceError                      SERVICE_FAILED        the server's answer makes no sense
     │   ├── ServiceUnavailableError       SERVICE_UNAVAILABLE   it cannot be reached; may be retried
     │   └── ServiceBusyError              SERVICE_BUSY          too many requests; may be retried
+    ├── WebhookFailedError                WEBHOOK_FAILED        a webhook did not take an event; may be retried
+    │   └── WebhookRefusedError           WEBHOOK_REFUSED       it is at an address that is not allowed
     ├── StorageError                      STORAGE_FAILED        a backend or the database failed us
     │   ├── ObjectNotFoundError           OBJECT_NOT_FOUND
     │   ├── StorageUnavailableError       STORAGE_UNAVAILABLE   may be retried
@@ -71,6 +87,7 @@
     │   ├── CatalogCorruptError           CATALOG_CORRUPT
     │   ├── EventLogCorruptError          EVENT_LOG_CORRUPT
     │   └── ReplayMismatchError           REPLAY_MISMATCH
+    ├── PluginFailedError                 PLUGIN_FAILED         a plug-in's own code raised
     └── ConfigurationError                CONFIGURATION_INVALID
         └── DatabaseVersionError          DATABASE_VERSION      newer than this software, or not at head
 
@@ -217,6 +234,65 @@ class BackendUnknownError(InvalidRequestError):
     default_hint = "Backends have the names that `ARTIFACTSTORE_BACKENDS_CONFIG_PATH` gives them."
 
 
+class ObservationError(InvalidRequestError):
+    """What a plug-in says of an observation is not what the contract takes."""
+
+    code = "INPUT_INVALID"
+    default_hint = "docs/guides/write-a-plugin.md says what each member may be."
+
+
+class PayloadTooLargeError(ObservationError):
+    """An envelope's payload has more bytes than are kept beside the metadata."""
+
+    code = "PAYLOAD_TOO_LARGE"
+    default_hint = "Keep the statement, and record what is larger as a file of a package."
+
+
+class ProvenanceError(ObservationError):
+    """An attempt to say, set or take along who a plug-in is: the context alone knows."""
+
+    code = "PROVENANCE"
+    default_hint = "The host stamps the plug-in's name and version; hand in the contract's own types and nothing else."
+
+
+class LocationKindUnknownError(ObservationError):
+    """No installed plug-in registers this kind of location."""
+
+    code = "LOCATION_KIND_UNKNOWN"
+    default_hint = "`artifactstore plugin list` shows what is registered."
+
+
+class PathIdInvalidError(ObservationError):
+    """A path id that its location kind refuses."""
+
+    code = "PATH_ID_INVALID"
+
+
+class IdentifierKindUnknownError(ObservationError):
+    """No installed plug-in registers this kind of identifier."""
+
+    code = "IDENTIFIER_KIND_UNKNOWN"
+    default_hint = "`artifactstore plugin list` shows what is registered."
+
+
+class RoleInvalidError(ObservationError):
+    """No installed plug-in registers this role."""
+
+    code = "ROLE_INVALID"
+    default_hint = "`artifactstore plugin list` shows what is registered."
+
+
+class EmitGuardError(InvalidRequestError):
+    """An event that a plug-in may not emit. ``reason`` says which rule: ``namespace``, ``payload`` or ``subject``."""
+
+    code = "EMIT_GUARD"
+    default_hint = "A plug-in's events are called plugin.<its name>.<what happened>."
+
+    def __init__(self, message: str, *, reason: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint, problems=(Problem("reason", reason),))
+        self.reason = reason
+
+
 class UsageError(InvalidRequestError):
     """A call that makes no sense as it stands."""
 
@@ -324,6 +400,32 @@ class TokenUnknownError(NotFoundError):
     default_hint = "`artifactstore token list` shows the tokens."
 
 
+class SourceUnknownError(NotFoundError):
+    """No source has this id, or none that the caller may see."""
+
+    code = "SOURCE_UNKNOWN"
+
+
+class EnvelopeUnknownError(NotFoundError):
+    """No envelope has this id, or none that the caller may see."""
+
+    code = "ENVELOPE_UNKNOWN"
+
+
+class PluginUnknownError(NotFoundError):
+    """No installed plug-in has this name."""
+
+    code = "PLUGIN_UNKNOWN"
+    default_hint = "`artifactstore plugin list` shows those that are installed."
+
+
+class SubscriptionUnknownError(NotFoundError):
+    """No subscription has this name."""
+
+    code = "SUBSCRIPTION_UNKNOWN"
+    default_hint = "`artifactstore subscription list` shows them."
+
+
 class AccessError(ArtifactStoreError):
     """The caller may not do this."""
 
@@ -342,6 +444,13 @@ class ForbiddenError(AccessError):
 
     code = "FORBIDDEN"
     default_hint = "GET /whoami says what the token allows."
+
+
+class CapabilityDeniedError(AccessError):
+    """The host's configuration does not grant a plug-in what it asks for."""
+
+    code = "CAPABILITY_DENIED"
+    default_hint = "The operator grants it: ARTIFACTSTORE_PLUGIN_CAPABILITIES=<plug-in>=ingest."
 
 
 class ConflictError(ArtifactStoreError):
@@ -440,6 +549,13 @@ class ClaimLostError(ConflictError):
     default_hint = "`artifactstore status` shows who is at it. Are the hosts' clocks right?"
 
 
+class SubscriptionAheadError(ConflictError):
+    """A subscription stands beyond the end of the log: the log is not the one that its events came from."""
+
+    code = "SUBSCRIPTION_AHEAD"
+    default_hint = "Was the database restored? `artifactstore subscription replay` says where it goes on."
+
+
 class TokenExistsError(ConflictError):
     """A token of this name is in use."""
 
@@ -468,6 +584,22 @@ class ServiceBusyError(ServiceError):
     code = "SERVICE_BUSY"
     retryable = True
     default_hint = "Try again a little later."
+
+
+class WebhookFailedError(ArtifactStoreError):
+    """A webhook that cannot be reached, or did not answer 2xx."""
+
+    code = "WEBHOOK_FAILED"
+    retryable = True
+    default_hint = "`artifactstore webhook deliveries NAME` shows the attempts; the event comes again by itself."
+
+
+class WebhookRefusedError(WebhookFailedError):
+    """A webhook at an address that is neither public nor allowed. Nothing was sent to it."""
+
+    code = "WEBHOOK_REFUSED"
+    retryable = False
+    default_hint = "If it may be there, add the network to its allow_networks."
 
 
 class StorageError(ArtifactStoreError):
@@ -580,6 +712,13 @@ class ReplayMismatchError(CorruptionError):
 
     code = "REPLAY_MISMATCH"
     default_hint = "Rows were changed outside artifactstore; restore the database from a backup."
+
+
+class PluginFailedError(ArtifactStoreError):
+    """A plug-in's own code raised what is not one of these errors; the message names the plug-in and what it was."""
+
+    code = "PLUGIN_FAILED"
+    default_hint = "This is a defect of the plug-in; nothing was recorded."
 
 
 class ConfigurationError(ArtifactStoreError):

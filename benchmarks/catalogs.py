@@ -19,6 +19,7 @@ from artifactstore.catalog.blobs import address_prefix
 from artifactstore.config import Settings
 from artifactstore.domain import events
 from artifactstore.domain.canonical import canonical_object
+from artifactstore.domain.event import Event, ObjectRef
 from artifactstore.domain.identifiers import new_uuid7
 from artifactstore.domain.manifest import FileEntry, Manifest
 from artifactstore.domain.retention import RetentionClass, expiry
@@ -91,7 +92,7 @@ def package_events(
     groups: int,
     numbers: random.Random,
     paths: Sequence[str] = FILES,
-) -> Iterator[events.Event]:
+) -> Iterator[Event]:
     """What an ingest of a few small files records, metadata to search by included."""
     now = registry.clock()
     files = tuple(
@@ -107,7 +108,7 @@ def package_events(
             "passed": bool(number % 7),
         }
     )
-    pack = events.ObjectRef("default", "pack", numbers.randbytes(32), len(files) * _BLOB_BYTES)
+    pack = ObjectRef("default", "pack", numbers.randbytes(32), len(files) * _BLOB_BYTES)
     manifest = Manifest(producer, files, external_id, subject, _SCHEMA, metadata).encode()
     yield events.PackageOpened(
         package_id=package_id, producer=producer, revision=1, opened_at=now, external_id=external_id,
@@ -123,7 +124,7 @@ def package_events(
     yield events.RetentionApplied(
         package_id=package_id, retention_class=retention, duration_days=days, expires_at=expiry(now, days)
     )
-    reference = events.ObjectRef("default", ObjectKind.MANIFEST, key_of(manifest).digest, len(manifest))
+    reference = ObjectRef("default", ObjectKind.MANIFEST, key_of(manifest).digest, len(manifest))
     total_bytes = _BLOB_BYTES * len(files)
     yield events.PackageFinalized(
         package_id=package_id, manifest=reference, file_count=len(files), total_bytes=total_bytes,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from artifactstore.catalog.database import Connection, Database
-    from artifactstore.domain.events import Event
+    from artifactstore.domain.event import Event
     from artifactstore.domain.instant import Instant
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from artifactstore.catalog.database import Connection, SqlValue
-    from artifactstore.domain.events import Event
+    from artifactstore.domain.event import Event
     from artifactstore.domain.instant import Instant
 
 LOG_TAG = b"artifactstore event log v1\x00"

@@ -11,20 +11,23 @@ from artifactstore.catalog import blobs
 from artifactstore.domain import events
 from artifactstore.domain.canonical import canonical_json
 from artifactstore.domain.digest import BlobMeasure
+from artifactstore.domain.event import Event
 from artifactstore.domain.package import PackageStatus, check_transition, search_terms
+from artifactstore.domain.provenance_events import EnvelopeIndexed, Ingested, SourceIndexed
 from artifactstore.errors import EventLogCorruptError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from artifactstore.catalog.database import Connection, SqlValue
+    from artifactstore.domain.event import ObjectRef
 
-E = TypeVar("E", bound=events.Event)
+E = TypeVar("E", bound=Event)
 
-_PROJECTIONS: dict[type[events.Event], Callable[[Connection, Any, str], None]] = {}
+_PROJECTIONS: dict[type[Event], Callable[[Connection, Any, str], None]] = {}
 
 
-def project(connection: Connection, event: events.Event, actor: str) -> None:
+def project(connection: Connection, event: Event, actor: str) -> None:
     """Bring the tables to where this event has happened."""
     _PROJECTIONS[type(event)](connection, event, actor)
 
@@ -201,6 +204,62 @@ def _read_fell_back(connection: Connection, event: events.ReadFellBack, actor: s
     """It changes no table: the log alone says it."""
 
 
+@_projects(SourceIndexed)
+def _source_indexed(connection: Connection, event: SourceIndexed, actor: str) -> None:
+    metadata = None if event.metadata is None else canonical_json(event.metadata)
+    connection.execute(
+        "INSERT INTO source (source_id, location_kind, path_id, owner_host_id, content_type, display_name,"
+        " metadata_json, plugin_name, plugin_version, contract_version, is_declared, indexed_at, indexed_by)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            event.source_id, event.location_kind, event.path_id, event.owner_host_id, event.content_type,
+            event.display_name, metadata, event.plugin_name, event.plugin_version, event.contract_version,
+            int(event.is_declared), event.indexed_at, actor,
+        ),
+    )  # fmt: skip
+
+
+@_projects(EnvelopeIndexed)
+def _envelope_indexed(connection: Connection, event: EnvelopeIndexed, actor: str) -> None:
+    rows = connection.execute(
+        "INSERT INTO envelope (envelope_id, source, transport, received_at, raw_payload, plugin_name, plugin_version,"
+        " contract_version, is_declared, indexed_at, indexed_by)"
+        " SELECT ?, id, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM source WHERE source_id = ? RETURNING id",
+        (
+            event.envelope_id, event.transport, event.received_at, event.raw_payload, event.plugin_name,
+            event.plugin_version, event.contract_version, int(event.is_declared), event.indexed_at, actor,
+            event.source_id,
+        ),
+    )  # fmt: skip
+    envelope = next((row_id for (row_id,) in rows), None)
+    if envelope is None:
+        raise EventLogCorruptError(f"an event names source {event.source_id.hex()}, which was never indexed")
+    connection.insert(
+        "party (envelope, ordinal, identifier_kind, identifier_scope, identifier_value, role, trust)",
+        [(envelope, ordinal, *party) for ordinal, party in enumerate(event.parties)],
+    )
+
+
+@_projects(events.PackageObserved)
+def _package_observed(connection: Connection, event: events.PackageObserved, actor: str) -> None:
+    package, _ = _package(connection, event.package_id)
+    connection.execute(
+        "INSERT INTO package_observation (package, envelope, observed_at, observed_by)"
+        " SELECT ?, id, ?, ? FROM envelope WHERE envelope_id = ?",
+        (package, event.observed_at, actor, event.envelope_id),
+    )
+
+
+@_projects(Ingested)
+def _ingested(connection: Connection, event: Ingested, actor: str) -> None:
+    """It changes no table: it is the signal that others did."""
+
+
+@_projects(events.PluginEvent)
+def _plugin_event(connection: Connection, event: events.PluginEvent, actor: str) -> None:
+    """It changes no table: the log alone says it."""
+
+
 def _package(connection: Connection, package_id: str) -> tuple[int, PackageStatus]:
     for row_id, status in connection.execute("SELECT id, status FROM package WHERE package_id = ?", (package_id,)):
         return row_id, PackageStatus(status)
@@ -215,7 +274,7 @@ def _move(connection: Connection, package_id: str, target: PackageStatus, **colu
     connection.execute(f"UPDATE package SET {assignments} WHERE id = ?", (target, *columns.values(), row_id))
 
 
-def _live_object(connection: Connection, reference: events.ObjectRef) -> int:
+def _live_object(connection: Connection, reference: ObjectRef) -> int:
     """The object's row, made if it is new, live in any case: its bytes have just been stored or seen."""
     rows = connection.execute(
         "INSERT INTO stored_object (backend, kind, blake3, size_bytes, status) VALUES (?, ?, ?, ?, 'live')"
@@ -226,7 +285,7 @@ def _live_object(connection: Connection, reference: events.ObjectRef) -> int:
     return int(row_id)
 
 
-def _known_object(connection: Connection, reference: events.ObjectRef) -> int:
+def _known_object(connection: Connection, reference: ObjectRef) -> int:
     """The object's row, made live if it is new, else as it is; locked in any case, so that the log has the order."""
     connection.execute(
         "INSERT INTO stored_object (backend, kind, blake3, size_bytes, status) VALUES (?, ?, ?, ?, 'live')"
@@ -236,7 +295,7 @@ def _known_object(connection: Connection, reference: events.ObjectRef) -> int:
     return _object_id(connection, reference)
 
 
-def _object_id(connection: Connection, reference: events.ObjectRef) -> int:
+def _object_id(connection: Connection, reference: ObjectRef) -> int:
     for (row_id,) in connection.execute(
         "SELECT id FROM stored_object WHERE backend = ? AND kind = ? AND blake3 = ?", reference[:3]
     ):
@@ -244,7 +303,7 @@ def _object_id(connection: Connection, reference: events.ObjectRef) -> int:
     raise EventLogCorruptError(f"an event names the {reference.kind} {reference.blake3.hex()}, which was never stored")
 
 
-def _set_object_status(connection: Connection, reference: events.ObjectRef, status: str) -> None:
+def _set_object_status(connection: Connection, reference: ObjectRef, status: str) -> None:
     connection.execute("UPDATE stored_object SET status = ? WHERE id = ?", (status, _object_id(connection, reference)))
 
 

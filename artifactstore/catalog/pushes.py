@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from artifactstore.catalog.blobs import BATCH
 from artifactstore.domain.canonical import decode_own, encode
 from artifactstore.domain.digest import BlobMeasure
-from artifactstore.domain.events import ObjectRef
+from artifactstore.domain.event import ObjectRef
 from artifactstore.domain.manifest import FileEntry, encode_files, file_from_document
 
 if TYPE_CHECKING:

@@ -51,6 +51,28 @@ NATURAL_ROWS = {
         " hold.released_by, hold.release_reason FROM hold JOIN package ON package.id = hold.package"
         " ORDER BY hold.hold_id"
     ),
+    "source": (
+        "SELECT source_id, location_kind, path_id, owner_host_id, content_type, display_name, metadata_json,"
+        " plugin_name, plugin_version, contract_version, is_declared, indexed_at, indexed_by"
+        " FROM source ORDER BY source_id"
+    ),
+    "envelope": (
+        "SELECT envelope.envelope_id, source.source_id, envelope.transport, envelope.received_at,"
+        " envelope.raw_payload, envelope.plugin_name, envelope.plugin_version, envelope.contract_version,"
+        " envelope.is_declared, envelope.indexed_at, envelope.indexed_by"
+        " FROM envelope JOIN source ON source.id = envelope.source ORDER BY envelope.envelope_id"
+    ),
+    "party": (
+        "SELECT envelope.envelope_id, party.ordinal, party.identifier_kind, party.identifier_scope,"
+        " party.identifier_value, party.role, party.trust"
+        " FROM envelope JOIN party ON party.envelope = envelope.id ORDER BY envelope.envelope_id, party.ordinal"
+    ),
+    "package_observation": (
+        "SELECT package.package_id, envelope.envelope_id, package_observation.observed_at,"
+        " package_observation.observed_by FROM package"
+        " JOIN package_observation ON package_observation.package = package.id"
+        " JOIN envelope ON envelope.id = package_observation.envelope ORDER BY package.package_id, envelope.envelope_id"
+    ),
 }
 """For each projected table, its rows by natural keys, in a fixed order."""
 

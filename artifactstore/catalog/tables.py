@@ -216,6 +216,77 @@ class Hold(SQLModel, table=True):
     release_reason: str | None = Field(default=None, sa_column=Column(_TEXT))
 
 
+class Source(SQLModel, table=True):
+    """Where something was observed. Its id follows from its kind and path; who found it first says the rest."""
+
+    __tablename__ = "source"
+
+    id: int | None = Field(default=None, sa_column=_id())
+    source_id: bytes = Field(sa_column=Column(LargeBinary, nullable=False, unique=True))
+    location_kind: str = Field(sa_column=_required(_TEXT))
+    path_id: str = Field(sa_column=_required(_TEXT))
+    owner_host_id: str | None = Field(default=None, sa_column=Column(_TEXT))
+    content_type: str | None = Field(default=None, sa_column=Column(_TEXT))
+    display_name: str | None = Field(default=None, sa_column=Column(_TEXT))
+    metadata_json: str | None = Field(default=None, sa_column=Column(_TEXT))
+    plugin_name: str = Field(sa_column=_required(_TEXT))
+    plugin_version: str | None = Field(default=None, sa_column=Column(_TEXT))
+    contract_version: str = Field(sa_column=_required(_TEXT))
+    is_declared: int = Field(sa_column=_required(SmallInteger))
+    indexed_at: int = Field(sa_column=_required(BigInteger))
+    indexed_by: str = Field(sa_column=_required(_TEXT))
+
+
+class Envelope(SQLModel, table=True):
+    """One observation of a source. ``is_declared``: the plug-in's name is what a caller over HTTP said."""
+
+    __tablename__ = "envelope"
+    __table_args__ = (
+        Index("envelope_by_source", "source", "id"),
+        Index("envelope_by_source_and_actor", "source", "indexed_by", "id"),
+    )
+
+    id: int | None = Field(default=None, sa_column=_id())
+    envelope_id: bytes = Field(sa_column=Column(LargeBinary, nullable=False, unique=True))
+    source: int = Field(sa_column=_reference("source.id"))
+    transport: str = Field(sa_column=_required(_TEXT))
+    received_at: int = Field(sa_column=_required(BigInteger))
+    raw_payload: bytes = Field(sa_column=_required(LargeBinary))
+    plugin_name: str = Field(sa_column=_required(_TEXT))
+    plugin_version: str | None = Field(default=None, sa_column=Column(_TEXT))
+    contract_version: str = Field(sa_column=_required(_TEXT))
+    is_declared: int = Field(sa_column=_required(SmallInteger))
+    indexed_at: int = Field(sa_column=_required(BigInteger))
+    indexed_by: str = Field(sa_column=_required(_TEXT))
+
+
+class Party(SQLModel, table=True):
+    """Who took part in what an envelope observed; ``ordinal`` counts as the plug-in named them."""
+
+    __tablename__ = "party"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    envelope: int = Field(sa_column=_key("envelope.id"))
+    ordinal: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    identifier_kind: str = Field(sa_column=_required(_TEXT))
+    identifier_scope: str | None = Field(default=None, sa_column=Column(_TEXT))
+    identifier_value: str = Field(sa_column=_required(_TEXT))
+    role: str = Field(sa_column=_required(_TEXT))
+    trust: str = Field(sa_column=_required(_TEXT))
+
+
+class PackageObservation(SQLModel, table=True):
+    """An envelope that observed a package."""
+
+    __tablename__ = "package_observation"
+    __table_args__ = (Index("package_observation_by_envelope", "envelope", "package"), {"sqlite_with_rowid": False})
+
+    package: int = Field(sa_column=_key("package.id"))
+    envelope: int = Field(sa_column=_key("envelope.id"))
+    observed_at: int = Field(sa_column=_required(BigInteger))
+    observed_by: str = Field(sa_column=_required(_TEXT))
+
+
 # --- the record ------------------------------------------------------------------------------------------------------
 
 
@@ -422,3 +493,35 @@ class Duty(SQLModel, table=True):
     detail: str | None = Field(default=None, sa_column=Column(_TEXT))
     error: str | None = Field(default=None, sa_column=Column(_TEXT))
     position: int = Field(sa_column=_required(BigInteger))
+
+
+class Subscription(SQLModel, table=True):
+    """How far a subscriber has been given the event log, and what stops it if something does."""
+
+    __tablename__ = "subscription"
+
+    name: str = Field(sa_column=Column(_TEXT, primary_key=True))
+    position: int = Field(sa_column=_required(BigInteger))
+    created_at: int = Field(sa_column=_required(BigInteger))
+    delivered_at: int | None = Field(default=None, sa_column=Column(BigInteger))
+    failures: int = Field(sa_column=_required(BigInteger))
+    next_attempt_at: int = Field(sa_column=_required(BigInteger))
+    error: str | None = Field(default=None, sa_column=Column(_TEXT))
+
+
+class WebhookDelivery(SQLModel, table=True):
+    """One attempt to deliver an event to a webhook, and what came of it."""
+
+    __tablename__ = "webhook_delivery"
+    __table_args__ = (
+        Index("webhook_delivery_by_webhook", "webhook", "id"),
+        Index("webhook_delivery_age", "attempted_at"),
+    )
+
+    id: int | None = Field(default=None, sa_column=_id())
+    webhook: str = Field(sa_column=_required(_TEXT))
+    seq: int = Field(sa_column=_required(BigInteger))
+    attempted_at: int = Field(sa_column=_required(BigInteger))
+    took_us: int = Field(sa_column=_required(BigInteger))
+    status: int | None = Field(default=None, sa_column=Column(BigInteger))
+    error: str | None = Field(default=None, sa_column=Column(_TEXT))

@@ -19,7 +19,9 @@ from artifactstore.cli.commands import (
     status,
     storage,
     tokens,
+    webhooks,
 )
+from artifactstore.cli.door import PluginDoor
 
 if TYPE_CHECKING:
     from artifactstore.cli.door import Door
@@ -56,6 +58,7 @@ def build_app(door: Door) -> typer.Typer:
     app.add_typer(storage.app, name="storage", help="Stored objects.")
     app.command()(status.status)
     app.add_typer(duties.app, name="duties", help="What the store does by itself: sweep, verify, clean up.")
+    app.add_typer(webhooks.app, name="webhook", help="Servers that are told what happens.")
     app.add_typer(tokens.app, name="token", help="Tokens of the HTTP API.")
     app.add_typer(database.app, name="db", help="The database's schema.")
     app.command()(serve.serve)
@@ -81,5 +84,5 @@ def _add_pilots(app: typer.Typer, door: Door) -> None:
         plugin = cast("Plugin", load_entry_point(PLUGINS, name))
         if plugin.add_commands is not None:
             group = typer.Typer(no_args_is_help=False, rich_markup_mode=None)
-            plugin.add_commands(group, door)
+            plugin.add_commands(group, PluginDoor(door, name))
             app.add_typer(group, name=plugin.name, help=plugin.summary)

@@ -17,13 +17,15 @@ from artifactstore.registry.progress import SILENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     import typer
 
     from artifactstore.cli.stores import Store
     from artifactstore.config import Settings
+    from artifactstore.domain.canonical import JsonValue
     from artifactstore.errors import ArtifactStoreError
-    from artifactstore.plugins.contract import Plugin, PluginContext
+    from artifactstore.plugins.contract import PluginContext
     from artifactstore.registry.progress import Progress
     from artifactstore.registry.registry import Registry
 
@@ -32,7 +34,7 @@ _SHOWN_PROBLEMS = 50
 
 @dataclass(slots=True)
 class Door:
-    """The options that hold for every command, and what they govern. Pilots see it as a ``CommandDoor``."""
+    """The options that hold for every command, and what they govern."""
 
     debug: bool = False
     quiet: bool = False
@@ -78,10 +80,13 @@ class Door:
             )
 
     @contextmanager
-    def context(self, plugin: Plugin) -> Iterator[PluginContext]:
-        """A plug-in's context on the store."""
+    def context(self, plugin: str) -> Iterator[PluginContext]:
+        """The context, on the store, of the installed plug-in of this name. Raises as ``load_plugin`` does."""
+        from artifactstore.built_in import load_plugin
+
+        loaded = load_plugin(plugin)
         with self.store() as store, self.progress() as progress:
-            yield store.context(plugin, progress=progress)
+            yield store.context(loaded, progress=progress)
 
     @contextmanager
     def progress(self, *, total_bytes: int | None = None) -> Iterator[Progress]:
@@ -137,6 +142,26 @@ class Door:
         from artifactstore.config import Settings
 
         return Settings.from_environment()
+
+
+class PluginDoor:
+    """The ``CommandDoor`` of one plug-in: its commands are handed no other's context."""
+
+    def __init__(self, door: Door, plugin: str) -> None:
+        self._door = door
+        self._plugin = plugin
+
+    def context(self) -> AbstractContextManager[PluginContext]:
+        """See ``CommandDoor``."""
+        return self._door.context(self._plugin)
+
+    def answer(self, document: Mapping[str, JsonValue]) -> None:
+        """See ``CommandDoor``."""
+        self._door.answer(document)
+
+    def say(self, text: str) -> None:
+        """See ``CommandDoor``."""
+        self._door.say(text)
 
 
 def door_of(context: typer.Context) -> Door:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from artifactstore.domain.canonical import JsonValue
     from artifactstore.domain.instant import Instant
     from artifactstore.domain.package import PackageDraft
-    from artifactstore.plugins.contract import Plugin, PluginContext
+    from artifactstore.plugins.contract import PluginContext
+    from artifactstore.plugins.loaded import LoadedPlugin
     from artifactstore.registry.progress import Progress
     from artifactstore.registry.registry import Registry
 
@@ -26,15 +27,16 @@ if TYPE_CHECKING:
 class EmbeddedStore:
     """A ``Store`` over a registry; see there for what each method promises."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, settings: Settings) -> None:
         self._registry = registry
+        self._settings = settings
 
     @classmethod
     def open(cls, settings: Settings, *, backend: str | None = None) -> EmbeddedStore:
         """The store that the settings name, created on first use; new packages are to lie in ``backend``."""
         from artifactstore.bootstrap import open_registry
 
-        return cls(open_registry(settings, backend=backend))
+        return cls(open_registry(settings, backend=backend), settings)
 
     @property
     def max_files(self) -> int:
@@ -224,11 +226,12 @@ class EmbeddedStore:
 
     # plug-ins
 
-    def context(self, plugin: Plugin, *, progress: Progress) -> PluginContext:
+    def context(self, loaded: LoadedPlugin, *, progress: Progress) -> PluginContext:
         """See ``Store``."""
+        from artifactstore.bootstrap import host_of
         from artifactstore.plugins.context import EmbeddedContext
 
-        return EmbeddedContext(self._registry, plugin, progress=progress)
+        return EmbeddedContext(host_of(self._registry, self._settings), loaded, progress=progress)
 
 
 def _counted(name: str, package_ids: Sequence[str]) -> Document:

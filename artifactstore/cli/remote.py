@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from artifactstore.domain.canonical import JsonValue
     from artifactstore.domain.instant import Instant
     from artifactstore.domain.package import PackageDraft
-    from artifactstore.plugins.contract import Plugin, PluginContext
+    from artifactstore.plugins.contract import PluginContext
+    from artifactstore.plugins.loaded import LoadedPlugin
     from artifactstore.registry.progress import Progress
 
 _WITH_FILES = {PackageStatus.FINALIZED, PackageStatus.EXPIRED}
@@ -165,8 +166,8 @@ class RemoteStore:
 
     # plug-ins
 
-    def context(self, plugin: Plugin, *, progress: Progress) -> PluginContext:
+    def context(self, loaded: LoadedPlugin, *, progress: Progress) -> PluginContext:
         """See ``Store``."""
         from artifactstore.client.context import RemoteContext
 
-        return RemoteContext(self._client, plugin, max_files=self._max_files, progress=progress)
+        return RemoteContext(self._client, loaded, max_files=self._max_files, progress=progress)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from artifactstore.domain.canonical import JsonValue
     from artifactstore.domain.instant import Instant
     from artifactstore.domain.package import PackageDraft
-    from artifactstore.plugins.contract import Plugin, PluginContext
+    from artifactstore.plugins.contract import PluginContext
+    from artifactstore.plugins.loaded import LoadedPlugin
     from artifactstore.registry.progress import Progress
 
 
@@ -96,7 +97,7 @@ class Store(Protocol):
     def status(self) -> Document:
         """The state of the store."""
 
-    def context(self, plugin: Plugin, *, progress: Progress) -> PluginContext:
+    def context(self, loaded: LoadedPlugin, *, progress: Progress) -> PluginContext:
         """A plug-in's context on this store."""
 
     def close(self) -> None:

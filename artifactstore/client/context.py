@@ -1,36 +1,43 @@
-"""The context of a plug-in whose packages go to a server."""
+"""The context of a plug-in whose observations and packages go to a server."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from artifactstore.errors import MetadataSchemaUnknownError
+from artifactstore.domain.observation import check_input
+from artifactstore.domain.provenance import IngestInput
+from artifactstore.errors import MetadataSchemaUnknownError, UsageError
 from artifactstore.registry.progress import SILENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from artifactstore.client.client import Client
+    from artifactstore.domain.canonical import JsonValue
     from artifactstore.domain.manifest import Manifest
-    from artifactstore.domain.package import PackageDraft, PackageReceipt
-    from artifactstore.plugins.contract import Plugin
+    from artifactstore.domain.package import PackageDraft
+    from artifactstore.domain.provenance import EnvelopeInput, IngestResult, PartyInput, SourceInput
+    from artifactstore.plugins.loaded import LoadedPlugin
     from artifactstore.registry.progress import Progress
 
 _HINT = "Have an administrator run `scripts/register_schemas.py` against this server, once."
+_MAX_PAYLOAD_BYTES = 1024 * 1024
+"""What any server takes; each has a limit of its own."""
 
 
 class RemoteContext:
     """A ``PluginContext`` over a client; what it records is stamped with the token's name.
 
-    The plug-in's schemas are not sent, because registering one takes ``admin``: they must be registered already.
+    The plug-in's name and versions are sent along and kept as declared. Its schemas are not sent, because registering
+    one takes ``admin``: they must be registered already.
     """
 
     def __init__(
-        self, client: Client, plugin: Plugin, *, max_files: int = 1_000_000, progress: Progress = SILENT
+        self, client: Client, loaded: LoadedPlugin, *, max_files: int = 1_000_000, progress: Progress = SILENT
     ) -> None:
         self._client = client
-        self._plugin = plugin
+        self._loaded = loaded
         self._max_files = max_files
         self._progress = progress
 
@@ -39,15 +46,39 @@ class RemoteContext:
         """How many files a directory may have to be worth reading; the server decides what it takes."""
         return self._max_files
 
-    def ingest_package(self, draft: PackageDraft, *, as_revision: bool = False) -> PackageReceipt:
+    def ingest(
+        self,
+        *,
+        source: SourceInput,
+        envelope: EnvelopeInput,
+        parties: Sequence[PartyInput] = (),
+        package: PackageDraft | None = None,
+        as_revision: bool = False,
+    ) -> IngestResult:
         """See ``PluginContext``."""
-        with self._schema_hint(draft):
-            return self._client.push(draft, as_revision=as_revision, progress=self._progress)
+        given = IngestInput(source, envelope, tuple(parties), package)
+        check_input(given, max_payload_bytes=_MAX_PAYLOAD_BYTES)
+        if package is None:
+            return self._client.ingest(given, self._loaded.provenance)
+        with self._schema_hint(package):
+            return self._client.push_observed(
+                given, self._loaded.provenance, as_revision=as_revision, progress=self._progress
+            )
 
     def check_package(self, draft: PackageDraft) -> Manifest:
         """See ``PluginContext``."""
         with self._schema_hint(draft):
             return self._client.check(draft, progress=self._progress)
+
+    def emit(self, event_type: str, payload: Mapping[str, JsonValue], *, subject: str = "") -> None:
+        """Raises ``UsageError``: who a plug-in is cannot be shown over HTTP, so events of its own are not taken."""
+        raise UsageError(
+            f"{event_type[:80]!r} cannot be emitted over HTTP", hint="Run the plug-in on the host of the store."
+        )
+
+    def package(self, package_id: str) -> Mapping[str, Any]:
+        """See ``PluginContext``."""
+        return self._client.package(package_id)
 
     @contextmanager
     def _schema_hint(self, draft: PackageDraft) -> Iterator[None]:
@@ -55,6 +86,6 @@ class RemoteContext:
         try:
             yield
         except MetadataSchemaUnknownError as error:
-            if draft.schema in self._plugin.schemas():
+            if draft.schema in self._loaded.plugin.schemas():
                 error.hint = _HINT
             raise

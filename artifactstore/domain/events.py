@@ -6,56 +6,19 @@ storage. docs/reference/events.md describes each type; a type's meaning never ch
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from artifactstore.domain.canonical import decode, encode
+from artifactstore.domain.event import Event, ObjectRef, frozen
 from artifactstore.domain.manifest import FileEntry, encode_files, file_from_document
+from artifactstore.domain.provenance_events import EnvelopeIndexed, Ingested, SourceIndexed
 from artifactstore.errors import EventLogCorruptError, ManifestInvalidError
 
 if TYPE_CHECKING:
     from artifactstore.domain.canonical import JsonValue
 
 MAX_FILES_PER_EVENT = 10_000
-
-
-class ObjectRef(NamedTuple):
-    """An object as an event names it: where, what kind, which bytes."""
-
-    backend: str
-    kind: str
-    blake3: bytes
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """The base. Fields are the payload's members; one that is None is left out."""
-
-    type: ClassVar[str]
-
-    @property
-    def subject(self) -> str:
-        """What it happened to: a package id, a schema slug, an object's digest."""
-        raise NotImplementedError
-
-    def payload(self) -> bytes:
-        """The canonical bytes."""
-        return encode(self._members())
-
-    @classmethod
-    def from_payload(cls, payload: bytes) -> Self:
-        """The inverse of ``payload``, for a payload of this type; ``event_from`` takes any."""
-        return cls(**{key: _frozen(value) for key, value in decode(payload).items()})
-
-    def _members(self) -> dict[str, Any]:
-        fields = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
-        return {name: value for name, value in fields if value is not None}
-
-
-def _frozen(value: object) -> object:
-    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,7 +193,7 @@ class _ObjectEvent(Event):
     @classmethod
     def from_payload(cls, payload: bytes) -> Self:
         """As in the base, with the object as a reference."""
-        members: dict[str, Any] = {key: _frozen(value) for key, value in decode(payload).items()}
+        members: dict[str, Any] = {key: frozen(value) for key, value in decode(payload).items()}
         members["object"] = ObjectRef(*members["object"])
         return cls(**members)
 
@@ -301,6 +264,37 @@ class ReadFellBack(_ObjectEvent):
     finding: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageObserved(_PackageEvent):
+    """An envelope observed this package."""
+
+    type = "v1.package.observed"
+    envelope_id: bytes
+    observed_at: int
+
+
+PLUGIN_NAMESPACE = "plugin."
+"""What the types of plug-ins' own events begin with; the core's begin with a version."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PluginEvent(Event):
+    """Something a plug-in says has happened. Of any type in the plug-in's namespace; it changes no table."""
+
+    type: str  # type: ignore[misc]  # each has its own, the core's kinds one each
+    about: str
+    body: dict[str, JsonValue]
+
+    @property
+    def subject(self) -> str:
+        """What the plug-in says it is about."""
+        return self.about
+
+    def payload(self) -> bytes:
+        """The base's encoding; the type stands in the header already."""
+        return encode({"about": self.about, "body": self.body})
+
+
 EVENT_TYPES: dict[str, type[Event]] = {
     kind.type: kind
     for kind in (
@@ -321,9 +315,13 @@ EVENT_TYPES: dict[str, type[Event]] = {
         ObjectCopied,
         ObjectDeleted,
         ReadFellBack,
+        SourceIndexed,
+        EnvelopeIndexed,
+        Ingested,
+        PackageObserved,
     )
 }
-"""Every type by its name in the log."""
+"""Every type of the core's by its name in the log."""
 
 TAKES_AWAY = (BlobDamaged.type, ObjectDamaged.type, ObjectCondemned.type, ObjectDeleted.type)
 """The types after which an object or blob that was present may count as absent."""
@@ -331,12 +329,15 @@ TAKES_AWAY = (BlobDamaged.type, ObjectDamaged.type, ObjectCondemned.type, Object
 
 def event_from(type_name: str, payload: bytes) -> Event:
     """The event of a row of the log. Raises ``EventLogCorruptError`` for a type unknown here, or another's payload."""
-    if type_name not in EVENT_TYPES:
+    is_plugins = type_name.startswith(PLUGIN_NAMESPACE)
+    if type_name not in EVENT_TYPES and not is_plugins:
         raise EventLogCorruptError(
             f"the log holds an event of unknown type {type_name!r}",
             hint="It was written by a newer artifactstore; use that version.",
         )
     try:
+        if is_plugins:
+            return PluginEvent(type=type_name, **decode(payload))
         return EVENT_TYPES[type_name].from_payload(payload)
     except (AttributeError, KeyError, TypeError, ValueError, ManifestInvalidError) as error:
         raise EventLogCorruptError(f"the payload is not one of {type_name}: {error}") from error

@@ -150,8 +150,8 @@ class PackageReceipt:
 def check_draft(draft: PackageDraft, *, max_files: int) -> None:
     """The rules for everything but paths and metadata. Raises ``PackageInvalidError`` or ``LimitExceededError``."""
     check_file_count(len(draft.files), max_files)
-    problems = [Problem("producer", _slug_problem(draft.producer)), *_text_problems(draft)]
-    problems += [Problem(f"role of {file.path}", _slug_problem(file.role)) for file in _first_of_each_role(draft)]
+    problems = [Problem("producer", slug_problem(draft.producer)), *_text_problems(draft)]
+    problems += [Problem(f"role of {file.path}", slug_problem(file.role)) for file in _first_of_each_role(draft)]
     problems += [
         Problem(f"media type of {file.path}", "must be a media type such as text/plain")
         for file in {file.media_type: file for file in reversed(draft.files)}.values()
@@ -199,7 +199,7 @@ def check_file_count(count: int, max_files: int) -> None:
 
 def check_slug(text: str, *, what: str) -> None:
     """Raises ``PackageInvalidError`` unless ``text`` is a slug: at most 64 of a-z, 0-9, ``.``, ``_``, ``-``."""
-    if problem := _slug_problem(text):
+    if problem := slug_problem(text):
         raise PackageInvalidError(f"{what} {text[:80]!r} {problem}")
 
 
@@ -221,20 +221,22 @@ def check_reason(text: str) -> None:
 
 def check_text(text: str, *, what: str, max_characters: int = MAX_TEXT_CHARACTERS) -> None:
     """Raises ``PackageInvalidError`` unless ``text`` is printable, in NFC and neither empty nor too long."""
-    if problem := _text_problem(text, max_characters):
+    if problem := text_problem(text, max_characters):
         raise PackageInvalidError(f"{what} {problem}")
 
 
-def _slug_problem(text: str) -> str:
+def slug_problem(text: str) -> str:
+    """What keeps it from being a slug; empty if nothing."""
     return "" if _SLUG.fullmatch(text) else "must be 1 to 64 of a-z 0-9 . _ - and start and end with a letter or digit"
 
 
 def _text_problems(draft: PackageDraft) -> list[Problem]:
     texts = {"external_id": draft.external_id, "subject": draft.subject}
-    return [Problem(name, _text_problem(text)) for name, text in texts.items() if text is not None]
+    return [Problem(name, text_problem(text)) for name, text in texts.items() if text is not None]
 
 
-def _text_problem(text: str, max_characters: int = MAX_TEXT_CHARACTERS) -> str:
+def text_problem(text: str, max_characters: int = MAX_TEXT_CHARACTERS) -> str:
+    """What keeps it from being a text as ``check_text`` has it; empty if nothing."""
     if not 0 < len(text.strip()) <= len(text) <= max_characters:
         return f"must have 1 to {max_characters} characters"
     if any(unicodedata.category(character) in {"Cc", "Cs"} for character in text):

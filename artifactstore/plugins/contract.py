@@ -3,38 +3,65 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from artifactstore.domain.vocabulary import Words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
+    from datetime import datetime
 
     import typer
 
     from artifactstore.domain.canonical import JsonValue
     from artifactstore.domain.manifest import Manifest
-    from artifactstore.domain.package import PackageDraft, PackageReceipt
+    from artifactstore.domain.package import PackageDraft
+    from artifactstore.domain.provenance import EnvelopeInput, IngestResult, PartyInput, SourceInput
 
 
 class PluginContext(Protocol):
-    """What a plug-in is handed. Its name and version are in it already and cannot be given."""
+    """What a plug-in is handed. Who it is, is in it already and cannot be given."""
 
     @property
     def max_files(self) -> int:
         """How many files a package may have here."""
 
-    def ingest_package(self, draft: PackageDraft, *, as_revision: bool = False) -> PackageReceipt:
-        """Record a draft as one package; see ``registry.ingest``."""
+    def ingest(
+        self,
+        *,
+        source: SourceInput,
+        envelope: EnvelopeInput,
+        parties: Sequence[PartyInput] = (),
+        package: PackageDraft | None = None,
+        as_revision: bool = False,
+    ) -> IngestResult:
+        """Record an observation, and the package that was observed if there is one, in one transaction.
+
+        What is known already is answered with ``was_created`` false and changes nothing. ``as_revision`` lets a
+        package of changed content become the next revision. Raises ``ObservationError``, ``CapabilityDeniedError``,
+        ``PluginFailedError`` for a plug-in whose normaliser fails, and for a package what ``registry.ingest`` raises;
+        nothing is recorded then.
+        """
 
     def check_package(self, draft: PackageDraft) -> Manifest:
-        """Everything ``ingest_package`` would check, and the manifest it would record; nothing is stored."""
+        """Everything ``ingest`` would check of a package, and the manifest it would record; nothing is stored."""
+
+    def emit(self, event_type: str, payload: Mapping[str, JsonValue], *, subject: str = "") -> None:
+        """Append an event of the plug-in's own, whose type begins with ``plugin.<its name>.``.
+
+        Raises ``EmitGuardError`` for any other type, or for a payload that is too large; ``CapabilityDeniedError``.
+        """
+
+    def package(self, package_id: str) -> Mapping[str, Any]:
+        """A package as ``artifactstore show`` prints it, without its files. Raises ``PackageUnknownError``."""
 
 
 class CommandDoor(Protocol):
-    """What a contributed command may do."""
+    """What a contributed command may do. It was made for one plug-in."""
 
-    def context(self, plugin: Plugin) -> AbstractContextManager[PluginContext]:
-        """A context on the store that the command line names."""
+    def context(self) -> AbstractContextManager[PluginContext]:
+        """The plug-in's context on the store that the command line names."""
 
     def answer(self, document: Mapping[str, JsonValue]) -> None:
         """Print the command's one JSON document on standard output."""
@@ -44,13 +71,68 @@ class CommandDoor(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Plugin:
-    """How a plug-in describes itself; its entry point in the group ``artifactstore.plugins`` names one of these."""
+class Notice:
+    """An event as a listener is given it. Byte strings of the payload are written in hex."""
+
+    seq: int
+    """Its place in the log: unique, ascending, the same at every attempt."""
+    at: datetime
+    type: str
+    subject: str
+    actor: str
+    payload: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """What a plug-in wants to be told: every event of these types, in order, each at least once.
+
+    ``handle`` is called after the event is recorded, by one process at a time. An error makes the same event come
+    again, later and later; until then nothing else comes. The first time the store has this listener it is told what
+    happens from then on, or everything if ``from_the_start``.
+    """
 
     name: str
-    version: str
+    """A slug; the subscription is called ``<plug-in>.<name>``."""
+    event_types: tuple[str, ...]
+    handle: Callable[[Notice, PluginContext], None]
+    from_the_start: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookFormat:
+    """A body that webhooks may be configured to send instead of the standard one.
+
+    ``body`` answers the JSON object, or None for an event that is not to be sent. ``options`` are those that the
+    operator gave the webhook, as text.
+    """
+
+    name: str
+    """A slug; webhooks name it ``<plug-in>.<name>``."""
+    body: Callable[[Notice, PluginContext, Mapping[str, str]], Mapping[str, JsonValue] | None]
+    check_options: Callable[[Mapping[str, str]], None]
+    """Raises ``ConfigurationError`` for options that are missing, unknown or wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """How a plug-in describes itself; its entry point in the group ``artifactstore.plugins`` names one of these.
+
+    Its version is not here: it is that of the distribution which the entry point was installed with.
+    """
+
+    name: str
+    """A slug, the same as the entry point's name."""
     summary: str
+    contract_version: str = "1"
+    """Of what it says in envelopes; raised when the same observations are to be recorded anew."""
     schemas: Callable[[], Mapping[str, JsonValue]] = field(default=dict)
     """Its metadata schemas by slug; registered when they are first needed."""
+    words: Callable[[], Words] = field(default=Words)
+    """The location kinds, identifier kinds, roles and levels of trust that it registers."""
+    listeners: Callable[[], Sequence[Listener]] = field(default=tuple)
+    webhook_formats: Callable[[], Sequence[WebhookFormat]] = field(default=tuple)
+    run: Callable[[PluginContext, Sequence[str]], Mapping[str, JsonValue] | None] | None = None
+    """``artifactstore plugin run <name> ARGUMENTS``; what it answers is printed."""
     add_commands: Callable[[typer.Typer, CommandDoor], None] | None = None
-    """Adds the commands of its group to the command line."""
+    """Adds the commands of its group to the command line; only of plug-ins that come with artifactstore."""

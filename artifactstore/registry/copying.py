@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 from blake3 import blake3
 
 from artifactstore.catalog import backends
-from artifactstore.domain.events import ObjectCopied, ObjectRef
+from artifactstore.domain.event import ObjectRef
+from artifactstore.domain.events import ObjectCopied
 from artifactstore.domain.hashing import BUFFER_BYTES
 from artifactstore.errors import (
     BlobCorruptError,

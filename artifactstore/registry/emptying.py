@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING
 
 from artifactstore.catalog import backends
 from artifactstore.catalog.blobs import live_locations
-from artifactstore.domain.events import Event, ObjectCondemned, ObjectDamaged, ObjectDeleted, ObjectRef, ObjectRestored
+from artifactstore.domain.event import Event, ObjectRef
+from artifactstore.domain.events import ObjectCondemned, ObjectDamaged, ObjectDeleted, ObjectRestored
 from artifactstore.errors import ConcurrentUpdateError, ObjectNotFoundError
 from artifactstore.failpoints import failpoint
 from artifactstore.registry.copying import AT_ONCE, Copying, CopyReport, RowIds

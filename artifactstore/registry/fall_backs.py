@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from artifactstore.domain.events import ObjectRef, ReadFellBack
+from artifactstore.domain.event import ObjectRef
+from artifactstore.domain.events import ReadFellBack
 from artifactstore.errors import (
     ConfigurationError,
     ObjectNotFoundError,

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from blake3 import blake3
 
 from artifactstore.catalog import pushes
-from artifactstore.domain.events import ObjectRef
+from artifactstore.domain.event import ObjectRef
 from artifactstore.domain.instant import Instant
 from artifactstore.domain.manifest import encode_files, manifest_digest
 from artifactstore.domain.paths import check_paths
 from artifactstore.errors import ConcurrentUpdateError, PackageIncompleteError, Problem
 from artifactstore.failpoints import failpoint
-from artifactstore.registry.ingest import Opened, record
+from artifactstore.registry.ingest import Opened, record, record_beside
 from artifactstore.registry.open_packages import (
     OPEN_FOR,
     concluded_receipt,
@@ -40,32 +40,41 @@ if TYPE_CHECKING:
     from artifactstore.catalog.queries import Queries
     from artifactstore.domain.manifest import FileEntry, Manifest
     from artifactstore.domain.package import PackageReceipt
+    from artifactstore.registry.ingest import Beside
     from artifactstore.registry.registry import Registry
 
 _ATTEMPTS = 3
 _NAMED_MISSING = 200
 
 
-def finalize(registry: Registry, package_id: str, *, readable_producers: Sequence[str] | None) -> PackageReceipt:
-    """Record an open package.
+def finalize(
+    registry: Registry,
+    package_id: str,
+    *,
+    readable_producers: Sequence[str] | None,
+    beside: Beside | None = None,
+) -> PackageReceipt:
+    """Record an open package; ``beside`` in the same transaction, also if the package has been recorded before.
 
     Raises ``PackageIncompleteError`` naming declared files that have neither arrived nor are in a package of one of
     ``readable_producers``, and what ``ingest`` raises.
     """
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            return _finalize(registry, package_id, readable_producers)
+            return _finalize(registry, package_id, readable_producers, beside)
         except ConcurrentUpdateError:
             if attempt == _ATTEMPTS:
                 raise
     raise AssertionError("the last attempt returns or raises")
 
 
-def _finalize(registry: Registry, package_id: str, readable_producers: Sequence[str] | None) -> PackageReceipt:
+def _finalize(
+    registry: Registry, package_id: str, readable_producers: Sequence[str] | None, beside: Beside | None
+) -> PackageReceipt:
     with registry.catalog.snapshot() as queries:
         opened = require_open_or_concluded(queries, package_id)
         if receipt := concluded_receipt(opened):
-            return receipt
+            return record_beside(registry, receipt, beside)
     registry = placed(registry.putting_to(opened.backend))
     with registry.catalog.snapshot() as queries:
         arrived = _gather(queries, opened, readable_producers, within=registry.presence_within)
@@ -76,9 +85,13 @@ def _finalize(registry: Registry, package_id: str, readable_producers: Sequence[
     failpoint("finalize.before-transaction")
     with registry.transaction() as tx:
         if receipt := concluded_receipt(require_open_or_concluded(tx, package_id)):
+            if beside is not None:
+                beside(tx, receipt)
             return receipt
         _require_unchanged(tx, package_id, arrived)
         receipt = record(tx, registry, draft, stored, as_revision=as_revision, opened=begun)
+        if beside is not None:
+            beside(tx, receipt)
         left = pushes.end_uploads(tx.connection, package_id)
         expires_at = registry.clock() + OPEN_FOR
         pushes.conclude(tx.connection, package_id, receipt_text(receipt), expires_at=expires_at)

@@ -14,7 +14,6 @@ from artifactstore.domain.digest import Digest
 from artifactstore.domain.events import (
     MAX_FILES_PER_EVENT,
     BlobRestored,
-    Event,
     FilesAdded,
     ObjectRestored,
     PackageFinalized,
@@ -47,17 +46,20 @@ from artifactstore.registry.storing import Stored, store
 from artifactstore.storage.port import ObjectKey, ObjectKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from artifactstore.catalog.catalog import Transaction
     from artifactstore.catalog.queries import Queries
     from artifactstore.catalog.records import ObjectRecord, PackageRecord
     from artifactstore.domain.canonical import JsonValue
+    from artifactstore.domain.event import Event
     from artifactstore.domain.instant import Instant
     from artifactstore.domain.manifest import FileEntry, Manifest
     from artifactstore.domain.package import PackageDraft
     from artifactstore.registry.progress import Progress
     from artifactstore.registry.registry import Registry
+
+    Beside = Callable[[Transaction, PackageReceipt], object]
 
 _ATTEMPTS = 3
 _NAMED_DIFFERENCES = 20
@@ -77,12 +79,14 @@ def ingest(
     *,
     as_revision: bool = False,
     schema: dict[str, JsonValue] | None = None,
+    beside: Beside | None = None,
     progress: Progress = SILENT,
 ) -> PackageReceipt:
     """Record a draft as one package. The same content under the same external id is answered with the same package.
 
     ``as_revision`` records changed content under a known external id as its next revision; without it that is
     ``RunChangedError``. ``schema`` is registered with the package under the draft's slug, unless one is already.
+    ``beside`` is recorded in the package's own transaction, also for one that was there already.
     Raises ``InvalidRequestError`` or ``StorageError``, with nothing recorded.
     """
     draft = checked_draft(registry, draft, schema)
@@ -90,7 +94,7 @@ def ingest(
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             with gc_paused():
-                return _ingest(here, draft, as_revision, schema, progress)
+                return _ingest(here, draft, as_revision, schema, beside, progress)
         except ConcurrentUpdateError:
             if attempt == _ATTEMPTS:
                 raise
@@ -160,15 +164,24 @@ def _ingest(
     draft: PackageDraft,
     as_revision: bool,
     schema: dict[str, JsonValue] | None,
+    beside: Beside | None,
     progress: Progress,
 ) -> PackageReceipt:
     if existing := _find_existing(registry, draft, as_revision, progress):
-        return receipt_of(existing, stored_bytes=0)
+        return record_beside(registry, receipt_of(existing, stored_bytes=0), beside)
     with Lease(registry, "ingest") as lease:
         stored = store(registry, draft, lease, progress)
         failpoint("record.before-transaction")
-        receipt = _record_patiently(registry, draft, stored, lease, as_revision, schema)
+        receipt = _record_patiently(registry, draft, stored, lease, as_revision, schema, beside)
     failpoint("record.before-answer")
+    return receipt
+
+
+def record_beside(registry: Registry, receipt: PackageReceipt, beside: Beside | None) -> PackageReceipt:
+    """Record what stands beside a package that was there already, in a transaction of its own; the receipt."""
+    if beside is not None:
+        with registry.transaction() as tx:
+            beside(tx, receipt)
     return receipt
 
 
@@ -179,6 +192,7 @@ def _record_patiently(
     lease: Lease,
     as_revision: bool,
     schema: dict[str, JsonValue] | None,
+    beside: Beside | None,
 ) -> PackageReceipt:
     """Record what is stored. A database that is busy for long is asked again: all the bytes are there already."""
     for attempt in range(1, _ATTEMPTS + 1):
@@ -187,6 +201,8 @@ def _record_patiently(
                 if draft.schema is not None and schema is not None:
                     record_schema(tx, registry, draft.schema, schema)
                 receipt = record(tx, registry, draft, stored, as_revision=as_revision)
+                if beside is not None:
+                    beside(tx, receipt)
                 lease.end_in(tx)
         except CatalogUnavailableError:
             if attempt == _ATTEMPTS:

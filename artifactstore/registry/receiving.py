@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from artifactstore.catalog import pushes
 from artifactstore.catalog.pushes import ReceivedBlob
 from artifactstore.domain.digest import Digest
-from artifactstore.domain.events import ObjectRef
+from artifactstore.domain.event import ObjectRef
 from artifactstore.domain.hashing import BUFFER_BYTES, BlobHasher, measure
 from artifactstore.domain.manifest import FileEntry
 from artifactstore.domain.media_type import media_type_of

@@ -8,7 +8,8 @@ from blake3 import blake3
 
 from artifactstore.catalog import backends
 from artifactstore.domain.digest import Digest
-from artifactstore.domain.events import MAX_FILES_PER_EVENT, BlobRestored, Event, ObjectRef, ObjectRestored
+from artifactstore.domain.event import Event, ObjectRef
+from artifactstore.domain.events import MAX_FILES_PER_EVENT, BlobRestored, ObjectRestored
 from artifactstore.domain.hashing import BUFFER_BYTES, measure
 from artifactstore.errors import BlobCorruptError, RangeInvalidError, StorageDeniedError, StorageError
 from artifactstore.registry.lease import Lease

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from blake3 import blake3
 
-from artifactstore.domain.events import ObjectRef
+from artifactstore.domain.event import ObjectRef
 from artifactstore.domain.hashing import BUFFER_BYTES, BlobHasher, measure
 from artifactstore.domain.manifest import encode_files, manifest_digest
 from artifactstore.failpoints import failpoint

@@ -15,7 +15,8 @@ import cbor2
 from artifactstore.catalog.event_log import encode_header, first_chain, next_chain
 from artifactstore.domain.canonical import encode
 from artifactstore.domain.digest import Digest
-from artifactstore.domain.events import HoldPlaced, ObjectRef, PackageFinalized, PackageOpened, RetentionApplied
+from artifactstore.domain.event import ObjectRef
+from artifactstore.domain.events import HoldPlaced, PackageFinalized, PackageOpened, RetentionApplied
 from artifactstore.domain.hashing import measure
 from artifactstore.domain.manifest import FileEntry, Manifest, manifest_digest
 from artifactstore.domain.media_type import BY_EXTENSION, media_type_of
@@ -25,7 +26,7 @@ from artifactstore.storage.pack import PackWriter
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from artifactstore.domain.events import Event
+    from artifactstore.domain.event import Event
 
 HERE = Path(__file__).parent
 

@@ -259,4 +259,86 @@ CREATE TABLE duty (
 	position BIGINT NOT NULL, 
 	PRIMARY KEY (name)
 );
-INSERT INTO alembic_version (version_num) VALUES ('0003')
+CREATE TABLE source (
+	id INTEGER NOT NULL, 
+	source_id BLOB NOT NULL, 
+	location_kind TEXT NOT NULL, 
+	path_id TEXT NOT NULL, 
+	owner_host_id TEXT, 
+	content_type TEXT, 
+	display_name TEXT, 
+	metadata_json TEXT, 
+	plugin_name TEXT NOT NULL, 
+	plugin_version TEXT, 
+	contract_version TEXT NOT NULL, 
+	is_declared SMALLINT NOT NULL, 
+	indexed_at BIGINT NOT NULL, 
+	indexed_by TEXT NOT NULL, 
+	PRIMARY KEY (id), 
+	UNIQUE (source_id)
+);
+CREATE TABLE envelope (
+	id INTEGER NOT NULL, 
+	envelope_id BLOB NOT NULL, 
+	source BIGINT NOT NULL, 
+	transport TEXT NOT NULL, 
+	received_at BIGINT NOT NULL, 
+	raw_payload BLOB NOT NULL, 
+	plugin_name TEXT NOT NULL, 
+	plugin_version TEXT, 
+	contract_version TEXT NOT NULL, 
+	is_declared SMALLINT NOT NULL, 
+	indexed_at BIGINT NOT NULL, 
+	indexed_by TEXT NOT NULL, 
+	PRIMARY KEY (id), 
+	FOREIGN KEY(source) REFERENCES source (id), 
+	UNIQUE (envelope_id)
+);
+CREATE INDEX envelope_by_source ON envelope (source, id);
+CREATE INDEX envelope_by_source_and_actor ON envelope (source, indexed_by, id);
+CREATE TABLE party (
+	envelope BIGINT NOT NULL, 
+	ordinal BIGINT NOT NULL, 
+	identifier_kind TEXT NOT NULL, 
+	identifier_scope TEXT, 
+	identifier_value TEXT NOT NULL, 
+	role TEXT NOT NULL, 
+	trust TEXT NOT NULL, 
+	PRIMARY KEY (envelope, ordinal), 
+	FOREIGN KEY(envelope) REFERENCES envelope (id)
+)
+ WITHOUT ROWID;
+CREATE TABLE package_observation (
+	package BIGINT NOT NULL, 
+	envelope BIGINT NOT NULL, 
+	observed_at BIGINT NOT NULL, 
+	observed_by TEXT NOT NULL, 
+	PRIMARY KEY (package, envelope), 
+	FOREIGN KEY(package) REFERENCES package (id), 
+	FOREIGN KEY(envelope) REFERENCES envelope (id)
+)
+ WITHOUT ROWID;
+CREATE INDEX package_observation_by_envelope ON package_observation (envelope, package);
+CREATE TABLE subscription (
+	name TEXT NOT NULL, 
+	position BIGINT NOT NULL, 
+	created_at BIGINT NOT NULL, 
+	delivered_at BIGINT, 
+	failures BIGINT NOT NULL, 
+	next_attempt_at BIGINT NOT NULL, 
+	error TEXT, 
+	PRIMARY KEY (name)
+);
+CREATE TABLE webhook_delivery (
+	id INTEGER NOT NULL, 
+	webhook TEXT NOT NULL, 
+	seq BIGINT NOT NULL, 
+	attempted_at BIGINT NOT NULL, 
+	took_us BIGINT NOT NULL, 
+	status BIGINT, 
+	error TEXT, 
+	PRIMARY KEY (id)
+);
+CREATE INDEX webhook_delivery_by_webhook ON webhook_delivery (webhook, id);
+CREATE INDEX webhook_delivery_age ON webhook_delivery (attempted_at);
+INSERT INTO alembic_version (version_num) VALUES ('0004')

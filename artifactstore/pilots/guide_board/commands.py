@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from artifactstore.pilots.guide_board import PLUGIN
+from artifactstore.pilots.guide_board import ingest_open_run
 from artifactstore.plugins import RetentionClass
 
 if TYPE_CHECKING:
@@ -74,14 +74,15 @@ def ingest_command(
     door: CommandDoor, run_dir: Path, retention_class: RetentionClass, *, as_revision: bool, include_undeclared: bool
 ) -> None:
     """Answer the receipt of the run's package; tell which files were left out."""
-    from artifactstore.pilots.guide_board.draft import package_draft
     from artifactstore.pilots.guide_board.run import open_run
 
-    with door.context(PLUGIN) as context, open_run(run_dir, max_files=context.max_files) as run:
-        draft = package_draft(run, retention_class, include_undeclared=include_undeclared)
-        receipt = context.ingest_package(draft, as_revision=as_revision)
+    with door.context() as context, open_run(run_dir, max_files=context.max_files) as run:
+        result = ingest_open_run(
+            run, context, retention_class, as_revision=as_revision, include_undeclared=include_undeclared
+        )
+    assert result.package is not None, "a run was handed in as a package"
     _tell_undeclared(door, run.undeclared, included=include_undeclared)
-    door.answer(asdict(receipt))
+    door.answer(asdict(result.package.receipt))
 
 
 def check_command(door: CommandDoor, run_dir: Path, *, include_undeclared: bool) -> None:
@@ -89,7 +90,7 @@ def check_command(door: CommandDoor, run_dir: Path, *, include_undeclared: bool)
     from artifactstore.pilots.guide_board.draft import package_draft
     from artifactstore.pilots.guide_board.run import open_run
 
-    with door.context(PLUGIN) as context, open_run(run_dir, max_files=context.max_files) as run:
+    with door.context() as context, open_run(run_dir, max_files=context.max_files) as run:
         manifest = context.check_package(
             package_draft(run, RetentionClass.RAW_EVIDENCE, include_undeclared=include_undeclared)
         )

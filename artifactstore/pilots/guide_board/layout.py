@@ -132,6 +132,34 @@ ARTIFACT_ENTRIES = (
     "reports/assessment-package.json#/artifact_manifest/entries",
 )
 
+COMPLETED_AT = (
+    "run.json#/completed_at",
+    "run.json#/finished_at",
+    "run.json#/ended_at",
+    "run.json#/times/completed_at",
+    "run.json#/timing/completed_at",
+    "retention-summary.json#/completed_at",
+    "reports/assessment-package.json#/completed_at",
+    "reports/assessment-package.json#/generated_at",
+    "run.json#/started_at",
+)
+"""The run's own end; the start is better than the time somebody looked."""
+PARTICIPANTS = MappingProxyType(
+    {
+        "operator": ("run.json#/operator", "run.json#/run/operator", "run.json#/actor"),
+        "requester": ("run.json#/requested_by", "run.json#/triggered_by", "run.json#/requester"),
+        "reviewer": ("run.json#/reviewed_by", "reports/assessment-package.json#/reviewed_by"),
+    }
+)
+"""By role, where a run names who took part."""
+EXTENSIONS = ("run.json#/extensions", "run.json#/extension_ids", "plan.json#/extensions")
+"""The extensions that ran the checks, as services."""
+MAX_EXTENSIONS = 100
+
+NAME_POINTERS = ("", "/email", "/id", "/name")
+"""Where somebody is named, who may be text themselves."""
+EXTENSION_POINTERS = ("", "/id", "/extension_id", "/name")
+"""Where an extension is named."""
 COMMIT_POINTERS = ("/commit", "/git_commit", "/revision", "/sha")
 """Where an entry of the sources has its commit."""
 SLUG_POINTERS = ("/slug", "/name", "/id")

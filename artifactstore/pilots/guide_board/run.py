@@ -11,6 +11,7 @@ from artifactstore.pilots.guide_board import layout
 from artifactstore.pilots.guide_board.artifacts import check_artifacts, read_artifact_manifest
 from artifactstore.pilots.guide_board.documents import Documents
 from artifactstore.pilots.guide_board.facts import RunFacts, read_facts
+from artifactstore.pilots.guide_board.observation import RunObservation, read_observation
 from artifactstore.pilots.guide_board.refusal import refusal
 from artifactstore.plugins import DirectoryTree
 
@@ -36,6 +37,7 @@ class Run:
     """A run that is complete and agrees with itself. Files in path order."""
 
     facts: RunFacts
+    observation: RunObservation
     files: tuple[RunFile, ...]
     """What this pilot or the run's assessment package declares, each file once."""
     undeclared: tuple[RunFile, ...]
@@ -76,6 +78,7 @@ def read_run(tree: DirectoryTree, *, max_files: int) -> Run:
     ]
     return Run(
         facts,
+        read_observation(documents),
         files=tuple(file for file in files if file.path in roles),
         undeclared=tuple(file for file in files if file.path not in roles),
     )

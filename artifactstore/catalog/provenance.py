@@ -1,0 +1,174 @@
+"""Statements on sources, envelopes and parties: what is known, and what was observed where and by whom."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from artifactstore.catalog.database import Connection
+
+
+class Known(NamedTuple):
+    """What is recorded of an observation already."""
+
+    source: bool
+    envelope: bool
+    link: bool
+    """Whether the envelope is known to have observed the package that was asked for."""
+
+
+class SourceRecord(NamedTuple):
+    """A row of ``source``."""
+
+    row_id: int
+    source_id: bytes
+    location_kind: str
+    path_id: str
+    owner_host_id: str | None
+    content_type: str | None
+    display_name: str | None
+    metadata_json: str | None
+    plugin_name: str
+    plugin_version: str | None
+    contract_version: str
+    is_declared: int
+    indexed_at: int
+    indexed_by: str
+
+
+class EnvelopeRecord(NamedTuple):
+    """A row of ``envelope`` without its payload, and where it was observed."""
+
+    row_id: int
+    envelope_id: bytes
+    source_id: bytes
+    location_kind: str
+    path_id: str
+    display_name: str | None
+    transport: str
+    received_at: int
+    payload_bytes: int
+    plugin_name: str
+    plugin_version: str | None
+    contract_version: str
+    is_declared: int
+    indexed_at: int
+    indexed_by: str
+
+
+class PartyRecord(NamedTuple):
+    """A row of ``party``."""
+
+    identifier_kind: str
+    identifier_scope: str | None
+    identifier_value: str
+    role: str
+    trust: str
+
+
+_SOURCE = ", ".join(("id", *SourceRecord._fields[1:]))
+_ENVELOPE = (
+    "SELECT envelope.id, envelope.envelope_id, source.source_id, source.location_kind, source.path_id,"
+    " source.display_name, envelope.transport, envelope.received_at, length(envelope.raw_payload),"
+    " envelope.plugin_name, envelope.plugin_version, envelope.contract_version, envelope.is_declared,"
+    " envelope.indexed_at, envelope.indexed_by"
+)
+
+
+def known(connection: Connection, source_id: bytes, envelope_id: bytes, package_id: str | None = None) -> Known:
+    """What is recorded of an observation already, and of its package if one is named."""
+    there = "EXISTS (SELECT 1 FROM {} WHERE {} LIMIT 1 OFFSET 0)"
+    asked = [there.format("source", "source_id = ?"), there.format("envelope", "envelope_id = ?")]
+    parameters: list[str | bytes] = [source_id, envelope_id]
+    if package_id is not None:
+        link = (
+            "package_observation JOIN envelope ON envelope.id = package_observation.envelope"
+            " JOIN package ON package.id = package_observation.package"
+        )
+        asked.append(there.format(link, "envelope.envelope_id = ? AND package.package_id = ?"))
+        parameters += [envelope_id, package_id]
+    (row,) = connection.execute(f"SELECT {', '.join(asked)}", parameters)
+    return Known(bool(row[0]), bool(row[1]), package_id is None or bool(row[2]))
+
+
+def is_observed_by(connection: Connection, source_id: bytes, actor: str) -> bool:
+    """Whether this actor has recorded an observation of the source."""
+    rows = connection.execute(
+        "SELECT 1 FROM source JOIN envelope ON envelope.source = source.id"
+        " WHERE source.source_id = ? AND envelope.indexed_by = ? LIMIT 1",
+        (source_id, actor),
+    )
+    return bool(list(rows))
+
+
+def source(connection: Connection, source_id: bytes) -> SourceRecord | None:
+    """A source by its id."""
+    rows = connection.execute(f"SELECT {_SOURCE} FROM source WHERE source_id = ?", (source_id,))
+    return next(map(SourceRecord._make, rows), None)
+
+
+def envelopes(
+    connection: Connection, source_row: int, *, after: int, limit: int, actor: str | None = None
+) -> list[EnvelopeRecord]:
+    """A page of a source's envelopes in the order they were recorded, after a row id; those of one actor, or all."""
+    condition, parameters = ("", ()) if actor is None else (" AND envelope.indexed_by = ?", (actor,))
+    rows = connection.execute(
+        f"{_ENVELOPE} FROM envelope JOIN source ON source.id = envelope.source"
+        f" WHERE envelope.source = ?{condition} AND envelope.id > ? ORDER BY envelope.id LIMIT ?",
+        (source_row, *parameters, after, limit),
+    )
+    return list(map(EnvelopeRecord._make, rows))
+
+
+def envelope(connection: Connection, envelope_id: bytes) -> EnvelopeRecord | None:
+    """An envelope by its id."""
+    rows = connection.execute(
+        f"{_ENVELOPE} FROM envelope JOIN source ON source.id = envelope.source WHERE envelope.envelope_id = ?",
+        (envelope_id,),
+    )
+    return next(map(EnvelopeRecord._make, rows), None)
+
+
+def raw_payload(connection: Connection, envelope_row: int) -> bytes:
+    """What an envelope observed, as it came."""
+    ((payload,),) = connection.execute("SELECT raw_payload FROM envelope WHERE id = ?", (envelope_row,))
+    return bytes(payload)
+
+
+def parties(connection: Connection, envelope_rows: Sequence[int]) -> dict[int, list[PartyRecord]]:
+    """Who took part, by envelope, in the order they were named."""
+    if not envelope_rows:
+        return {}
+    found: dict[int, list[PartyRecord]] = {row: [] for row in envelope_rows}
+    rows = connection.execute(
+        "SELECT envelope, identifier_kind, identifier_scope, identifier_value, role, trust FROM party"
+        f" WHERE envelope IN ({', '.join('?' * len(envelope_rows))}) ORDER BY envelope, ordinal",
+        tuple(envelope_rows),
+    )
+    for row, *party in rows:
+        found[row].append(PartyRecord(*party))
+    return found
+
+
+def observations(connection: Connection, package_row: int, *, after: int, limit: int) -> list[EnvelopeRecord]:
+    """A page of the envelopes that observed a package, in the order they were recorded, after an envelope's row id."""
+    rows = connection.execute(
+        f"{_ENVELOPE} FROM package_observation JOIN envelope ON envelope.id = package_observation.envelope"
+        " JOIN source ON source.id = envelope.source WHERE package_observation.package = ?"
+        " AND package_observation.envelope > ? ORDER BY package_observation.envelope LIMIT ?",
+        (package_row, after, limit),
+    )
+    return list(map(EnvelopeRecord._make, rows))
+
+
+def observed_packages(connection: Connection, envelope_row: int, *, limit: int) -> list[tuple[str, str]]:
+    """(package id, producer) of the packages that an envelope observed, the first ones."""
+    rows = connection.execute(
+        "SELECT package.package_id, package.producer FROM package_observation"
+        " JOIN package ON package.id = package_observation.package WHERE package_observation.envelope = ?"
+        " ORDER BY package_observation.package LIMIT ?",
+        (envelope_row, limit),
+    )
+    return [(package_id, producer) for package_id, producer in rows]

@@ -1,0 +1,113 @@
+"""Subscriptions: every SQL statement about them. An operational table; no event says anything of subscriptions.
+
+A position is moved by whoever claims the subscription's duty, and by a replay. Each statement of a delivery names the
+position that it began at, so a replay that came meanwhile stays.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from artifactstore.catalog.database import Connection, SqlValue
+    from artifactstore.domain.instant import Instant
+
+_LAST_SEQ = 2**63 - 1
+_TYPES_PER_STATEMENT = 100
+"""SQLite takes 500 at most."""
+
+
+class SubscriptionRecord(NamedTuple):
+    """A row of ``subscription``."""
+
+    name: str
+    position: int
+    created_at: int
+    delivered_at: int | None
+    failures: int
+    next_attempt_at: int
+    error: str | None
+
+
+class Refusal(NamedTuple):
+    """What is noted of an event that was not taken."""
+
+    failures: int
+    next_attempt_at: int
+    error: str
+
+
+_COLUMNS = ", ".join(SubscriptionRecord._fields)
+
+
+def all_subscriptions(connection: Connection) -> list[SubscriptionRecord]:
+    """Every subscription that is known here, by name."""
+    rows = connection.execute(f"SELECT {_COLUMNS} FROM subscription ORDER BY name")
+    return list(map(SubscriptionRecord._make, rows))
+
+
+def subscription(connection: Connection, name: str) -> SubscriptionRecord | None:
+    """One of them."""
+    rows = connection.execute(f"SELECT {_COLUMNS} FROM subscription WHERE name = ?", (name,))
+    return next(map(SubscriptionRecord._make, list(rows)), None)
+
+
+def note(connection: Connection, name: str, position: int, now: Instant) -> None:
+    """Let there be a subscription of this name; nothing if there is one."""
+    connection.execute(
+        "INSERT INTO subscription (name, position, created_at, failures, next_attempt_at) VALUES (?, ?, ?, 0, 0)"
+        " ON CONFLICT (name) DO NOTHING",
+        (name, position, now),
+    )
+
+
+def pending(connection: Connection, types: Sequence[str], *, after: int, limit: int) -> list[int]:
+    """The sequence numbers of the next events of these types, in order. Those of other types are not looked at."""
+    wanted = list(dict.fromkeys(types))
+    found: list[int] = []
+    for at in range(0, len(wanted), _TYPES_PER_STATEMENT):
+        found += _pending(connection, wanted[at : at + _TYPES_PER_STATEMENT], after, limit)
+    return sorted(found)[:limit]
+
+
+def _pending(connection: Connection, types: Sequence[str], after: int, limit: int) -> list[int]:
+    # pairs, so that only the index by type can serve, however rare a type is
+    one_type = (
+        "SELECT seq FROM (SELECT seq FROM event WHERE (type, seq) > (?, ?) AND (type, seq) <= (?, ?)"
+        " ORDER BY type, seq LIMIT ?) AS one"
+    )
+    parameters: list[SqlValue] = [value for name in types for value in (name, after, name, _LAST_SEQ, limit)]
+    sql = f"{' UNION ALL '.join([one_type] * len(types))} ORDER BY seq LIMIT ?"
+    return [seq for (seq,) in connection.execute(sql, (*parameters, limit))]
+
+
+def advance(connection: Connection, name: str, before: int, position: int, now: Instant) -> bool:
+    """An event was taken; False, and nothing, if the subscription does not stand at ``before`` any more."""
+    rows = connection.execute(
+        "UPDATE subscription SET position = ?, delivered_at = ?, failures = 0, next_attempt_at = 0, error = NULL"
+        " WHERE name = ? AND position = ? RETURNING 1",
+        (position, now, name, before),
+    )
+    return bool(list(rows))
+
+
+def refuse(connection: Connection, name: str, before: int, refusal: Refusal) -> bool:
+    """An event was not taken; False, and nothing, if the subscription does not stand at ``before`` any more."""
+    rows = connection.execute(
+        "UPDATE subscription SET failures = ?, next_attempt_at = ?, error = ?"
+        " WHERE name = ? AND position = ? RETURNING 1",
+        (*refusal, name, before),
+    )
+    return bool(list(rows))
+
+
+def move(connection: Connection, name: str, position: int) -> bool:
+    """Have it go on from elsewhere, at once and as if nothing had failed; whether there is one of this name."""
+    rows = connection.execute(
+        "UPDATE subscription SET position = ?, failures = 0, next_attempt_at = 0, error = NULL"
+        " WHERE name = ? RETURNING 1",
+        (position, name),
+    )
+    return bool(list(rows))

@@ -1,0 +1,166 @@
+"""Observing: a source, an envelope and its parties are recorded once, in one transaction, with one signal.
+
+This is the only place that lets these events happen. ``record_observation`` writes them in a transaction the caller
+owns, so that a package and where it was observed are recorded together or not at all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from artifactstore.catalog import provenance as rows
+from artifactstore.domain.events import PackageObserved
+from artifactstore.domain.provenance import IngestedEnvelope, IngestedPackage, IngestedSource, IngestResult, envelope_id
+from artifactstore.domain.provenance_events import EnvelopeIndexed, Ingested, SourceIndexed
+from artifactstore.errors import ConcurrentUpdateError
+from artifactstore.failpoints import failpoint
+from artifactstore.registry.ingest import ingest
+from artifactstore.registry.progress import SILENT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from artifactstore.catalog.catalog import Transaction
+    from artifactstore.catalog.provenance import Known
+    from artifactstore.domain.canonical import JsonValue
+    from artifactstore.domain.event import Event
+    from artifactstore.domain.observation import Observation
+    from artifactstore.domain.package import PackageDraft, PackageReceipt
+    from artifactstore.domain.provenance import Provenance
+    from artifactstore.registry.progress import Progress
+    from artifactstore.registry.registry import Registry
+
+
+class Observed(NamedTuple):
+    """An observation and who made it: what its events say."""
+
+    observation: Observation
+    provenance: Provenance
+
+    @property
+    def envelope_id(self) -> bytes:
+        """The id that follows."""
+        seen = self.observation
+        return envelope_id(seen.source_id, seen.transport, seen.received_at, self.provenance)
+
+
+def observe(registry: Registry, observed: Observed) -> IngestResult:
+    """Record an observation without a package; what is known already changes nothing.
+
+    One transaction for each attempt. Raises ``ConcurrentUpdateError`` when the last of them, too, finds that another
+    writer was first.
+    """
+    identity = observed.envelope_id
+    for _ in range(registry.race_retries):
+        try:
+            return _observe(registry, observed, identity)
+        except ConcurrentUpdateError:
+            continue
+    return _observe(registry, observed, identity)
+
+
+def observe_package(
+    registry: Registry,
+    observed: Observed,
+    draft: PackageDraft,
+    *,
+    as_revision: bool = False,
+    schema: dict[str, JsonValue] | None = None,
+    progress: Progress = SILENT,
+) -> IngestResult:
+    """Record an observation and the package that was observed, each by its own rules, in one transaction.
+
+    Raises what ``ingest`` raises, with nothing recorded.
+    """
+    note = ObservationBeside(registry, observed)
+    receipt = ingest(registry, draft, as_revision=as_revision, schema=schema, beside=note, progress=progress)
+    return note.result(receipt)
+
+
+class ObservationBeside:
+    """Records an observation in the transaction of its package. An attempt made again replaces the one before."""
+
+    def __init__(self, registry: Registry, observed: Observed) -> None:
+        self._registry = registry
+        self._observed = observed
+        self._before: Known | None = None
+
+    def __call__(self, tx: Transaction, receipt: PackageReceipt) -> None:
+        """In the package's transaction."""
+        self._before = record_observation(tx, self._registry, self._observed, package_id=receipt.package_id)
+
+    def result(self, receipt: PackageReceipt) -> IngestResult:
+        """After the transaction."""
+        assert self._before is not None, "a package is recorded with what stands beside it"
+        return _result(self._observed, self._observed.envelope_id, self._before, IngestedPackage.of(receipt))
+
+
+def record_observation(
+    tx: Transaction, registry: Registry, observed: Observed, *, package_id: str | None = None
+) -> Known:
+    """Write what is new of an observation, in a transaction the caller owns; what was known before."""
+    identity = observed.envelope_id
+    before = rows.known(tx.connection, observed.observation.source_id, identity, package_id)
+    tx.record(*_events(registry, observed, identity, before, package_id))
+    return before
+
+
+def _observe(registry: Registry, observed: Observed, identity: bytes) -> IngestResult:
+    with registry.catalog.snapshot() as queries:
+        before = rows.known(queries.connection, observed.observation.source_id, identity)
+    if not before.envelope:
+        failpoint("observe.before-transaction")
+        with registry.transaction() as tx:
+            before = record_observation(tx, registry, observed)
+        failpoint("observe.before-answer")
+    return _result(observed, identity, before, None)
+
+
+def _result(observed: Observed, identity: bytes, before: Known, package: IngestedPackage | None) -> IngestResult:
+    return IngestResult(
+        source=IngestedSource(observed.observation.source_id.hex(), not before.source),
+        envelope=IngestedEnvelope(identity.hex(), not before.envelope),
+        package=package,
+    )
+
+
+def _events(
+    registry: Registry, observed: Observed, identity: bytes, before: Known, package_id: str | None
+) -> Iterator[Event]:
+    """The signal is the last: who hears it finds everything."""
+    now, seen, provenance = registry.clock(), observed.observation, observed.provenance
+    if not before.source:
+        yield SourceIndexed(
+            source_id=seen.source_id,
+            location_kind=seen.location_kind,
+            path_id=seen.path_id,
+            owner_host_id=seen.owner_host_id,
+            content_type=seen.content_type,
+            display_name=seen.display_name,
+            metadata=seen.metadata,
+            plugin_name=provenance.plugin_name,
+            plugin_version=provenance.plugin_version,
+            contract_version=provenance.contract_version,
+            is_declared=provenance.is_declared,
+            indexed_at=now,
+        )
+    if not before.envelope:
+        yield EnvelopeIndexed(
+            envelope_id=identity,
+            source_id=seen.source_id,
+            transport=seen.transport,
+            received_at=seen.received_at,
+            raw_payload=seen.raw_payload,
+            parties=seen.parties,
+            plugin_name=provenance.plugin_name,
+            plugin_version=provenance.plugin_version,
+            contract_version=provenance.contract_version,
+            is_declared=provenance.is_declared,
+            indexed_at=now,
+        )
+    if package_id is not None and not before.link:
+        yield PackageObserved(package_id=package_id, envelope_id=identity, observed_at=now)
+    if not before.envelope:
+        yield Ingested(
+            envelope_id=identity, source_id=seen.source_id, source_created=not before.source, package_id=package_id
+        )
