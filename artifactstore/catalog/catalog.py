@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from artifactstore.domain.instant import Instant
 
 
-_LAST_SEQ = 2**63 - 1
-
-
 class Transaction(Queries):
     """One intention: read, record events, committed once by whoever opened it."""
 
@@ -97,11 +94,8 @@ class Transaction(Queries):
         if self._relied is None:
             return
         blobs, manifest, since = self._relied
-        # pairs, so that only the index by type can serve, however far back this looks
-        one_type = f"EXISTS (SELECT 1 FROM event WHERE (type, seq) > (?, ?) AND (type, seq) <= (?, {_LAST_SEQ}))"
-        parameters = [value for name in TAKES_AWAY for value in (name, since, name)]
-        taken_away = self.connection.execute(f"SELECT 1 WHERE {' OR '.join([one_type] * len(TAKES_AWAY))}", parameters)
-        if list(taken_away) and not (self._are_present(blobs) and self._is_present(manifest)):
+        taken_away = event_log.next_of_types(self.connection, TAKES_AWAY, after=since, limit=1)
+        if taken_away and not (self._are_present(blobs) and self._is_present(manifest)):
             raise ConcurrentUpdateError("something this package relies on was taken away while it was stored")
 
     def _are_present(self, blobs: list[bytes]) -> bool:

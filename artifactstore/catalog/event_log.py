@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from blake3 import blake3
 
-from artifactstore.domain.canonical import decode, encode
+from artifactstore.domain.canonical import decode, encode_ordered
 from artifactstore.errors import EventLogCorruptError, ManifestInvalidError
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ class EventRecord(NamedTuple):
 
 
 _COLUMNS = "seq, at, type, subject, actor, header, chain, payload"
+_TYPES_PER_STATEMENT = 100
+"""SQLite takes 500 at most."""
 _AT_A_TIME = 16
 """Events in memory while the log is read: a payload may name 10,000 files."""
 
@@ -119,6 +121,23 @@ def how_many_within(connection: Connection, max_bytes: int, *, after: int, limit
     return max(count, 1)
 
 
+def next_of_types(connection: Connection, types: Sequence[str], *, after: int, limit: int) -> list[int]:
+    """The sequence numbers of the next events of these types, in order. Those of other types are not looked at."""
+    wanted = list(dict.fromkeys(types))
+    found: list[int] = []
+    for at in range(0, len(wanted), _TYPES_PER_STATEMENT):
+        found += _next_of_types(connection, wanted[at : at + _TYPES_PER_STATEMENT], after, limit)
+    return sorted(found)[:limit]
+
+
+def _next_of_types(connection: Connection, types: Sequence[str], after: int, limit: int) -> list[int]:
+    # not as pairs: SQLite compares no pair with the rowid of an index's entry, and would read the type from its start
+    one_type = "SELECT seq FROM (SELECT seq FROM event WHERE type = ? AND seq > ? ORDER BY type, seq LIMIT ?) AS one"
+    parameters: list[SqlValue] = [value for name in types for value in (name, after, limit)]
+    sql = f"{' UNION ALL '.join([one_type] * len(types))} ORDER BY seq LIMIT ?"
+    return [seq for (seq,) in connection.execute(sql, (*parameters, limit))]
+
+
 def _from(after: int, subject: str | None) -> tuple[str, tuple[SqlValue, ...]]:
     return ("seq > ?", (after,)) if subject is None else ("subject = ? AND seq > ?", (subject, after))
 
@@ -134,16 +153,15 @@ def checked(connection: Connection) -> Iterator[EventRecord]:
 
 def encode_header(seq: int, at: int, type_name: str, subject: str, actor: str, *, payload: bytes) -> bytes:
     """The chained bytes of an event."""
-    digest = blake3(payload).digest()
     fields = {
-        "seq": seq,
         "at": at,
+        "seq": seq,
         "type": type_name,
-        "subject": subject,
         "actor": actor,
-        "payload_digest": digest,
+        "subject": subject,
+        "payload_digest": blake3(payload).digest(),
     }
-    return encode(fields)
+    return encode_ordered(fields)
 
 
 def first_chain(identity: bytes) -> bytes:

@@ -9,14 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from artifactstore.catalog.database import Connection, SqlValue
+    from artifactstore.catalog.database import Connection
     from artifactstore.domain.instant import Instant
-
-_LAST_SEQ = 2**63 - 1
-_TYPES_PER_STATEMENT = 100
-"""SQLite takes 500 at most."""
 
 
 class SubscriptionRecord(NamedTuple):
@@ -61,26 +55,6 @@ def note(connection: Connection, name: str, position: int, now: Instant) -> None
         " ON CONFLICT (name) DO NOTHING",
         (name, position, now),
     )
-
-
-def pending(connection: Connection, types: Sequence[str], *, after: int, limit: int) -> list[int]:
-    """The sequence numbers of the next events of these types, in order. Those of other types are not looked at."""
-    wanted = list(dict.fromkeys(types))
-    found: list[int] = []
-    for at in range(0, len(wanted), _TYPES_PER_STATEMENT):
-        found += _pending(connection, wanted[at : at + _TYPES_PER_STATEMENT], after, limit)
-    return sorted(found)[:limit]
-
-
-def _pending(connection: Connection, types: Sequence[str], after: int, limit: int) -> list[int]:
-    # pairs, so that only the index by type can serve, however rare a type is
-    one_type = (
-        "SELECT seq FROM (SELECT seq FROM event WHERE (type, seq) > (?, ?) AND (type, seq) <= (?, ?)"
-        " ORDER BY type, seq LIMIT ?) AS one"
-    )
-    parameters: list[SqlValue] = [value for name in types for value in (name, after, name, _LAST_SEQ, limit)]
-    sql = f"{' UNION ALL '.join([one_type] * len(types))} ORDER BY seq LIMIT ?"
-    return [seq for (seq,) in connection.execute(sql, (*parameters, limit))]
 
 
 def advance(connection: Connection, name: str, before: int, position: int, now: Instant) -> bool:

@@ -1,4 +1,4 @@
-"""The state of a store: database, log, backends, duties, and what an operator counts.
+"""The state of a store: database, log, backends, duties, subscriptions, and what an operator counts.
 
 Cheap, and complete where something is wrong: a backend that cannot be opened, or a duty that never ran, is shown as
 such and stops nothing else.
@@ -11,21 +11,26 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from artifactstore.catalog import duties as duty_rows
-from artifactstore.catalog import overview, probes
+from artifactstore.catalog import event_log, overview, probes
+from artifactstore.catalog import subscriptions as subscription_rows
 from artifactstore.catalog.migrations import HEAD
 from artifactstore.errors import ConfigurationError
 from artifactstore.registry.duties import MAX_SKEW_S, host_and_process, is_alive
 from artifactstore.registry.store_duties import ALL, duties_of
+from artifactstore.registry.subscriptions import duty_name, is_ahead
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from artifactstore.catalog.duties import DutyRecord
     from artifactstore.catalog.overview import BackendStateRecord
     from artifactstore.catalog.probes import ProbeRow
+    from artifactstore.catalog.queries import Queries
+    from artifactstore.catalog.subscriptions import SubscriptionRecord
     from artifactstore.domain.instant import Instant
     from artifactstore.registry.duties import Duty
     from artifactstore.registry.registry import Registry
+    from artifactstore.registry.subscriptions import Subscriber
 
 _LATE_US = int(MAX_SKEW_S * 1_000_000)
 """A run that begins so much later than it should is overdue: servers look every few seconds."""
@@ -61,6 +66,25 @@ class DutyStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class SubscriptionStatus:
+    """Who is told what happens: how far, and what stops it."""
+
+    name: str
+    is_installed: bool
+    """Whether this process knows the subscriber."""
+    position: int | None
+    """None if nobody has looked for it yet: it is told what happens from then on."""
+    behind: int | None
+    """How many events wait, ``overview.COUNT_TO`` for so many or more; None where its types are not known."""
+    failures: int
+    next_attempt_at: int | None
+    """None unless an event was not taken and is to come again."""
+    delivered_at: int | None
+    error: Mapping[str, object] | None
+    running_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class StoreStatus:
     """All of it, seen at one instant."""
 
@@ -70,6 +94,7 @@ class StoreStatus:
     log: tuple[int, int] | None
     backends: list[BackendStatus]
     duties: list[DutyStatus]
+    subscriptions: list[SubscriptionStatus]
     counts: dict[str, int]
 
     @property
@@ -78,8 +103,8 @@ class StoreStatus:
         return self.revision == HEAD
 
 
-def store_status(registry: Registry) -> StoreStatus:
-    """Ask for everything in one view."""
+def store_status(registry: Registry, subscribers: Sequence[Subscriber] = ()) -> StoreStatus:
+    """Ask for everything in one view. ``subscribers`` are those that are installed."""
     now = registry.clock()
     with registry.catalog.snapshot() as queries:
         connection = queries.connection
@@ -95,6 +120,7 @@ def store_status(registry: Registry) -> StoreStatus:
                 _backend_status(registry, name, states.get(name), reports) for name in {**registry.backends, **states}
             ],
             duties=_duty_statuses(registry, records, now),
+            subscriptions=_subscription_statuses(queries, subscribers, records),
             counts=overview.counts(connection, now),
         )
 
@@ -104,6 +130,12 @@ def duty_statuses(registry: Registry) -> list[DutyStatus]:
     with registry.catalog.snapshot() as queries:
         records = duty_rows.all_duties(queries.connection)
     return _duty_statuses(registry, records, registry.clock())
+
+
+def subscription_statuses(registry: Registry, subscribers: Sequence[Subscriber]) -> list[SubscriptionStatus]:
+    """The subscriptions alone: those of these subscribers, and those that are recorded."""
+    with registry.catalog.snapshot() as queries:
+        return _subscription_statuses(queries, subscribers, duty_rows.all_duties(queries.connection))
 
 
 def _backend_status(
@@ -141,6 +173,40 @@ def _duty_status(duty: Duty, record: DutyRecord | None, now: Instant, *, is_on: 
         detail=_parsed(record.detail) if record else None,
         error=_parsed(record.error) if record else None,
     )
+
+
+def _subscription_statuses(
+    queries: Queries, subscribers: Sequence[Subscriber], duties: list[DutyRecord]
+) -> list[SubscriptionStatus]:
+    known = {record.name: record for record in subscription_rows.all_subscriptions(queries.connection)}
+    installed = {subscriber.name: subscriber for subscriber in subscribers}
+    holders = {duty.name: duty.holder for duty in duties if duty.holder}
+    return [
+        _subscription_status(queries, name, installed.get(name), known.get(name), holders.get(duty_name(name)))
+        for name in sorted({*known, *installed})
+    ]
+
+
+def _subscription_status(
+    queries: Queries, name: str, subscriber: Subscriber | None, record: SubscriptionRecord | None, holder: str | None
+) -> SubscriptionStatus:
+    waits = record is not None and record.failures and not is_ahead(record)
+    return SubscriptionStatus(
+        name=name,
+        is_installed=subscriber is not None,
+        position=record and record.position,
+        behind=_behind(queries, subscriber, record) if subscriber and record else None,
+        failures=record.failures if record else 0,
+        next_attempt_at=record.next_attempt_at if record and waits else None,
+        delivered_at=record and record.delivered_at,
+        error=_parsed(record.error) if record else None,
+        running_by=host_and_process(holder) if holder else None,
+    )
+
+
+def _behind(queries: Queries, subscriber: Subscriber, record: SubscriptionRecord) -> int:
+    types, after = subscriber.event_types, record.position
+    return len(event_log.next_of_types(queries.connection, types, after=after, limit=overview.COUNT_TO))
 
 
 def _parsed(text: str | None) -> Mapping[str, object] | None:

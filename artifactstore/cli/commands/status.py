@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def status(context: typer.Context) -> None:
-    """Show the state of the store: database, event log, backends, duties, counts.
+    """Show the state of the store: database, event log, backends, duties, subscriptions, counts.
 
     Duties are what the store does by itself, in whichever server has claimed them: "overdue" is true
     where nobody does. Without a server they run by hand: `artifactstore duties run`.
@@ -26,6 +26,8 @@ def status(context: typer.Context) -> None:
     door.answer(document)
     if door.someone_is_watching:
         for line in _in_words(cast("list[Document]", document["duties"])):
+            door.say(line)
+        for line in _of_subscriptions(cast("list[Document]", document["subscriptions"])):
             door.say(line)
 
 
@@ -39,3 +41,13 @@ def _in_words(duties: list[Document]) -> Iterator[str]:
             yield f"{duty['name']} is overdue: no server runs, or none of them gets to it"
     if any(duty["overdue"] for duty in duties):
         yield "Duties run while a server runs; `artifactstore duties run` runs what is due."
+
+
+def _of_subscriptions(subscriptions: list[Document]) -> Iterator[str]:
+    """The same, of who is told what happens."""
+    for subscription in subscriptions:
+        error = cast("dict[str, str] | None", subscription["error"])
+        if error is not None:
+            yield f"{subscription['name']} failed: {error['code']}: {error['message']}"
+        if not subscription["installed"]:
+            yield f"{subscription['name']} is told nothing: no plug-in that is installed here listens under this name"

@@ -1,0 +1,85 @@
+"""Webhooks: list, deliveries, test. On the host of the store only; they are configured in a file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from artifactstore.cli.door import door_of
+from artifactstore.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from artifactstore.webhooks import Webhook
+
+app = typer.Typer(no_args_is_help=False, rich_markup_mode=None)
+
+
+@app.command("list")
+def list_(context: typer.Context) -> None:
+    """List the webhooks of ARTIFACTSTORE_WEBHOOKS_CONFIG_PATH, each with its last attempt; never their secrets.
+
+    How far each has been told is what `artifactstore subscription list` shows.
+    """
+    from artifactstore.webhooks import recent_deliveries, webhook_document
+
+    door = door_of(context)
+    webhooks = _configured()
+    with door.registry() as registry:
+        found = [
+            {**webhook_document(webhook), "last_attempt": next(iter(recent_deliveries(registry, name, limit=1)), None)}
+            for name, webhook in webhooks.items()
+        ]
+    door.answer({"webhooks": found})
+
+
+@app.command()
+def deliveries(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A webhook's name.", show_default=False)],
+    limit: Annotated[int, typer.Option(help="How many at most.", min=1, max=10_000)] = 20,
+) -> None:
+    """List the last attempts to deliver an event to a webhook, the newest first.
+
+    "seq" is the event's number in the log, 0 for a test; "error" is null where the webhook has taken it. Attempts
+    are kept for 30 days.
+    """
+    from artifactstore.webhooks import recent_deliveries
+
+    door = door_of(context)
+    webhooks = _configured()
+    with door.registry() as registry:
+        found = recent_deliveries(registry, name, limit=limit)
+    if not found:
+        _named(webhooks, name)
+    door.answer({"webhook": name, "deliveries": found})
+
+
+@app.command()
+def test(
+    context: typer.Context, name: Annotated[str, typer.Argument(help="A webhook's name.", show_default=False)]
+) -> None:
+    """Send a webhook a signed event of the type webhook.test, which is in no event log.
+
+    Exit code 2 if it is not taken. Only for webhooks of the standard format.
+    """
+    from artifactstore.webhooks import send_test
+
+    door = door_of(context)
+    webhook = _named(_configured(), name)
+    with door.registry() as registry:
+        door.answer(send_test(registry, webhook))
+
+
+def _configured() -> Mapping[str, Webhook]:
+    from artifactstore.config import Settings
+
+    return Settings.from_environment().webhooks
+
+
+def _named(webhooks: Mapping[str, Webhook], name: str) -> Webhook:
+    if name not in webhooks:
+        raise UsageError(f"no webhook is named {name[:80]!r}", hint=f"Configured: {', '.join(webhooks) or 'none'}.")
+    return webhooks[name]

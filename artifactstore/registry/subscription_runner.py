@@ -1,0 +1,149 @@
+"""Who delivers: a look every second, and a thread for each subscriber that something waits for.
+
+Any number of processes have one; the claim sees to it that one of them delivers to a subscriber. A subscriber that
+takes long, or for ever, takes its own thread and keeps no other waiting.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from artifactstore.registry.duties import PATIENCE, told
+from artifactstore.registry.subscriptions import BACKOFF, Delivery, Outlook, deliver, due, note_new
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from artifactstore.registry.duties import Patience
+    from artifactstore.registry.registry import Registry
+    from artifactstore.registry.subscriptions import Backoff, Subscriber
+
+LOOK_EVERY_S = 1.0
+AFTER_TROUBLE_S = 5.0
+"""So long after a look that failed the next one is made."""
+_LEFT_BEHIND_S = 5.0
+
+
+class SubscriptionRunner:
+    """Delivers until it is stopped. ``tell`` hears of every run, ``trouble`` of looks and claims that failed."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        subscribers: Sequence[Subscriber],
+        *,
+        tell: Callable[[Delivery], object],
+        trouble: Callable[[Exception], object],
+        look_every_s: float = LOOK_EVERY_S,
+        patience: Patience = PATIENCE,
+        backoff: Backoff = BACKOFF,
+    ) -> None:
+        self._registry = registry
+        self._subscribers = subscribers
+        self._tell = tell
+        self._trouble = trouble
+        self._look_every_s = look_every_s
+        self._patience = patience
+        self._backoff = backoff
+        self._outlook = Outlook(patience=patience, backoff=backoff)
+        self._are_noted = False
+        self._stop = threading.Event()
+        self._running: dict[str, threading.Thread] = {}
+        self._looking = threading.Thread(target=self._look_again_and_again, name="subscriptions", daemon=True)
+
+    def start(self) -> None:
+        """The first look is at once; without subscribers there is none."""
+        if self._subscribers:
+            self._looking.start()
+
+    def stop(self, *, timeout_s: float = 30.0) -> bool:
+        """Begin nothing more, and have deliveries end at their next event; whether all of them ended in time.
+
+        A subscriber that does not return is left alone: its claim runs out with the process, and its event comes again.
+        """
+        self._stop.set()
+        give_up_at = time.monotonic() + timeout_s
+        threads = [thread for thread in (self._looking, *list(self._running.values())) if thread.ident is not None]
+        for thread in threads:
+            thread.join(max(0.0, give_up_at - time.monotonic()))
+        return not any(thread.is_alive() for thread in threads)
+
+    def _look_again_and_again(self) -> None:
+        while not self._stop.is_set():
+            wait_s = self._look_every_s
+            try:
+                self._look()
+            except Exception as error:  # noqa: BLE001 - the next look may succeed, and nobody else would make it
+                self._trouble(error)
+                wait_s = max(wait_s, AFTER_TROUBLE_S)
+            self._stop.wait(wait_s)
+
+    def _look(self) -> None:
+        if not self._are_noted:
+            note_new(self._registry, self._subscribers)
+            self._are_noted = True
+        for subscriber in self._outlook.due(self._registry, self._subscribers):
+            if not self._is_running(subscriber):
+                thread = threading.Thread(
+                    target=self._deliver, args=(subscriber,), name=f"deliver to {subscriber.name}", daemon=True
+                )
+                self._running[subscriber.name] = thread
+                thread.start()
+
+    def _is_running(self, subscriber: Subscriber) -> bool:
+        thread = self._running.get(subscriber.name)
+        return thread is not None and thread.is_alive()
+
+    def _deliver(self, subscriber: Subscriber) -> None:
+        try:
+            delivery = deliver(
+                self._registry, subscriber, patience=self._patience, backoff=self._backoff, stop=self._stop
+            )
+        except Exception as error:  # noqa: BLE001 - it could not be claimed; the next look tries again
+            self._trouble(error)
+            return
+        if delivery is not None:
+            self._tell(delivery)
+
+
+def deliver_once(
+    registry: Registry, subscribers: Sequence[Subscriber], *, patience: Patience = PATIENCE, backoff: Backoff = BACKOFF
+) -> list[Delivery]:
+    """Deliver what waits now, to all at once; what became of each that something was tried for.
+
+    What is recorded meanwhile is left for later, so that subscribers who write to the log come to an end, too.
+    """
+    note_new(registry, subscribers)
+    with registry.catalog.snapshot() as queries:
+        up_to = queries.latest_seq()
+    stop, deliveries = threading.Event(), list[Delivery]()
+
+    def act(subscriber: Subscriber) -> None:
+        try:
+            delivery = deliver(registry, subscriber, up_to=up_to, patience=patience, backoff=backoff, stop=stop)
+        except Exception as error:  # noqa: BLE001 - it could not be claimed, and that is to be seen
+            delivery = Delivery(subscriber.name, 0, told(error))
+        if delivery is not None:
+            deliveries.append(delivery)
+
+    waiting = due(registry, subscribers, patience=patience, backoff=backoff)
+    _run_all([threading.Thread(target=act, args=(each,), daemon=True) for each in waiting], stop)
+    return sorted(deliveries, key=lambda delivery: delivery.name)
+
+
+def _run_all(threads: list[threading.Thread], stop: threading.Event) -> None:
+    """Until all have ended; whoever interrupts this waits a little for them to come to their next event."""
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    except BaseException:
+        stop.set()
+        give_up_at = time.monotonic() + _LEFT_BEHIND_S
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join(max(0.0, give_up_at - time.monotonic()))
+        raise
