@@ -11,8 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
 from artifactstore.domain.capabilities import Capability
-from artifactstore.domain.package import slug_problem
-from artifactstore.domain.vocabulary import Words, owner_of
+from artifactstore.domain.package import slug_problem, text_problem
+from artifactstore.domain.vocabulary import IdentifierKind, LocationKind, Scoping, Words, owner_of
 from artifactstore.errors import ArtifactStoreError, ConfigurationError, PluginFailedError, PluginUnknownError
 from artifactstore.plugins.contract import Plugin
 from artifactstore.plugins.loaded import LoadedPlugin
@@ -84,7 +84,7 @@ def load_plugin(name: str) -> LoadedPlugin:
     first = found[0]
     try:
         loaded = first.entry_point.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginFailedError(
             f"the plug-in {name!r} of {first.distribution} cannot be loaded: {type(error).__name__}: {error}"
         ) from error
@@ -97,6 +97,14 @@ def installed_plugins() -> list[str]:
 
     ours = ENTRY_POINTS[PLUGINS]
     return [*ours, *sorted({each.name for each in entry_points(group=PLUGINS)} - ours.keys())]
+
+
+def offers() -> list[Offer]:
+    """What other distributions provide in the group of plug-ins, by name, also under names that are ours."""
+    from importlib.metadata import entry_points
+
+    found = [each for each in _of_others(list(entry_points(group=PLUGINS))) if each.distribution != DISTRIBUTION]
+    return sorted(found, key=lambda each: (each.entry_point.name, each.distribution))
 
 
 class InstalledWords:
@@ -120,37 +128,66 @@ def words_of(loaded: LoadedPlugin) -> Words:
     name = loaded.plugin.name
     try:
         words = loaded.plugin.words()
+        problem = _words_problem(name, words)
     except ArtifactStoreError:
         raise
     except Exception as error:
-        raise PluginFailedError(f"the plug-in {name!r} failed to say its words: {error}") from error
-    kinds = [kind.name for kind in words.location_kinds], [kind.name for kind in words.identifier_kinds]
-    for group in (*kinds, words.roles, words.trust_levels):
-        for word in group:
-            if owner_of(word) != name or slug_problem(word):
-                raise PluginFailedError(f"the plug-in {name!r} registers {word!r}: its words are called {name}.<word>")
-        if len(set(group)) < len(group):
-            raise PluginFailedError(f"the plug-in {name!r} registers a word twice")
+        raise PluginFailedError(
+            f"the plug-in {name!r} failed to say its words: {type(error).__name__}: {error}"
+        ) from error
+    if problem:
+        raise PluginFailedError(f"the plug-in {name!r} {problem}")
     return words
 
 
-class _Offer(NamedTuple):
+def _words_problem(name: str, words: object) -> str:
+    """What is wrong with the words of a plug-in, exactly of the contract's types; empty if nothing."""
+    if type(words) is not Words:
+        return f"answers a {type(words).__name__} for its words"
+    strange: list[object] = [kind for kind in words.location_kinds if type(kind) is not LocationKind]
+    strange += [kind for kind in words.identifier_kinds if not _is_identifier_kind(kind)]
+    if strange:
+        return f"registers a {type(strange[0]).__name__} that is no kind of location or identifier as it must be"
+    kinds_named = [kind.name for kind in words.location_kinds], [kind.name for kind in words.identifier_kinds]
+    for group in (*kinds_named, words.roles, words.trust_levels):
+        if others := [word for word in group if type(word) is not str or owner_of(word) != name or slug_problem(word)]:
+            return f"registers {others[0]!r}: its words are called {name}.<word>"
+        if len(set(group)) < len(group):
+            return "registers a word twice"
+    return ""
+
+
+def _is_identifier_kind(kind: object) -> bool:
+    return type(kind) is IdentifierKind and type(kind.scoping) is Scoping
+
+
+class Offer(NamedTuple):
+    """An entry point of another distribution, and which one that is."""
+
     entry_point: EntryPoint
     distribution: str
     version: str
 
 
-def _of_others(found: list[EntryPoint]) -> list[_Offer]:
+def _of_others(found: list[EntryPoint]) -> list[Offer]:
     """Entry points with the distributions they were installed with; one that came otherwise has no say."""
-    return [_Offer(each, each.dist.name, each.dist.version) for each in found if each.dist is not None]
+    return [Offer(each, each.dist.name, each.dist.version) for each in found if each.dist is not None]
 
 
 def _checked(name: str, found: object, distribution: str, version: str) -> LoadedPlugin:
-    if not isinstance(found, Plugin) or found.name != name:
+    if type(found) is not Plugin or type(found.name) is not str or found.name != name:
         raise PluginFailedError(f"the entry point {name!r} of {distribution} is not a Plugin of this name")
-    if problem := slug_problem(name):
+    if problem := slug_problem(name) or _problem_of_name(name):
         raise PluginFailedError(f"the name of the plug-in {name!r} {problem}")
+    if type(found.contract_version) is not str or text_problem(found.contract_version):
+        raise PluginFailedError(f"the contract version of the plug-in {name!r} must be a short text")
     return LoadedPlugin(found, distribution, version)
+
+
+def _problem_of_name(name: str) -> str:
+    if name == "webhook":
+        return "is what the subscriptions of webhooks begin with"
+    return "must have no dot, which ends it in names of its words" if "." in name else ""
 
 
 def _resolve(reference: str) -> object:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from contextlib import suppress
-from typing import NoReturn, TextIO, cast
+import warnings
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, NoReturn, TextIO, cast
 
 import typer
 
 from artifactstore.cli.door import Door
 from artifactstore.cli.exit_codes import DONE, INTERRUPTED, SYSTEM_FAILED, TERMINATED, exit_code_of
 from artifactstore.errors import ArtifactStoreError, StorageError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def main() -> NoReturn:
@@ -30,7 +34,8 @@ def run(arguments: list[str]) -> int:
     try:
         door, arguments = _door_from(arguments)
         _check_streams()
-        code = _run(door, arguments)
+        with _warnings_said_by(door):
+            code = _run(door, arguments)
         sys.stdout.flush()  # an answer that cannot be written is an error, too
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
@@ -97,6 +102,15 @@ def _run(door: Door, arguments: list[str]) -> int:
     return result if isinstance(result, int) else DONE
 
 
+@contextmanager
+def _warnings_said_by(door: Door) -> Iterator[None]:
+    """Warnings are words of one line each; what is deprecated in a setting is among them: its author reads them."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("default", category=DeprecationWarning, module=r"artifactstore\.")
+        warnings.showwarning = lambda message, *_, **__: door.say(f"warning: {message}")
+        yield
+
+
 def _door_from(arguments: list[str]) -> tuple[Door, list[str]]:
     """Take the options that may stand anywhere before ``--``. Raises ``UsageError`` for one without its value."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
@@ -117,7 +131,14 @@ def _door_from(arguments: list[str]) -> tuple[Door, list[str]]:
             _require_value(name, door.backend, hint="Such as --backend archive; the operator names the backends.")
         else:
             kept.append(argument)
+            if _names_a_plugin_to_run(kept):
+                return door, [*kept, *ahead, *arguments[end:]]
     return door, kept + arguments[end:]
+
+
+def _names_a_plugin_to_run(words: list[str]) -> bool:
+    """Whether all that follows is the plug-in's, whatever it is called."""
+    return words[:2] == ["plugin", "run"] and len(words) > 2 and not words[-1].startswith("-")  # noqa: PLR2004
 
 
 def _require_value(option: str, value: str, *, hint: str) -> None:

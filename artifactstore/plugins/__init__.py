@@ -5,6 +5,7 @@ took part and, if there is one, the package, in one call on the context it is ha
 context knows, and stamps it. docs/guides/write-a-plugin.md walks through one.
 """
 
+from artifactstore.domain.canonical import JsonValue
 from artifactstore.domain.capabilities import Capability
 from artifactstore.domain.media_type import media_type_of
 from artifactstore.domain.package import BytesSource, FileDraft, FileSource, PackageDraft, PackageReceipt
@@ -21,14 +22,24 @@ from artifactstore.domain.provenance import (
 )
 from artifactstore.domain.retention import RetentionClass
 from artifactstore.domain.vocabulary import IdentifierKind, LocationKind, Scoping, Words
-from artifactstore.errors import RunDirectoryError
+from artifactstore.errors import (
+    ArtifactStoreError,
+    ConfigurationError,
+    ConflictError,
+    InvalidRequestError,
+    RunDirectoryError,
+    UsageError,
+)
 from artifactstore.plugins.contract import CommandDoor, Listener, Notice, Plugin, PluginContext, WebhookFormat
 from artifactstore.registry.directory import DirectoryTree, TreeFile
 
 __all__ = [
+    "ArtifactStoreError",
     "BytesSource",
     "Capability",
     "CommandDoor",
+    "ConfigurationError",
+    "ConflictError",
     "DirectoryTree",
     "EnvelopeInput",
     "FileDraft",
@@ -39,6 +50,8 @@ __all__ = [
     "IngestedEnvelope",
     "IngestedPackage",
     "IngestedSource",
+    "InvalidRequestError",
+    "JsonValue",
     "Listener",
     "LocationKind",
     "Notice",
@@ -53,6 +66,7 @@ __all__ = [
     "Scoping",
     "SourceInput",
     "TreeFile",
+    "UsageError",
     "WebhookFormat",
     "Words",
     "media_type_of",

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from artifactstore.domain.canonical import canonical_object, encode
 from artifactstore.domain.capabilities import Capability
 from artifactstore.domain.events import PLUGIN_NAMESPACE, PluginEvent
 from artifactstore.domain.metadata_schema import check_schema
-from artifactstore.domain.package import text_problem
+from artifactstore.domain.package import slug_problem, text_problem
 from artifactstore.domain.provenance import IngestInput
-from artifactstore.errors import EmitGuardError, MetadataInvalidError, ProvenanceError
+from artifactstore.errors import (
+    ArtifactStoreError,
+    EmitGuardError,
+    MetadataInvalidError,
+    PluginFailedError,
+    ProvenanceError,
+)
 from artifactstore.registry.ingest import check
 from artifactstore.registry.progress import SILENT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from artifactstore.domain.canonical import JsonValue
     from artifactstore.domain.manifest import Manifest
@@ -28,7 +35,6 @@ if TYPE_CHECKING:
 
 MAX_EVENT_BYTES = 64 * 1024
 """Of an event that a plug-in emits, as CBOR."""
-_MAX_TYPE_CHARACTERS = 200
 
 
 class EmbeddedContext:
@@ -58,6 +64,11 @@ class EmbeddedContext:
         """See ``PluginContext``."""
         return self._host.registry.max_files
 
+    @property
+    def max_payload_bytes(self) -> int:
+        """See ``PluginContext``."""
+        return self._host.max_payload_bytes
+
     def ingest(
         self,
         *,
@@ -73,7 +84,7 @@ class EmbeddedContext:
             given,
             self._provenance,
             as_revision=as_revision,
-            schema=None if package is None else self._own_schema(package),
+            schema_of=self._own_schema,
             progress=self._progress,
         )
 
@@ -92,13 +103,28 @@ class EmbeddedContext:
     def package(self, package_id: str) -> Mapping[str, Any]:
         """See ``PluginContext``."""
         from artifactstore.documents import package_details
+        from artifactstore.provenance_documents import first_observations
         from artifactstore.registry.packages import find_package
+        from artifactstore.registry.provenance import FIRST_OBSERVATIONS, list_observations
 
-        return package_details(*find_package(self._host.registry, package_id))
+        package, holds = find_package(self._host.registry, package_id)
+        observed = list_observations(self._host.registry, package.row_id, limit=FIRST_OBSERVATIONS + 1)
+        return {**package_details(package, holds), **first_observations(observed)}
 
     def _own_schema(self, draft: PackageDraft) -> dict[str, JsonValue] | None:
-        schema = self._plugin.schemas().get(draft.schema) if draft.schema else None
-        return None if draft.schema is None or schema is None else check_schema(draft.schema, schema)
+        """Raises ``PluginFailedError`` for a plug-in that fails to say its schemas."""
+        if draft.schema is None:
+            return None
+        name = self._provenance.plugin_name
+        try:
+            schema = self._plugin.schemas().get(draft.schema)
+        except ArtifactStoreError:
+            raise
+        except Exception as error:
+            raise PluginFailedError(
+                f"the plug-in {name!r} failed to say its schemas: {type(error).__name__}: {error}"
+            ) from error
+        return None if schema is None else check_schema(draft.schema, schema)
 
     # who it is stays who it is
 
@@ -128,20 +154,29 @@ def _refuse() -> NoReturn:
 def _event(plugin: str, event_type: str, payload: Mapping[str, JsonValue], subject: str) -> PluginEvent:
     """Raises ``EmitGuardError`` naming the rule that the event breaks."""
     own = f"{PLUGIN_NAMESPACE}{plugin}."
-    if not event_type.startswith(own) or len(event_type) == len(own):
+    kind = _plain(event_type, "the type", "namespace")
+    if not kind.startswith(own) or slug_problem(kind.removeprefix(own)):
         raise EmitGuardError(
-            f"{event_type[:80]!r} is not in the namespace of the plug-in {plugin!r}",
+            f"{kind[:80]!r} is not in the namespace of the plug-in {plugin!r}",
             reason="namespace",
-            hint=f"Its events are called {own}<what happened>.",
+            hint=f"Its events are called {own}<what happened>, of at most 64 of a-z 0-9 . _ - after its name.",
         )
-    if problem := text_problem(event_type, _MAX_TYPE_CHARACTERS):
-        raise EmitGuardError(f"the type of an event {problem}", reason="namespace")
-    if problem := text_problem(subject):
+    about = _plain(subject, "the subject", "subject")
+    if problem := text_problem(about):
         raise EmitGuardError(f"the subject of an event {problem}", reason="subject")
-    return PluginEvent(type=event_type, about=subject, body=_body(payload))
+    return PluginEvent(type=kind, about=about, body=_body(payload))
+
+
+def _plain(given: object, what: str, reason: str) -> str:
+    """Text as such: a type that is derived from it could answer one thing here and another where it is recorded."""
+    if not issubclass(type(given), str):
+        raise EmitGuardError(f"{what} of an event is a {type(given).__name__}, not text", reason=reason)
+    return str.__str__(given)
 
 
 def _body(payload: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    if not isinstance(payload, Mapping):
+        raise EmitGuardError(f"the payload is a {type(payload).__name__}, not a JSON object", reason="payload")
     try:
         body = canonical_object(dict(payload), what="the payload")
     except MetadataInvalidError as error:

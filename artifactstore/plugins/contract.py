@@ -27,6 +27,10 @@ class PluginContext(Protocol):
     def max_files(self) -> int:
         """How many files a package may have here."""
 
+    @property
+    def max_payload_bytes(self) -> int:
+        """How large an envelope's payload may be here; over HTTP, how large any server takes it by default."""
+
     def ingest(
         self,
         *,

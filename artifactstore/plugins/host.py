@@ -7,7 +7,8 @@ made for one loaded plug-in and cannot become another's.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from artifactstore.domain.capabilities import Capability
@@ -21,10 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from artifactstore.domain.canonical import JsonValue
+    from artifactstore.domain.package import PackageDraft
     from artifactstore.domain.provenance import IngestInput, IngestResult, Provenance
     from artifactstore.domain.vocabulary import Vocabulary
     from artifactstore.registry.progress import Progress
     from artifactstore.registry.registry import Registry
+
+    SchemaOf = Callable[[PackageDraft], dict[str, JsonValue] | None]
 
 
 @runtime_checkable
@@ -61,12 +65,15 @@ class PluginHost:
                 hint=f"The operator grants it: ARTIFACTSTORE_PLUGIN_CAPABILITIES='{name}={capability.value}'.",
             )
 
-    def observed(self, given: IngestInput, provenance: Provenance) -> Observed:
-        """What is to be recorded. In this order: size and shape, the host's validator, the capability, the words."""
-        check_input(given, max_payload_bytes=self.max_payload_bytes)
-        _validate(self.validator, given)
+    def observed(self, given: IngestInput, provenance: Provenance, *, answer_for: str | None = None) -> Observed:
+        """What is to be recorded. In this order: size and shape, the host's validator, the capability, the words.
+
+        ``answer_for`` is an actor who is to be answered as if there were no observations but its own.
+        """
+        checked = check_input(given, max_payload_bytes=self.max_payload_bytes)
+        _validate(self.validator, checked)
         self.require(Capability.INGEST, provenance)
-        return Observed(settled(given, self.vocabulary), provenance)
+        return Observed(settled(checked, self.vocabulary), provenance, answer_for)
 
     def ingest(
         self,
@@ -74,26 +81,31 @@ class PluginHost:
         provenance: Provenance,
         *,
         as_revision: bool = False,
-        schema: dict[str, JsonValue] | None = None,
+        schema_of: SchemaOf | None = None,
         progress: Progress = SILENT,
+        answer_for: str | None = None,
     ) -> IngestResult:
-        """What ``PluginContext.ingest`` promises."""
-        observed = self.observed(given, provenance)
+        """What ``PluginContext.ingest`` promises. ``schema_of`` answers the plug-in's own schema of a package."""
+        observed = self.observed(given, provenance, answer_for=answer_for)
         registry = self.registry.acting_as(provenance.actor)
         if given.package is None:
             return observe(registry, observed)
+        schema = None if schema_of is None else schema_of(given.package)
         return observe_package(
             registry, observed, given.package, as_revision=as_revision, schema=schema, progress=progress
         )
 
-    def beside(self, given: IngestInput, provenance: Provenance) -> ObservationBeside:
+    def beside(self, given: IngestInput, provenance: Provenance, *, answer_for: str | None = None) -> ObservationBeside:
         """The observation of a package that is recorded by other means, to stand in its transaction."""
-        return ObservationBeside(self.registry.acting_as(provenance.actor), self.observed(given, provenance))
+        observed = self.observed(given, provenance, answer_for=answer_for)
+        return ObservationBeside(self.registry.acting_as(provenance.actor), observed)
 
 
-def _validate(validator: Validator | None, given: IngestInput) -> None:
+def _validate(validator: Validator | None, checked: IngestInput) -> None:
+    """Ask it. It is shown a copy: neither what it answers nor what it changes is recorded."""
     if validator is None:
         return
+    given = replace(checked, source=replace(checked.source, metadata=deepcopy(checked.source.metadata)))
     try:
         if isinstance(validator, TypeValidator):
             validator.validate_python(given)
@@ -102,16 +114,20 @@ def _validate(validator: Validator | None, given: IngestInput) -> None:
     except ArtifactStoreError:
         raise
     except Exception as error:
+        problems = _told(error)
         raise ObservationError(
-            f"the host's validator refuses it: {error}", hint="The host has rules of its own.", problems=_told(error)
+            "the host's validator refuses it" + ("" if problems else f": {error}"),
+            hint="The host has rules of its own.",
+            problems=problems,
         ) from error
 
 
 def _told(error: Exception) -> tuple[Problem, ...]:
-    """What pydantic says of each member."""
+    """What pydantic says of each member, without repeating what was given; nothing of another kind of error."""
     errors = getattr(error, "errors", None)
-    if not callable(errors):
+    found = errors() if callable(errors) else ()
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
         return ()
     return tuple(
-        Problem("".join(f"/{step}" for step in each.get("loc", ())), str(each.get("msg", ""))) for each in errors()
+        Problem("".join(f"/{step}" for step in each.get("loc", ())), str(each.get("msg", ""))) for each in found
     )
