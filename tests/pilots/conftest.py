@@ -7,13 +7,14 @@ import shutil
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from artifactstore.bootstrap import open_registry
+from artifactstore.bootstrap import host_of, open_registry
+from artifactstore.built_in import load_plugin
 from artifactstore.config import BackendSettings, Settings
-from artifactstore.pilots.guide_board import PLUGIN
+from artifactstore.pilots.guide_board import PLUGIN, ingest_run
 from artifactstore.plugins.context import EmbeddedContext
 from artifactstore.registry.metadata_schemas import register_schema
 from artifactstore.storage.port import ObjectKind
@@ -22,9 +23,11 @@ from artifactstore.testing.guide_board_runs import NEWER_RUN, write_run
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from artifactstore.plugins import IngestResult, PackageReceipt
     from artifactstore.registry.registry import Registry
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "guide-board"
+SETTINGS = Settings(home=Path("/nowhere"), database_url="sqlite://", backends={"default": BackendSettings("memory://")})
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,17 @@ class Store:
 
     @property
     def context(self) -> EmbeddedContext:
-        return EmbeddedContext(self.registry, PLUGIN)
+        return EmbeddedContext(host_of(self.registry, SETTINGS), load_plugin("guide-board"))
+
+    def observe(self, run: Path, **options: Any) -> IngestResult:
+        """Record a run."""
+        return ingest_run(run, self.context, **options)
+
+    def ingest(self, run: Path, **options: Any) -> PackageReceipt:
+        """Record a run; its package's receipt."""
+        package = self.observe(run, **options).package
+        assert package is not None
+        return package.receipt
 
     def contents(self) -> tuple[int, int, int]:
         """How many events, packages and stored objects there are."""
@@ -88,6 +101,4 @@ def newer_run(tmp_path: Path) -> RunFolder:
 
 
 def open_memory_registry() -> Registry:
-    return open_registry(
-        Settings(home=Path("/nowhere"), database_url="sqlite://", backends={"default": BackendSettings("memory://")})
-    )
+    return open_registry(SETTINGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,9 @@ TABLES = {
     "evidence items": layout.EVIDENCE_ITEMS,
     "finding items": layout.FINDING_ITEMS,
     "retention policy": layout.RETENTION_POLICY,
+    "end": layout.COMPLETED_AT,
+    **layout.PARTICIPANTS,
+    "extensions": layout.EXTENSIONS,
 }
 
 
@@ -36,8 +40,12 @@ def test_the_assessment_profile_is_read_like_the_target_profile():
 
 
 @pytest.mark.parametrize(
-    "pointers", [layout.ARTIFACT_PATH_POINTERS[1:], layout.CHECKSUM_POINTERS, layout.COMMIT_POINTERS]
-)
+    "pointers",
+    [
+        layout.ARTIFACT_PATH_POINTERS[1:], layout.CHECKSUM_POINTERS, layout.COMMIT_POINTERS,
+        layout.NAME_POINTERS[1:], layout.EXTENSION_POINTERS[1:], layout.EVIDENCE_TIME_POINTERS,
+    ],
+)  # fmt: skip
 def test_the_page_names_every_field_of_an_entry(pointers):
     assert [pointer for pointer in pointers if f"`{pointer[1:]}`" not in PAGE] == []
 
@@ -46,3 +54,26 @@ def test_the_page_names_every_role():
     roles = {*layout.ROLES.values(), layout.RAW_ARTIFACT_ROLE, layout.UNDECLARED_ROLE}
 
     assert [role for role in roles if f"| `{role}` |" not in PAGE] == []
+
+
+def test_the_rows_of_what_is_observed_are_the_tables_place_for_place():
+    roles = {**layout.PARTICIPANTS, "runner": layout.EXTENSIONS}
+
+    assert {role: row_of(f"`{role}`") for role in roles} == roles
+    assert row_of("the end") == (*layout.COMPLETED_AT, *layout.EVIDENCE_ITEMS)
+
+
+def test_the_page_says_how_many_of_a_role_are_recorded():
+    assert f"Of each role, {layout.MAX_OF_A_ROLE} are recorded." in PAGE
+
+
+def row_of(name: str) -> tuple[str, ...]:
+    """The places that a row of the page names, in order: a pointer is into the file before it."""
+    (row,) = re.findall(rf"^\| {name} \| (.*) \|$", PAGE, re.MULTILINE)
+    places, path = [], ""
+    for path_or_place in re.findall("`([^`]+)`", row):
+        named, sign, pointer = path_or_place.partition("#")
+        path = named or path
+        if sign:
+            places.append(f"{path}#{pointer}")
+    return tuple(places)

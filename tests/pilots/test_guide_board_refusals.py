@@ -15,7 +15,6 @@ from artifactstore.errors import (
     PathInvalidError,
     RunDirectoryError,
 )
-from artifactstore.pilots.guide_board import ingest_run
 
 REQUIRED = ["run.json", "retention-summary.json", "reports/assessment-package.json", "reports/report.md"]
 STDOUT = "artifacts/open-cmis-tck/tck/basics/stdout.log"
@@ -99,6 +98,14 @@ SPOILED = {
         lambda run: declare(run, path="/etc/passwd"),
         [("artifact_manifest/2", "leaves the run directory")],
     ),
+    "a run id with control characters": (
+        lambda run: run.edit("run.json", lambda document: document.update(run_id="run\x1b[2J")),
+        [("run_id", "control characters")],
+    ),
+    "a target that is too long and a run id that is not NFC": (
+        lambda run: run.edit("run.json", lambda it: it.update(run_id="Jose\u0301", target_profile_ref="t" * 513)),
+        [("run_id", "normalisation form C"), ("target_profile_ref", "1 to 512 characters")],
+    ),
     "a checksum that is not even text": (
         lambda run: declare(run, path=STDOUT, checksum={"algorithm": "crc32", "value": 7}),
         [("artifact_manifest/2", "not a SHA-256")],
@@ -116,7 +123,7 @@ def test_a_spoiled_run_is_refused_by_name_and_leaves_nothing(store, fixture_run,
     before = store.contents()
 
     with pytest.raises(RunDirectoryError) as refused:
-        ingest_run(fixture_run.path, store.context)
+        store.ingest(fixture_run.path)
 
     error = refused.value
     assert (error.code, bool(error.hint)) == ("RUN_DIRECTORY_INVALID", True)
@@ -133,7 +140,7 @@ def test_a_wrong_checksum_is_refused_with_the_file_and_both_values(store, fixtur
     found = hashlib.sha256(b"tampered\n").hexdigest()
 
     with pytest.raises(RunDirectoryError) as refused:
-        ingest_run(fixture_run.path, store.context)
+        store.ingest(fixture_run.path)
 
     assert refused.value.problems == (
         (repr(STDOUT), f"has SHA-256 {found}, but reports/assessment-package.json declares {declared}"),
@@ -148,7 +155,7 @@ def test_every_artifact_that_is_wrong_is_named_at_once(store, newer_run):
     artifacts[-1].unlink()
 
     with pytest.raises(RunDirectoryError) as refused:
-        ingest_run(newer_run.path, store.context)
+        store.ingest(newer_run.path)
 
     assert sorted(problem.where for problem in refused.value.problems) == [
         repr(str(artifact.relative_to(newer_run.path))) for artifact in artifacts
@@ -159,7 +166,7 @@ def test_a_document_beyond_the_limit_is_refused_before_it_is_read(store, fixture
     os.truncate(fixture_run.path / "run.json", MAX_DOCUMENT_BYTES + 1)
 
     with pytest.raises(RunDirectoryError, match=r"run\.json has 16777217 bytes, more than the 16777216"):
-        ingest_run(fixture_run.path, store.context)
+        store.ingest(fixture_run.path)
 
 
 # what is wrong with the directory itself
@@ -196,7 +203,7 @@ def test_a_directory_is_refused_with(store, fixture_run, spoil, kind, named):
     before = store.contents()
 
     with pytest.raises(kind) as refused:
-        ingest_run(fixture_run.path, store.context)
+        store.ingest(fixture_run.path)
 
     assert named in str(refused.value.problems)
     assert store.contents() == before
@@ -204,12 +211,12 @@ def test_a_directory_is_refused_with(store, fixture_run, spoil, kind, named):
 
 def test_a_run_directory_that_is_a_file_is_refused(store, fixture_run):
     with pytest.raises(FileUnreadableError, match="is not a directory"):
-        ingest_run(fixture_run.path / "run.json", store.context)
+        store.ingest(fixture_run.path / "run.json")
 
 
 def test_a_run_directory_that_is_not_there_is_refused(store, tmp_path):
     with pytest.raises(FileUnreadableError, match="No such file"):
-        ingest_run(tmp_path / "nowhere", store.context)
+        store.ingest(tmp_path / "nowhere")
 
 
 ODD_NAMES = {
@@ -229,11 +236,11 @@ def test_an_undeclared_file_with_an_odd_name_is_in_nobodys_way_until_it_is_to_be
     before = store.contents()
 
     with pytest.raises(PathInvalidError) as refused:
-        ingest_run(fixture_run.path, store.context, include_undeclared=True)
+        store.ingest(fixture_run.path, include_undeclared=True)
 
     assert refused.value.problems[0].where == repr(os.fsdecode(name))
     assert store.contents() == before
-    assert ingest_run(fixture_run.path, store.context).file_count == 8
+    assert store.ingest(fixture_run.path).file_count == 8
 
 
 def test_a_value_that_the_schema_refuses_is_named_by_its_pointer(store, newer_run):
@@ -241,7 +248,7 @@ def test_a_value_that_the_schema_refuses_is_named_by_its_pointer(store, newer_ru
     before = store.contents()
 
     with pytest.raises(MetadataInvalidError) as refused:
-        ingest_run(newer_run.path, store.context)
+        store.ingest(newer_run.path)
 
     assert [problem.where for problem in refused.value.problems] == ["/source_commits/guide-board"]
     assert store.contents() == before

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from artifactstore.pilots.guide_board import ingest_run
 from artifactstore.testing.guide_board_runs import NEWER_RUN, OLDER_RUN, OPENCMIS_RUN, build_run, write_run
 
 NEWER_FILES = {
@@ -33,7 +32,7 @@ def test_only_newer_runs_have_the_newer_files(shape, files):
 def test_a_run_can_be_as_large_as_a_benchmark_needs(store, tmp_path):
     run = write_run(tmp_path, replace(OPENCMIS_RUN, captures=250, capture_bytes=64, log_bytes=40_000), run_id="large")
 
-    receipt = ingest_run(run, store.context)
+    receipt = store.ingest(run)
 
     assert receipt.file_count == 273
     assert receipt.total_bytes > 250 * 64 + 2 * 40_000

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from artifactstore.pilots.guide_board import PLUGIN, ingest_run
+from artifactstore.bootstrap import host_of
+from artifactstore.built_in import load_plugin
+from artifactstore.pilots.guide_board import ingest_run
 from artifactstore.plugins.context import EmbeddedContext
 from tests.scripts.running import RUN
-from tests.service import serving
+from tests.service import serving, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +36,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def linked_run(server: Server) -> PackageReceipt:
     """A guide-board run in the server's store."""
     with closing(server.registry()) as registry:
-        return ingest_run(RUN, EmbeddedContext(registry, PLUGIN))
+        host = host_of(registry, settings_of(server.home, server.settings))
+        package = ingest_run(RUN, EmbeddedContext(host, load_plugin("guide-board"))).package
+    assert package is not None
+    return package.receipt
 
 
 @dataclass

@@ -110,3 +110,20 @@ def test_event_header_vector_says_what_stands_beside_it() -> None:
 
         expected = {name: event[name] for name in ("seq", "at", "type", "subject", "actor")}
         assert header == {**expected, "payload_digest": blake3(bytes.fromhex(event["payload"])).digest()}
+
+
+def test_provenance_vectors_are_digests_of_lists_that_begin_with_a_tag() -> None:
+    vector = read("provenance.json")
+    source, envelopes = vector["source"], vector["envelopes"]
+
+    assert cbor2.loads(bytes.fromhex(source["cbor"])) == [
+        "artifactstore source v1", "file", "file:///srv/scans/a%20b.pdf"
+    ]  # fmt: skip
+    for envelope in envelopes:
+        assert cbor2.loads(bytes.fromhex(envelope["cbor"])) == [
+            "artifactstore envelope v1", bytes.fromhex(source["id"]), "filesystem", 1_795_000_000_000_000,
+            envelope["witness"], "1",
+        ]  # fmt: skip
+    for each in (source, *envelopes):
+        assert blake3(bytes.fromhex(each["cbor"])).hexdigest() == each["id"]
+    assert [envelope["witness"] for envelope in envelopes] == ["folder-watcher", "token:ci folder-watcher"]

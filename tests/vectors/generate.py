@@ -20,6 +20,8 @@ from artifactstore.domain.events import HoldPlaced, PackageFinalized, PackageOpe
 from artifactstore.domain.hashing import measure
 from artifactstore.domain.manifest import FileEntry, Manifest, manifest_digest
 from artifactstore.domain.media_type import BY_EXTENSION, media_type_of
+from artifactstore.domain.provenance import Provenance, envelope_id, source_id
+from artifactstore.plugins.core import normalise_file
 from artifactstore.storage.memory import MemoryStore
 from artifactstore.storage.pack import PackWriter
 
@@ -252,6 +254,31 @@ def event_chain() -> dict[str, Any]:
     return vector
 
 
+# provenance
+
+
+def provenance() -> dict[str, Any]:
+    """One observation of a file: as a loaded plug-in's, and as one that a token declares."""
+    source = ["artifactstore source v1", "file", "file:///srv/scans/a%20b.pdf"]
+    identity = source_id("file", normalise_file("/srv/scans/a b.pdf"))
+    received_at = 1_795_000_000_000_000
+    loaded = Provenance("folder-watcher", "1.4.0", "1")
+    declared = Provenance("folder-watcher", "1.4.0", "1", declared_by="token:ci")
+    return {
+        "source": {"cbor": encode(source).hex(), "id": identity.hex()},
+        "envelopes": [
+            {
+                "witness": who.witness,
+                "cbor": encode(
+                    ["artifactstore envelope v1", identity, "filesystem", received_at, who.witness, "1"]
+                ).hex(),
+                "id": envelope_id(identity, "filesystem", received_at, who).hex(),
+            }
+            for who in (loaded, declared)
+        ],
+    }
+
+
 # the media-type table
 
 
@@ -268,6 +295,7 @@ VECTORS: dict[str, Callable[[], dict[str, Any]]] = {
     "manifest-lengths.json": manifest_lengths,
     "manifest-refused.json": manifest_refused,
     "event-chain.json": event_chain,
+    "provenance.json": provenance,
     "media-types.json": media_types,
 }
 

@@ -2,8 +2,9 @@
 
 ::
 
-    with closing(open_host()) as host:
-        result = ingest_run(Path("runs/2026-06-01"), host.context(load_plugin("guide-board")))
+    with closing(open_registry(settings)) as registry:
+        context = EmbeddedContext(host_of(registry, settings), load_plugin("guide-board"))
+        result = ingest_run(Path("runs/2026-06-01"), context)
 
 Importing this package loads nothing slow; reading a run and the commands are imported when they are first used.
 """

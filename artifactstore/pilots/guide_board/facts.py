@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeGuard, TypeVar
 
+from artifactstore.domain.package import text_problem
 from artifactstore.errors import Problem
 from artifactstore.pilots.guide_board import layout
 from artifactstore.pilots.guide_board.documents import as_list, as_text, first_text, member
@@ -41,7 +42,7 @@ class RunFacts:
 
 
 def read_facts(documents: Documents) -> RunFacts:
-    """Raises ``RunDirectoryError`` naming every value that no place has, or the documents of another run."""
+    """Raises ``RunDirectoryError`` naming values that are nowhere, names that cannot be recorded, or another run."""
     reader = _Reader(documents)
     facts = RunFacts(
         run_id=reader.text("run_id", layout.RUN_ID),
@@ -58,6 +59,7 @@ def read_facts(documents: Documents) -> RunFacts:
         retention_policy=documents.first(layout.RETENTION_POLICY, _counts),
     )
     reader.raise_missing()
+    _check_names(facts)
     _check_one_run(documents, facts.run_id)
     return facts
 
@@ -125,6 +127,13 @@ def _slugs_and_entries(value: JsonValue) -> list[tuple[str, JsonValue]]:
         return [(slug, entry) for slug, entry in value.items() if isinstance(entry, dict)]
     entries = as_list(value) or []
     return [(slug, entry) for entry in entries if (slug := first_text(entry, layout.SLUG_POINTERS))]
+
+
+def _check_names(facts: RunFacts) -> None:
+    """What a package and a source are found by."""
+    names = {"run_id": facts.run_id, "target_profile_ref": facts.target_profile_ref}
+    if problems := [Problem(name, what) for name, text in names.items() if (what := text_problem(text))]:
+        raise refusal(problems, hint="Let guide-board write the run again, under a name that can be recorded.")
 
 
 def _check_one_run(documents: Documents, run_id: str) -> None:

@@ -136,14 +136,22 @@ COMPLETED_AT = (
     "run.json#/completed_at",
     "run.json#/finished_at",
     "run.json#/ended_at",
+    "run.json#/run/completed_at",
     "run.json#/times/completed_at",
     "run.json#/timing/completed_at",
     "retention-summary.json#/completed_at",
     "reports/assessment-package.json#/completed_at",
     "reports/assessment-package.json#/generated_at",
+    "retention-summary.json#/generated_at",
     "run.json#/started_at",
+    "run.json#/run/started_at",
+    "run.json#/times/started_at",
+    "run.json#/timing/started_at",
+    "run.json#/created_at",
 )
-"""The run's own end; the start is better than the time somebody looked."""
+"""The run's own end; the start is better than the time somebody looked. Else the latest of the evidence."""
+EVIDENCE_TIME_POINTERS = ("/completed_at", "/started_at")
+"""When an evidence item was found."""
 PARTICIPANTS = MappingProxyType(
     {
         "operator": ("run.json#/operator", "run.json#/run/operator", "run.json#/actor"),
@@ -151,13 +159,14 @@ PARTICIPANTS = MappingProxyType(
         "reviewer": ("run.json#/reviewed_by", "reports/assessment-package.json#/reviewed_by"),
     }
 )
-"""By role, where a run names who took part."""
-EXTENSIONS = ("run.json#/extensions", "run.json#/extension_ids", "plan.json#/extensions")
-"""The extensions that ran the checks, as services."""
-MAX_EXTENSIONS = 100
+"""By role, where a run names who took part: one, or a list."""
+EXTENSIONS = ("run.json#/extensions", "run.json#/extension_ids")
+"""The extensions that ran the checks, as services. What ``plan.json`` names was only planned."""
+MAX_OF_A_ROLE = 100
+"""How many who took part are recorded in each role."""
 
-NAME_POINTERS = ("", "/email", "/id", "/name")
-"""Where somebody is named, who may be text themselves."""
+NAME_POINTERS = ("", "/id", "/name", "/email")
+"""Where somebody is named, who may be text themselves. An e-mail address goes before all else."""
 EXTENSION_POINTERS = ("", "/id", "/extension_id", "/name")
 """Where an extension is named."""
 COMMIT_POINTERS = ("/commit", "/git_commit", "/revision", "/sha")

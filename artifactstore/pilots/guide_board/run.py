@@ -66,6 +66,7 @@ def read_run(tree: DirectoryTree, *, max_files: int) -> Run:
     documents = Documents(found)
     _check_objects(documents)
     facts = read_facts(documents)
+    observation = read_observation(documents)
     artifacts = read_artifact_manifest(documents)
     sources = {path: documents.source(path) for path in found}
     check_artifacts(artifacts, sources)
@@ -78,7 +79,7 @@ def read_run(tree: DirectoryTree, *, max_files: int) -> Run:
     ]
     return Run(
         facts,
-        read_observation(documents),
+        observation,
         files=tuple(file for file in files if file.path in roles),
         undeclared=tuple(file for file in files if file.path not in roles),
     )
