@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from artifactstore.registry.events import ReplayReport
     from artifactstore.registry.open_packages import PushState
     from artifactstore.registry.probing import ProbeReport
-    from artifactstore.registry.status import BackendStatus, DutyStatus, StoreStatus
+    from artifactstore.registry.status import BackendStatus, DutyStatus, StoreStatus, SubscriptionStatus
+    from artifactstore.registry.subscriptions import Delivery
     from artifactstore.registry.verify import Damage, VerifyReport
     from artifactstore.storage.probing.probe import Finding
 
@@ -291,6 +292,7 @@ def status_document(status: StoreStatus) -> Document:
         "event_log": {"latest_seq": seq, "latest_at": _instant(at)},
         "backends": [_backend_document(backend) for backend in status.backends],
         "duties": [duty_document(duty) for duty in status.duties],
+        "subscriptions": [subscription_document(each) for each in status.subscriptions],
         "counts": dict(status.counts),
     }
 
@@ -327,6 +329,40 @@ def duty_document(duty: DutyStatus) -> Document:
         "detail": None if duty.detail is None else dict(duty.detail),
         "error": None if duty.error is None else dict(duty.error),
         "next_run_at": _instant(record.next_run_at if record and duty.every_s else None),
+    }
+
+
+def subscription_document(subscription: SubscriptionStatus) -> Document:
+    """Who is told what happens: how far, and what stops it."""
+    return {
+        "name": subscription.name,
+        "installed": subscription.is_installed,
+        "position": subscription.position,
+        "behind": subscription.behind,
+        "failures": subscription.failures,
+        "next_attempt_at": _instant(subscription.next_attempt_at),
+        "delivered_at": _instant(subscription.delivered_at),
+        "error": None if subscription.error is None else dict(subscription.error),
+        "running_by": subscription.running_by,
+    }
+
+
+def deliveries_document(deliveries: list[Delivery], subscriptions: list[SubscriptionStatus]) -> Document:
+    """What was delivered to each that is installed, and how it stands now."""
+    tried = {delivery.name: delivery for delivery in deliveries}
+    return {
+        "subscriptions": [_delivery_document(tried.get(each.name), each) for each in subscriptions if each.is_installed]
+    }
+
+
+def _delivery_document(delivery: Delivery | None, subscription: SubscriptionStatus) -> Document:
+    error = (delivery and delivery.error) or subscription.error
+    return {
+        "name": subscription.name,
+        "delivered": delivery.delivered if delivery else 0,
+        "position": subscription.position,
+        "failures": subscription.failures,
+        "error": None if error is None else dict(error),
     }
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from benchmarks.data import WORKLOADS
 from benchmarks.on_servers.cases import SERVER_WORKLOADS
 from benchmarks.over_http.cases import HTTP_WORKLOADS
+from benchmarks.provenance.cases import PROVENANCE_WORKLOADS
 from benchmarks.runner import FORMAT
 from benchmarks.targets import judge
 
@@ -46,6 +47,7 @@ PARTS = (
     Part("embedded", tuple(WORKLOADS), ""),
     Part("http", tuple(HTTP_WORKLOADS), "-http"),
     Part("servers", tuple(SERVER_WORKLOADS), "-servers"),
+    Part("provenance", tuple(PROVENANCE_WORKLOADS), "-provenance"),
 )
 
 

@@ -22,6 +22,7 @@ from benchmarks.on_servers.cases import SERVER_WORKLOADS
 from benchmarks.on_servers.shared import OnServers
 from benchmarks.over_http.cases import HTTP_WORKLOADS, Served
 from benchmarks.processes import FailedError, UnavailableError, touch_memory, warm
+from benchmarks.provenance.cases import PROVENANCE_WORKLOADS
 from benchmarks.targets import judge
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Options:
     """Only cases whose names contain one of these; all, if there are none."""
     repeats: int = 5
     large_repeats: int = 3
-    """For W4, W5, H-W4, H-load, S-W5 and M-2."""
+    """For W4, W5, H-W4, H-load, S-W5, P-flat, M-2 and I-flat."""
     quick: bool = False
     peers: bool = True
     seed: int = 0
@@ -129,8 +130,7 @@ def _measure_workload(name: str, options: Options, served: Served, on_servers: O
     if name in HTTP_WORKLOADS:
         http = HTTP_WORKLOADS[name]
         return _measure_by_servers(http, options, served.stores, partial(http.cases, served))
-    if name in SERVER_WORKLOADS:
-        servers = SERVER_WORKLOADS[name]
+    if servers := (SERVER_WORKLOADS | PROVENANCE_WORKLOADS).get(name):
         return _measure_by_servers(servers, options, served.stores, partial(servers.cases, on_servers))
     return _measure_embedded(name, options, served.stores)
 

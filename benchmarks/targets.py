@@ -155,6 +155,17 @@ def _on_servers() -> Iterator[Target]:
     yield Target("M-2", "the same, of what the cores left idle by one allow", two, (most,), 0.8, sense="at least")
 
 
+def _observing() -> Iterator[Target]:
+    """What plug-ins record, on either database."""
+    for kind in ("SQLite", "PostgreSQL"):
+        ours = Figure(f"ours observe on {kind}")
+        floor, again = (Figure(ours.case, f"{way}_wall_s") for way in ("floor", "again"))
+        yield Target("I-1000", f"observations, of bare transactions of the same rows, on {kind}", ours, (floor,), 1.5)
+        yield Target("I-1000", f"the same observations again, of the first time, on {kind}", again, (ours,), 0.3)
+        few = Figure(ours.case, "few_s")
+        yield Target("I-flat", f"with 1,000,000 envelopes recorded, of with 1,000, on {kind}", ours, (few,), 1.3)
+
+
 _SERVED_LOAD = {"errors": "errors", "unaccounted": "recorded but not acknowledged, or the reverse"}
 _LARGE_FILE = {"put": 0.8, "get": 0.9}
 _HTTP_PUSH, _PER_S = Figure("command push"), "pushes_per_s"
@@ -210,6 +221,7 @@ TARGETS = (
     ),
     *map(_list, ("list", "find", "show")),
     *_on_servers(),
+    *_observing(),
 )
 
 

@@ -28,7 +28,7 @@ Written by `scripts/generate_cli_reference.py` from the commands themselves; do 
 Standard output carries one JSON document per command, or raw bytes where they were asked for.
 Words, progress bars and errors go to standard error.
 
-These options may stand anywhere before `--`:
+These options may stand anywhere before `--`; for `plugin run`, before the name of the plug-in:
 
 | option | meaning |
 |---|---|

@@ -15,24 +15,31 @@ from artifactstore.catalog import (
     event_log,
     overview,
     probes,
+    provenance,
     pushes,
+    subscriptions,
     tokens,
+    webhook_deliveries,
 )
 from artifactstore.domain import events
 from artifactstore.domain.digest import BlobMeasure
-from artifactstore.domain.events import ObjectRef
+from artifactstore.domain.event import ObjectRef
 from artifactstore.domain.instant import Instant
+from artifactstore.domain.provenance_events import EnvelopeIndexed, Ingested, PartyRef, SourceIndexed
 from artifactstore.testing.builders import file_entry
 from tests.large_catalog import (
     BIG_PACKAGE,
+    BUSY_ENVELOPE,
     NOW,
     OPEN_OWNER,
     RARE_PRODUCER,
     address,
+    envelope_of,
     manifest_of,
     open_id,
     pack_of,
     package_id,
+    source_of,
 )
 
 if TYPE_CHECKING:
@@ -141,6 +148,7 @@ TRANSACTIONS: dict[str, Callable[[Transaction], object]] = {
 
 
 _OPENED = pushes.OpenPackageRecord("new", "p", OPEN_OWNER, 1, NOW * 2, b"", None, None)
+_COMMON_TYPES = ("v1.package.opened", "v1.package.finalized")
 _UPLOAD = pushes.UploadRecord("new", open_id(1), "p", "r", "t/p", 9, 0)
 FUNCTIONS: dict[str, Callable[[Any], object]] = {
     "pushes.open_package": lambda on: (pushes.open_package(on, open_id(1)), pushes.open_package(on, "x")),
@@ -215,6 +223,18 @@ FUNCTIONS: dict[str, Callable[[Any], object]] = {
     "duties.renew": lambda on: duties.renew(on, "sweep", "x", Instant(NOW), position=7),
     "duties.is_held": lambda on: duties.is_held(on, "sweep", "x"),
     "duties.end": lambda on: duties.end(on, "sweep", "x", duties.Ending(Instant(NOW), NOW, "done", 0, None, None)),
+    "subscriptions.all_subscriptions": subscriptions.all_subscriptions,
+    "subscriptions.subscription": lambda on: subscriptions.subscription(on, "x.y"),
+    "subscriptions.note": lambda on: subscriptions.note(on, "x.y", 7, Instant(NOW)),
+    "event_log.next_of_types": lambda on: [
+        event_log.next_of_types(on, types, after=after, limit=limit)
+        for types in (_COMMON_TYPES, ("v1.hold.placed",), ("v1.hold.placed", *_COMMON_TYPES, "plugin.x.y"))
+        for after in (0, 2 * PACKAGES, 5 * PACKAGES)
+        for limit in (1, PAGE)
+    ],
+    "subscriptions.advance": lambda on: subscriptions.advance(on, "x.y", 6, 7, Instant(NOW)),
+    "subscriptions.refuse": lambda on: subscriptions.refuse(on, "x.y", 6, subscriptions.Refusal(1, NOW, "{}")),
+    "subscriptions.move": lambda on: subscriptions.move(on, "x.y", 7),
     "overview.highest_object": overview.highest_object,
     "overview.latest_event": overview.latest_event,
     "overview.backend_states": overview.backend_states,
@@ -222,6 +242,51 @@ FUNCTIONS: dict[str, Callable[[Any], object]] = {
     "probes.save_report": lambda on: probes.save_report(on, probes.ProbeRow("x", NOW, "usable", "{}")),
     "probes.verdict_of": lambda on: probes.verdict_of(on, "x"),
     "probes.all_reports": probes.all_reports,
+    "provenance.known": lambda on: [
+        provenance.known(on, source_of(source), envelope_of(envelope), package, actor=actor)
+        for source, envelope in ((LATE, LATE), (BIG_PACKAGE, BIG_PACKAGE), (-1, -1), (LATE, -1))
+        for package in (None, package_id(LATE), package_id(BIG_PACKAGE), "nothing")
+        for actor in (None, "token:common", "token:rare", "nobody")
+    ],
+    "provenance.is_observed_by": lambda on: [
+        provenance.is_observed_by(on, source_of(source), actor)
+        for source in (LATE, BIG_PACKAGE, -1)
+        for actor in ("token:common", "token:rare", "nobody")
+    ],
+    "provenance.source": lambda on: (provenance.source(on, source_of(LATE)), provenance.source(on, b"x")),
+    "provenance.envelopes": lambda on: [
+        provenance.envelopes(on, source, after=after, limit=PAGE, actor=actor)
+        for source in (LATE, BIG_PACKAGE, -1)
+        for after in (0, PACKAGES + 500)
+        for actor in (None, "token:common", "token:rare", "nobody")
+    ],
+    "provenance.envelope": lambda on: (provenance.envelope(on, envelope_of(LATE)), provenance.envelope(on, b"x")),
+    "provenance.raw_payload": lambda on: provenance.raw_payload(on, LATE),
+    "provenance.parties": lambda on: (provenance.parties(on, range(1, 30)), provenance.parties(on, [-1])),
+    "provenance.observations": lambda on: [
+        provenance.observations(on, package, after=after, limit=PAGE)
+        for package in (LATE, BIG_PACKAGE, -1)
+        for after in (0, PACKAGES + 500)
+    ],
+    "provenance.has_observed": lambda on: (
+        provenance.has_observed(on, LATE, LATE),
+        provenance.has_observed(on, BUSY_ENVELOPE, BIG_PACKAGE),
+        provenance.has_observed(on, -1, BIG_PACKAGE),
+    ),
+    "provenance.observed_packages": lambda on: [
+        provenance.observed_packages(on, envelope, limit=PAGE, producers=producers)
+        for envelope in (LATE, BUSY_ENVELOPE, -1)
+        for producers in (None, ["producer-1"], [RARE_PRODUCER], ["nobody", "else"], [])
+    ],
+    "webhook_deliveries.note_delivery": lambda on: webhook_deliveries.note_delivery(
+        on, webhook_deliveries.DeliveryRow("hub", 7, NOW, 9, 200, None)
+    ),
+    "webhook_deliveries.forget_deliveries": lambda on: [
+        webhook_deliveries.forget_deliveries(on, before) for before in (0, NOW, NOW * 2)
+    ],
+    "webhook_deliveries.deliveries": lambda on: [
+        webhook_deliveries.deliveries(on, webhook, limit=PAGE) for webhook in ("common", "rare", "nobody")
+    ],
     "blobs.live_locations": lambda on: blobs.live_locations(on, address(LATE)),
     "blobs.condemned_locations": lambda on: blobs.condemned_locations(on, address(LATE)),
     "blobs.resolve": lambda on: (
@@ -242,6 +307,7 @@ FUNCTIONS: dict[str, Callable[[Any], object]] = {
 
 _PACK = ObjectRef("default", "pack", pack_of(LATE), 5_000)
 _FILE = file_entry("new", b"new")
+_SAID: Any = {"plugin_name": "mailbox", "contract_version": "1", "is_declared": False, "indexed_at": NOW}
 EVENTS = (
     events.MetadataSchemaRegistered(slug="new", json_schema={}, registered_at=NOW),
     events.PackageOpened(
@@ -268,5 +334,12 @@ EVENTS = (
     events.ObjectCondemned(object=_PACK),
     events.ObjectDeleted(object=_PACK),
     events.ReadFellBack(object=_PACK, served_by=ARCHIVED, finding="was missing"),
+    SourceIndexed(source_id=b"new", location_kind="file", path_id="file:///new", **_SAID),
+    EnvelopeIndexed(
+        envelope_id=b"new", source_id=source_of(BIG_PACKAGE), transport="imap", received_at=NOW, raw_payload=b"new",
+        parties=(PartyRef("email", None, "a@x", "author", "claimed"),), **_SAID,
+    ),
+    events.PackageObserved(package_id=package_id(BIG_PACKAGE), envelope_id=b"new", observed_at=NOW),
+    Ingested(envelope_id=b"new", source_id=source_of(BIG_PACKAGE), source_created=False),
 )  # fmt: skip
 """One of each, in an order in which they may happen."""

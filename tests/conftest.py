@@ -31,9 +31,14 @@ ON_BOTH_DATABASES = (
     "integration.test_events",
     "integration.test_files",
     "integration.test_ingest",
+    "integration.test_observing",
+    "integration.test_observing_at_once",
     "integration.test_placing",
+    "integration.test_subscriptions",
+    "integration.test_subscription_processes",
     "integration.test_tokens",
     "integration.test_verify",
+    "integration.test_webhooks",
     "integration.test_writers",
 )
 """Modules whose tests with a ``registry`` are run on each; what they say must be so on either."""

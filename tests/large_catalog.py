@@ -24,7 +24,9 @@ NOW = 1_800_000_000_000_000
 DUE, HELD = 300, 50
 RARE_PRODUCER, OLD_PRODUCER = "producer-rare", "producer-old"
 BIG_PACKAGE = 2
-"""The row id of a package with very many files."""
+"""The row id of a package with very many files, observed by very many envelopes; and of a source that has those."""
+BUSY_ENVELOPE = 1
+"""The row id of an envelope that observed very many packages."""
 OPEN_OWNER = "token:ci-1"
 _DRAFT = encode({"retention_class": "raw-evidence", "as_revision": False})
 _NO_BLOBS = encode([])
@@ -96,7 +98,27 @@ INSERT INTO upload (upload_id, package_id, path, role, media_type, size_bytes, r
 INSERT INTO upload_part (upload_id, start, size_bytes, backend, blake3) SELECT 'upload-' || n, 0, 4000000,
     'default', digest_of(7, n) FROM numbers WHERE n <= {few};
 INSERT INTO idempotency_key (caller, key, request_digest, answer, created_at) SELECT 'token:ci-' || (n % 100),
-    'key-' || n, digest_of(8, n), 'x', {now} + (n - 50) * 1000000 FROM numbers WHERE n <= {few}
+    'key-' || n, digest_of(8, n), 'x', {now} + (n - 50) * 1000000 FROM numbers WHERE n <= {few};
+INSERT INTO webhook_delivery (webhook, seq, attempted_at, took_us, status, error) SELECT CASE WHEN n % {fifth} = 1
+    THEN 'rare' ELSE 'common' END, 4 * n, {now} + (n - 2000) * 1000000, 900, 200, NULL FROM numbers;
+INSERT INTO source (id, source_id, location_kind, path_id, plugin_name, contract_version, is_declared, indexed_at,
+    indexed_by) SELECT n, digest_of(9, n), 'file', 'file:///' || n, 'mailbox', '1', 0, {now}, 'token:ci-1' FROM numbers;
+INSERT INTO envelope (id, envelope_id, source, transport, received_at, raw_payload, plugin_name, contract_version,
+    is_declared, indexed_at, indexed_by) SELECT n, digest_of(10, n), n, 'imap', {now}, {digest}, 'mailbox', '1', 0,
+    {now}, 'token:ci-' || (n % 100) FROM numbers;
+INSERT INTO envelope (id, envelope_id, source, transport, received_at, raw_payload, plugin_name, contract_version,
+    is_declared, indexed_at, indexed_by) SELECT n + {count}, digest_of(10, n + {count}), {big}, 'imap', {now}, {digest},
+    'mailbox', '1', 0, {now}, CASE WHEN n = 7 THEN 'token:rare' ELSE 'token:common' END FROM numbers WHERE n <= {few};
+INSERT INTO party (envelope, ordinal, identifier_kind, identifier_value, role, trust) SELECT n, 0, 'email', n || '@x',
+    'author', 'claimed' FROM numbers;
+INSERT INTO party (envelope, ordinal, identifier_kind, identifier_value, role, trust) SELECT n, 1, 'email', 'a@x',
+    'sender', 'claimed' FROM numbers;
+INSERT INTO package_observation (package, envelope, observed_at, observed_by, producer) SELECT n, n, {now},
+    'token:ci-1', {producer} FROM numbers;
+INSERT INTO package_observation (package, envelope, observed_at, observed_by, producer) SELECT {big}, n +
+    {count}, {now}, 'token:ci-1', 'producer-old' FROM numbers WHERE n <= {few};
+INSERT INTO package_observation (package, envelope, observed_at, observed_by, producer) SELECT n, {busy},
+    {now}, 'token:ci-1', {producer} FROM numbers WHERE n <= {few} AND n <> {busy}
 """
 """One statement for each kind of row; ``n`` counts from 1."""
 _COLUMNS = {
@@ -111,7 +133,7 @@ def fill(registry: Registry, packages: int) -> None:
     """Write so many packages into an empty catalog. Indexes are made afterwards, all at once."""
     few = max(packages // 20, 1_000)
     values = {
-        "count": packages, "now": NOW, "due": DUE, "held": HELD, "big": BIG_PACKAGE, "few": few,
+        "count": packages, "now": NOW, "due": DUE, "held": HELD, "big": BIG_PACKAGE, "busy": BUSY_ENVELOPE, "few": few,
         "fifth": packages // 5, "tenth": packages // 10, "half": packages // 2,
     }  # fmt: skip
     with registry.transaction() as tx:
@@ -126,7 +148,7 @@ def fill(registry: Registry, packages: int) -> None:
         for sql in indexes:
             connection.execute(sql)
         if on_postgres:
-            for table in ("package", "blob", "stored_object", "hold"):
+            for table in ("package", "blob", "stored_object", "hold", "source", "envelope"):
                 connection.execute(f"SELECT setval('{table}_id_seq', (SELECT max(id) FROM {table}))")
 
 
@@ -143,6 +165,16 @@ def manifest_of(n: int) -> bytes:
 def pack_of(n: int) -> bytes:
     """The digest of the pack that blob ``n`` is in."""
     return _digest(3, n)
+
+
+def source_of(n: int) -> bytes:
+    """The id of source ``n``."""
+    return _digest(9, n)
+
+
+def envelope_of(n: int) -> bytes:
+    """The id of envelope ``n``, which is of the source of its number."""
+    return _digest(10, n)
 
 
 def package_id(n: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -37,6 +38,52 @@ def test_the_built_in_tables_are_the_entry_points() -> None:
             assert load_entry_point(group, name)
 
 
+OBSERVATIONS = {"SourceIndexed", "EnvelopeIndexed", "Ingested"}
+"""The events by which a source or an envelope comes into being."""
+WHERE_THEY_ARE_NAMED = {
+    "domain/provenance_events.py",  # what they are
+    "domain/events.py",  # the table of all events, for replay
+    "catalog/projections.py",  # how the tables follow from them
+    "registry/observing.py",  # the one place that lets them happen
+}
+PROVENANCE_TABLES = r"(?:source|envelope|party|package_observation)\b"
+WRITES = re.compile(rf"\b(?:INSERT(?: OR \w+)? INTO|REPLACE INTO|UPDATE|DELETE FROM|TRUNCATE)\s+{PROVENANCE_TABLES}")
+ROWS = re.compile(rf"{PROVENANCE_TABLES} \([a-z_, ]+\)")
+"""What ``Connection.insert`` is given."""
+
+
+def lets_happen(path: Path) -> bool:
+    """Whether a module has one of these events at hand: it defines it, imports it or imports where it is."""
+    imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    taken = {(node.module or "", each.name) for node in imports for each in node.names}
+    return path.name == "provenance_events.py" or any(
+        name == "provenance_events" or (module.startswith("artifactstore.domain") and name in {*OBSERVATIONS, "*"})
+        for module, name in taken
+    )
+
+
+def texts_in(path: Path) -> list[str]:
+    """Every piece of text in a module, with those that stand beside each other as one."""
+    tree = ast.parse(path.read_text())
+    return [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+
+
+def test_only_one_place_lets_observations_happen() -> None:
+    found = {path.relative_to(ROOT / "artifactstore").as_posix() for path in MODULES if lets_happen(path)}
+
+    assert WHERE_THEY_ARE_NAMED == found
+
+
+def test_only_projections_write_the_tables_of_provenance() -> None:
+    writers = {
+        path.relative_to(ROOT / "artifactstore").as_posix()
+        for path in MODULES
+        if any(WRITES.search(text) or ROWS.fullmatch(text) for text in texts_in(path))
+    }
+
+    assert {"catalog/projections.py"} == writers
+
+
 def test_the_environment_is_read_in_one_place() -> None:
     readers = [
         path.relative_to(ROOT).as_posix()
@@ -65,7 +112,28 @@ def test_every_module_says_what_it_is_and_fits_in_a_head(path: Path) -> None:
     ("statement", "absent"),
     [
         ("import artifactstore", {"artifactstore.bootstrap", "typer", "sqlite3"}),
-        ("import artifactstore.plugins", {"sqlalchemy", "sqlmodel", "sqlite3", "typer", "rich", "fastapi", "boto3"}),
+        (
+            "import artifactstore.plugins",
+            {
+                "sqlalchemy",
+                "sqlmodel",
+                "sqlite3",
+                "psycopg",
+                "alembic",
+                "typer",
+                "rich",
+                "fastapi",
+                "starlette",
+                "uvicorn",
+                "boto3",
+                "botocore",
+                "urllib3",
+                "httpx",
+                "pydantic",
+                "pydantic_core",
+                "jsonschema_rs",
+            },
+        ),
         ("import artifactstore.cli.app", {"sqlalchemy", "sqlmodel", "alembic", "rich", "sqlite3", "jsonschema_rs"}),
         ("import artifactstore.bootstrap", {"sqlalchemy", "sqlmodel", "alembic", "rich", "typer", "jsonschema_rs"}),
         ("import artifactstore.registry.ingest", {"sqlalchemy", "sqlmodel", "alembic", "jsonschema_rs", "typer"}),

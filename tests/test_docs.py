@@ -17,11 +17,13 @@ import pytest
 from artifactstore import errors
 from artifactstore.api import bodies, protocol, serve, service
 from artifactstore.api.errors import status_of
+from artifactstore.built_in import DEFAULT_CAPABILITIES
 from artifactstore.catalog import sqlite, tables
 from artifactstore.catalog.replay import NATURAL_ROWS
 from artifactstore.cli import main as cli_main
 from artifactstore.cli.exit_codes import CALLER_CAN_MEND_IT, DONE, INTERRUPTED, PARTLY_DONE, SYSTEM_FAILED, exit_code_of
 from artifactstore.config import NAMES, PREFIX, Settings
+from artifactstore.domain.capabilities import parse_capabilities
 from artifactstore.domain.events import EVENT_TYPES
 from artifactstore.domain.retention import DEFAULT_DAYS, MAX_DAYS
 from artifactstore.registry.events import list_events
@@ -43,7 +45,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
+PAGES = sorted(
+    path for pages in ("*.md", "docs/**/*.md", "benchmarks/*.md", "examples/*/*.md") for path in ROOT.glob(pages)
+)
 PAGES_WITH_COMMANDS = [
     ROOT / page
     for page in ("README.md", "docs/OPERATOR.md", "docs/pilots/guide-board.md", "docs/reference/http-api.md")
@@ -54,8 +58,10 @@ GROUPS = {"ARTIFACTSTORE_ERROR", "INVALID_REQUEST", "NOT_FOUND", "CONFLICT", "AC
 NEVER_OVER_HTTP = {
     "DESTINATION_INVALID", "DESTINATION_EXISTS", "FILE_UNREADABLE", "FILE_CHANGED", "LINK_INVALID", "MANIFEST_INVALID",
     "RUN_DIRECTORY_INVALID", "TOKEN_UNKNOWN", "TOKEN_EXISTS", "SERVICE_FAILED", "SERVICE_UNAVAILABLE",
+    "WEBHOOK_FAILED", "WEBHOOK_REFUSED", "SUBSCRIPTION_UNKNOWN", "SUBSCRIPTION_AHEAD",
+    "PROVENANCE", "EMIT_GUARD", "PLUGIN_UNKNOWN", "CAPABILITY_DENIED",
 }  # fmt: skip
-"""Errors of a host's files, of a client, and of commands that work on the host of the store only."""
+"""Errors of a host's files, of a client, of plug-ins in process, and of commands on the host of the store only."""
 
 
 @pytest.fixture(scope="module")
@@ -150,8 +156,14 @@ def test_defaults_of_numbers_are_those_of_the_page() -> None:
     settings = Settings.from_environment({"ARTIFACTSTORE_HOME": "/h"})
     cells = {row[0].strip("`"): row[1].strip("`") for row in rows((REFERENCE / "settings.md").read_text())}
 
-    for name in ("PACK_THRESHOLD_BYTES", "MAX_FILES"):
+    for name in ("PACK_THRESHOLD_BYTES", "MAX_FILES", "MAX_PAYLOAD_BYTES", "RACE_RETRIES"):
         assert str(getattr(settings, name.lower())) == cells[PREFIX + name]
+
+
+def test_capabilities_that_are_granted_unless_said_otherwise_are_those_of_the_page() -> None:
+    cells = {row[0].strip("`"): row[1].strip("`") for row in rows((REFERENCE / "settings.md").read_text())}
+
+    assert parse_capabilities(cells[PREFIX + "PLUGIN_CAPABILITIES"]) == DEFAULT_CAPABILITIES
 
 
 @pytest.mark.parametrize("path", [ROOT / "README.md", REFERENCE / "settings.md"], ids=named)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,17 @@ from starlette.routing import Match, Route
 from artifactstore import __version__
 from artifactstore.api import openapi, reference_page
 from artifactstore.api.frontier import Frontier
-from artifactstore.api.routes import events, files, metadata_schemas, packages, push, retention, store, uploads
+from artifactstore.api.routes import (
+    events,
+    files,
+    ingests,
+    metadata_schemas,
+    packages,
+    push,
+    retention,
+    store,
+    uploads,
+)
 from artifactstore.errors import (
     ArtifactStoreError,
     MethodNotAllowedError,
@@ -27,6 +38,7 @@ from artifactstore.errors import (
 from artifactstore.registry.duties import FAILED, told
 from artifactstore.registry.duty_runner import DutyRunner
 from artifactstore.registry.store_duties import duties_of
+from artifactstore.registry.subscription_runner import SubscriptionRunner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -35,11 +47,15 @@ if TYPE_CHECKING:
 
     from artifactstore.api.service import Service
     from artifactstore.registry.duties import Run
+    from artifactstore.registry.subscriptions import Delivery
 
 log = structlog.get_logger("artifactstore.api")
 
 _ROUTERS = (
-    *(module.router for module in (push, uploads, packages, files, retention, metadata_schemas, events, store)),
+    *(
+        module.router
+        for module in (push, uploads, packages, files, ingests, retention, metadata_schemas, events, store)
+    ),
     push.preflight_router,
     reference_page.router,
 )
@@ -74,13 +90,17 @@ def build_app(service: Service) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
-    """What goes on beside the requests: the store's duties, and what this process alone has to write down.
+    """What goes on beside the requests: duties, telling subscribers, and what this process alone has to write down.
 
     ``stop`` in the state is what the server calls when it is asked to end.
     """
     service: Service = app.state.service
     duties = DutyRunner(service.registry, duties_of(service.registry), tell=_log_run, trouble=_log_trouble)
     duties.start()
+    subscriptions = SubscriptionRunner(
+        service.registry, service.subscribers, tell=_log_delivery, trouble=_log_no_delivery
+    )
+    subscriptions.start()
     token_uses = asyncio.create_task(_repeat(lambda: service.token_uses.flush(service.registry), _TOKEN_USES_S))
     try:
         yield {"stop": service.event_feed.stop}
@@ -88,9 +108,34 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         token_uses.cancel()
         with suppress(asyncio.CancelledError):
             await token_uses
-        if not await asyncio.to_thread(duties.stop):
-            log.warning("duty left behind", message="it did not come to its next page in time; its claim runs out")
+        await asyncio.to_thread(_stop, duties, subscriptions)
         await asyncio.to_thread(service.close)
+
+
+def _stop(duties: DutyRunner, subscriptions: SubscriptionRunner) -> None:
+    """Both at once: neither waits for the other's slowest."""
+    stopping = threading.Thread(target=_stop_duties, args=(duties,))
+    stopping.start()
+    if not subscriptions.stop():
+        log.warning("delivery left behind", message="a subscriber did not return in time; its event comes again")
+    stopping.join()
+
+
+def _stop_duties(duties: DutyRunner) -> None:
+    if not duties.stop():
+        log.warning("duty left behind", message="it did not come to its next page in time; its claim runs out")
+
+
+def _log_delivery(delivery: Delivery) -> None:
+    if delivery.error is not None:
+        log.warning("delivery failed", subscription=delivery.name, delivered=delivery.delivered, **delivery.error)
+        return
+    log.info("delivery", subscription=delivery.name, delivered=delivery.delivered)
+
+
+def _log_no_delivery(error: Exception) -> None:
+    """Nothing could be looked for, or claimed."""
+    log.warning("delivery failed", **told(error))
 
 
 def _log_run(run: Run) -> None:

@@ -19,6 +19,7 @@ class HeadersTooLargeError(errors.LimitExceededError):
 STATUSES: tuple[tuple[type[ArtifactStoreError], int], ...] = (
     (HeadersTooLargeError, 431),
     (errors.LimitExceededError, 413),
+    (errors.PayloadTooLargeError, 413),
     (errors.RangeInvalidError, 416),
     (errors.RequestTimeoutError, 408),
     (errors.PreconditionError, 412),
@@ -36,6 +37,7 @@ STATUSES: tuple[tuple[type[ArtifactStoreError], int], ...] = (
     (errors.StorageError, 503),
     (errors.ServiceError, 503),
     (errors.CorruptionError, 500),
+    (errors.PluginFailedError, 500),
     (errors.ConfigurationError, 500),
 )
 PROBLEM = "application/problem+json"

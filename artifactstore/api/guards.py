@@ -12,9 +12,10 @@ from artifactstore.api.service import Service, service_of
 from artifactstore.catalog.pushes import OpenPackageRecord
 from artifactstore.catalog.records import HoldRecord, PackageRecord
 from artifactstore.domain.access import Caller, Right, Scope
-from artifactstore.errors import PackageUnknownError, UnauthenticatedError
+from artifactstore.errors import ForbiddenError, PackageUnknownError, UnauthenticatedError
 from artifactstore.registry.open_packages import find_open_package
 from artifactstore.registry.packages import find_package, package_unknown
+from artifactstore.registry.provenance import Viewer
 from artifactstore.registry.registry import Registry
 from artifactstore.registry.tokens import authenticate
 
@@ -80,6 +81,24 @@ async def writer_of(caller: CurrentCaller) -> Caller:
 
 
 CurrentWriter = Annotated[Caller, Depends(writer_of)]
+
+
+async def observer_of(caller: CurrentWriter) -> Caller:
+    """Raises ``ForbiddenError`` unless there is a producer whose packages the caller may record."""
+    if not caller.may_write_something:
+        raise ForbiddenError(f"token {caller.name} lacks a scope write:<producer>")
+    return caller
+
+
+CurrentObserver = Annotated[Caller, Depends(observer_of)]
+
+
+async def viewer_of(caller: CurrentCaller) -> Viewer:
+    """How much of what was observed the caller may see."""
+    return Viewer(caller.actor, caller.readable_producers)
+
+
+CurrentViewer = Annotated[Viewer, Depends(viewer_of)]
 
 
 def readable_package(registry: CurrentRegistry, caller: CurrentCaller, package_id: str) -> PackageRecord:

@@ -10,7 +10,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from artifactstore.registry.status import DutyStatus
+    from artifactstore.registry.status import DutyStatus, SubscriptionStatus
 
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
 
@@ -39,6 +39,10 @@ class Metrics:
         self.stored_bytes = Counter(
             "artifactstore_stored_bytes", "Bytes that finalized packages added to storage.", registry=self._registry
         )
+        self.observations = Counter(
+            "artifactstore_observations", "Observations taken in, by whether they were new.", ("outcome",),
+            registry=self._registry,
+        )  # fmt: skip
         self.errors = Counter(
             "artifactstore_errors", "Requests that failed by the system's fault, by code.", ("code",),
             registry=self._registry,
@@ -48,15 +52,17 @@ class Metrics:
             ("backend", "reason"), registry=self._registry,
         )  # fmt: skip
 
-    def exposition(self, *, events: int, duties: Sequence[DutyStatus]) -> bytes:
-        """The Prometheus text format. ``events`` is the length of the event log now, ``duties`` how they stand."""
+    def exposition(
+        self, *, events: int, duties: Sequence[DutyStatus], subscriptions: Sequence[SubscriptionStatus]
+    ) -> bytes:
+        """The Prometheus text format. ``events`` is the length of the event log now; the others, how they stand."""
         if self._shared_folder is None:
             text = generate_latest(self._registry)
         else:
             together = CollectorRegistry()
             MultiProcessCollector(together, path=self._shared_folder)  # type: ignore[no-untyped-call]
             text = generate_latest(together)
-        return text + "".join(_of_the_store(events, duties)).encode()
+        return text + "".join([*_of_the_store(events, duties), *_of_subscriptions(subscriptions)]).encode()
 
 
 def _of_the_store(events: int, duties: Sequence[DutyStatus]) -> Iterator[str]:
@@ -73,3 +79,16 @@ def _of_the_store(events: int, duties: Sequence[DutyStatus]) -> Iterator[str]:
     yield f"# HELP {name} How many runs of a duty failed since the last one that did not.\n# TYPE {name} gauge\n"
     for duty in on:
         yield f'{name}{{duty="{duty.name}"}} {duty.record.failures if duty.record else 0}\n'
+
+
+def _of_subscriptions(subscriptions: Sequence[SubscriptionStatus]) -> Iterator[str]:
+    """The same, of those that are installed."""
+    installed = [each for each in subscriptions if each.is_installed]
+    name = "artifactstore_subscription_behind"
+    yield f"# HELP {name} How many events wait for a subscriber; 1000 is so many or more.\n# TYPE {name} gauge\n"
+    for each in installed:
+        yield f'{name}{{subscription="{each.name}"}} {each.behind or 0}\n'
+    name = "artifactstore_subscription_failures"
+    yield f"# HELP {name} How many attempts failed since the last event that was taken.\n# TYPE {name} gauge\n"
+    for each in installed:
+        yield f'{name}{{subscription="{each.name}"}} {each.failures}\n'

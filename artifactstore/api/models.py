@@ -196,11 +196,12 @@ class Obstacle(_Answer):
 
 
 class Limits(_Answer):
-    """What a package may have at most."""
+    """What a package may have at most, and the payload of an envelope."""
 
     max_files: int
     max_file_bytes: int
     pack_threshold_bytes: int
+    max_payload_bytes: int
 
 
 class Preflight(_Answer):
@@ -244,13 +245,6 @@ class Hold(_Answer):
     released_at: Time | None
     released_by: str | None
     release_reason: str | None
-
-
-class PackageDetails(Package):
-    """A package with its metadata and holds."""
-
-    metadata: dict[str, Any] | None
-    holds: list[Hold]
 
 
 class PackagePage(_Answer):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic.json_schema import models_json_schema
 
-from artifactstore.api import models
+from artifactstore.api import models, provenance_models
 from artifactstore.api.errors import PROBLEM
 
 if TYPE_CHECKING:
@@ -44,10 +44,12 @@ _REQUESTS: tuple[type[BaseModel], ...] = (
     models.Sweep,
     models.WhatToVerify,
     models.SchemaRegistration,
+    provenance_models.Observing,
 )
 TAGS = [
     {"name": "push", "description": "Recording packages: open, send, finalize."},
     {"name": "packages", "description": "Reading packages and their files."},
+    {"name": "provenance", "description": "Where things were observed, and by whom."},
     {"name": "retention", "description": "How long packages stay."},
     {"name": "metadata schemas", "description": "What a package's metadata must satisfy."},
     {"name": "events", "description": "What happened, in order."},
@@ -69,6 +71,12 @@ def json_request(model: type[BaseModel], *headers: dict[str, Any]) -> dict[str, 
     """A JSON body and headers that a dependency reads."""
     content = {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}}
     return {"requestBody": {"required": True, "content": content}, "parameters": list(headers)}
+
+
+def optional_json_request(model: type[BaseModel]) -> dict[str, Any]:
+    """A JSON body that may be left out."""
+    request = json_request(model)
+    return {**request, "requestBody": {**request["requestBody"], "required": False}}
 
 
 def header(name: str, description: str, *, is_required: bool = False, **schema: Any) -> dict[str, Any]:

@@ -21,9 +21,11 @@ from artifactstore.registry.idempotency import Attempt
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from artifactstore.domain.access import Caller
     from artifactstore.domain.canonical import JsonValue
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 LIMIT = Annotated[int, Query(ge=1, le=1000, description="How many at most.")]
 SEQ = Annotated[int, Query(ge=0, le=2**63 - 1, description="Start after this one.")]
@@ -37,21 +39,49 @@ def body_of(model: type[M], *, max_bytes: int = MAX_BODY_BYTES) -> Callable[[Req
 
     async def read(request: Request, caller: CurrentCaller) -> M:
         require_media_type(request, "application/json")
-        most = max_bytes if caller.may_write_something else min(max_bytes, MAX_BODY_BYTES)
-        refuse_announced_length(request, most)
-        service = service_of(request)
-
-        def understand(read: Callable[[int], bytes]) -> tuple[M, bytes]:
-            with held_whole(read, most, service.room) as body:
-                understanding = service.large_body if len(body) > MAX_BODY_BYTES else nullcontext()
-                with understanding:
-                    document = parse_json(body, what="the body", error=RequestInvalidError, max_bytes=most)
-                    return parsed(model, document), blake3(body).digest()
-
-        asked, request.state.body_digest = await stream_body(request, understand)
-        return asked
+        return await _read(request, caller, max_bytes, lambda body: _understood(model, body, max_bytes))
 
     return read
+
+
+def optional_body_of(
+    model: type[M], *, max_bytes: int = MAX_BODY_BYTES
+) -> Callable[[Request, CurrentCaller], Awaitable[M | None]]:
+    """The same where a request may have no body; then it gives None."""
+
+    async def read(request: Request, caller: CurrentCaller) -> M | None:
+        if "transfer-encoding" not in request.headers and not int(request.headers.get("content-length", "0")):
+            return None
+
+        def understand(body: bytes) -> M | None:
+            if not body:
+                return None
+            require_media_type(request, "application/json")
+            return _understood(model, body, max_bytes)
+
+        return await _read(request, caller, max_bytes, understand)
+
+    return read
+
+
+async def _read(request: Request, caller: Caller, max_bytes: int, understand: Callable[[bytes], T]) -> T:
+    """What a body is understood as, on a thread. Whoever may write nothing may say no more than ``MAX_BODY_BYTES``."""
+    most = max_bytes if caller.may_write_something else min(max_bytes, MAX_BODY_BYTES)
+    refuse_announced_length(request, most)
+    service = service_of(request)
+
+    def receive(read: Callable[[int], bytes]) -> tuple[T, bytes]:
+        with held_whole(read, most, service.room) as body:
+            understanding = service.large_body if len(body) > MAX_BODY_BYTES else nullcontext()
+            with understanding:
+                return understand(body), blake3(body).digest()
+
+    asked, request.state.body_digest = await stream_body(request, receive)
+    return asked
+
+
+def _understood(model: type[M], body: bytes, max_bytes: int) -> M:
+    return parsed(model, parse_json(body, what="the body", error=RequestInvalidError, max_bytes=max_bytes))
 
 
 def require_media_type(request: Request, expected: str) -> None:

@@ -21,10 +21,11 @@ from artifactstore.api.app import build_app
 from artifactstore.api.frontier import CutShortError
 from artifactstore.api.protocol import BoundedProtocol
 from artifactstore.api.service import Service, check_backend, check_names
-from artifactstore.bootstrap import open_registry
+from artifactstore.bootstrap import host_of, open_registry
 from artifactstore.config import Settings, shared_metrics_folder
 from artifactstore.errors import ConfigurationError
 from artifactstore.registry.tokens import is_in_force, list_tokens
+from artifactstore.subscribers import subscribers_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,11 +120,12 @@ def _config(app: FastAPI | str, *, workers: int = 1) -> uvicorn.Config:
 
 
 def _check_store(settings: Settings, host: str) -> None:
-    """Before there are workers, which would be started again and again."""
+    """Before there are workers, which would be started again and again. What the webhooks lack is found here, too."""
     registry = open_registry(settings, upgrade=False)
     try:
         check_names(registry)
         check_backend(registry)
+        subscribers_of(host_of(registry, settings), settings.webhooks, trouble=lambda _: None)
         has_tokens = bool(settings.auth_tokens) or any(
             is_in_force(token, registry.clock()) for token in list_tokens(registry)
         )

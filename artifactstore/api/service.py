@@ -17,7 +17,7 @@ from starlette.requests import Request
 from artifactstore.api.feed import EventFeed
 from artifactstore.api.metrics import Metrics
 from artifactstore.api.room import Room
-from artifactstore.bootstrap import open_registry
+from artifactstore.bootstrap import host_of, open_registry
 from artifactstore.catalog import backends
 from artifactstore.errors import (
     BackendRefusedError,
@@ -25,18 +25,23 @@ from artifactstore.errors import (
     ServiceBusyError,
     StorageError,
 )
+from artifactstore.registry.duties import told
 from artifactstore.registry.placing import placed
 from artifactstore.registry.probing import require_usable
 from artifactstore.registry.readiness import CHECKS, Check
 from artifactstore.registry.tokens import TokenUses
+from artifactstore.subscribers import subscribers_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from artifactstore.config import Settings
     from artifactstore.domain.access import StaticToken
+    from artifactstore.errors import ArtifactStoreError
+    from artifactstore.plugins.host import PluginHost
     from artifactstore.registry.fall_backs import FallBack
     from artifactstore.registry.registry import Registry
+    from artifactstore.registry.subscriptions import Subscriber
 
 log = structlog.get_logger("artifactstore.api")
 
@@ -61,9 +66,13 @@ class Service:
     """One process's share of the service."""
 
     registry: Registry
+    host: PluginHost
+    """The rules under which observations are recorded."""
     static_tokens: tuple[StaticToken, ...]
     anonymous_may_read: bool
     allowed_hosts: frozenset[str]
+    subscribers: Sequence[Subscriber] = ()
+    """Who is told what happens."""
     metrics: Metrics = field(default_factory=Metrics)
     token_uses: TokenUses = field(default_factory=TokenUses)
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_THREADS, "request"))
@@ -98,11 +107,14 @@ class Service:
             on_error.callback(registry.close)
             check_backend(registry)
             on_error.pop_all()
+        host = host_of(registry, settings)
         return cls(
             registry=registry,
             static_tokens=settings.auth_tokens,
             anonymous_may_read=settings.anon_read,
             allowed_hosts=frozenset(settings.allowed_hosts),
+            host=host,
+            subscribers=subscribers_of(host, settings.webhooks, trouble=_left_out),
             metrics=Metrics(shared_folder=metrics_folder),
         )
 
@@ -204,6 +216,11 @@ def check_backend(registry: Registry) -> None:
         raise
     except StorageError as error:
         log.warning("not probed", backend=here.default_backend, cause=error.message)
+
+
+def _left_out(error: ArtifactStoreError) -> None:
+    """A plug-in that is broken is no reason not to serve; what it subscribed to waits for it."""
+    log.error("plug-in left out", **told(error))
 
 
 def _not_recorded(read: FallBack, error: Exception) -> None:

@@ -60,6 +60,20 @@ class DutyState(_Answer):
     next_run_at: Moment | None
 
 
+class SubscriptionState(_Answer):
+    """Who is told what happens: how far, and what stops it."""
+
+    name: str
+    installed: bool = Field(description="Whether this server knows the subscriber.")
+    position: int | None = Field(description="The last event that it was told; null if it is new.")
+    behind: int | None = Field(description="How many events wait, to 1,000; null where its types are not known.")
+    failures: int = Field(description="How many attempts failed since the last one that did not.")
+    next_attempt_at: Moment | None
+    delivered_at: Moment | None
+    error: dict[str, str] | None
+    running_by: str | None = Field(description="Host and process id.")
+
+
 class StoreState(_Answer):
     """The state of the store."""
 
@@ -68,4 +82,5 @@ class StoreState(_Answer):
     event_log: LogState
     backends: list[BackendState]
     duties: list[DutyState]
+    subscriptions: list[SubscriptionState]
     counts: dict[str, int] = Field(description="Each stops at 1,000, which means so many or more.")

@@ -13,7 +13,7 @@ from __future__ import annotations
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import count
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -60,6 +60,7 @@ _APPEND, _UPGRADE = 1, 2
 """The two locks that are not named: (``_SPACE``, one of these)."""
 _PREPARE_THRESHOLD = 3
 _ROWS_PER_STATEMENT = 5_000
+_FEW_ROWS = 4
 _PLANS = "; ".join(
     f"SET LOCAL {setting}"
     for setting in (
@@ -212,6 +213,8 @@ class PostgresConnection:
 
     def insert(self, into: str, rows: Sequence[Sequence[SqlValue]], on_conflict: str = "") -> int:
         """See ``Connection``. A column is one parameter, an array: one statement for thousands of rows."""
+        if 0 < len(rows) <= _FEW_ROWS:
+            return self._insert_few(into, rows, on_conflict)
         table, names = into.rstrip(")").split(" (")
         done = 0
         for at in range(0, len(rows), _ROWS_PER_STATEMENT):
@@ -220,6 +223,12 @@ class PostgresConnection:
             sql = f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM unnest({marks}) {on_conflict}"
             done += self._driver.execute(sql, arrays).rowcount
         return done
+
+    def _insert_few(self, into: str, rows: Sequence[Sequence[SqlValue]], on_conflict: str) -> int:
+        """A value is one parameter: the server does with few in half the time of arrays."""
+        marks = ", ".join([f"({', '.join(['%s'] * len(rows[0]))})"] * len(rows))
+        sql = f"INSERT INTO {into} VALUES {marks} {on_conflict}"
+        return self._driver.execute(sql, list(chain.from_iterable(rows))).rowcount
 
     def reserve_ids(self, table: str, count: int) -> Sequence[int]:
         """See ``Connection``. From the table's sequence; what is not used, or rolled back, is never used again."""

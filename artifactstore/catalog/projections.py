@@ -243,11 +243,14 @@ def _envelope_indexed(connection: Connection, event: EnvelopeIndexed, actor: str
 @_projects(events.PackageObserved)
 def _package_observed(connection: Connection, event: events.PackageObserved, actor: str) -> None:
     package, _ = _package(connection, event.package_id)
-    connection.execute(
-        "INSERT INTO package_observation (package, envelope, observed_at, observed_by)"
-        " SELECT ?, id, ?, ? FROM envelope WHERE envelope_id = ?",
-        (package, event.observed_at, actor, event.envelope_id),
+    linked = connection.execute(
+        "INSERT INTO package_observation (package, envelope, observed_at, observed_by, producer)"
+        " SELECT package.id, envelope.id, ?, ?, package.producer FROM package, envelope"
+        " WHERE package.id = ? AND envelope.envelope_id = ? RETURNING 1",
+        (event.observed_at, actor, package, event.envelope_id),
     )
+    if not list(linked):
+        raise EventLogCorruptError(f"an event names envelope {event.envelope_id.hex()}, which was never indexed")
 
 
 @_projects(Ingested)

@@ -17,6 +17,8 @@ class Known(NamedTuple):
     envelope: bool
     link: bool
     """Whether the envelope is known to have observed the package that was asked for."""
+    source_by_actor: bool
+    """Whether the actor that was asked for has recorded an observation of the source; anyone, if none was."""
 
 
 class SourceRecord(NamedTuple):
@@ -68,6 +70,9 @@ class PartyRecord(NamedTuple):
     trust: str
 
 
+_LAST_ID = 2**63 - 1
+_RANGES_PER_STATEMENT = 100
+"""SQLite takes 500 at most."""
 _SOURCE = ", ".join(("id", *SourceRecord._fields[1:]))
 _ENVELOPE = (
     "SELECT envelope.id, envelope.envelope_id, source.source_id, source.location_kind, source.path_id,"
@@ -75,22 +80,40 @@ _ENVELOPE = (
     " envelope.plugin_name, envelope.plugin_version, envelope.contract_version, envelope.is_declared,"
     " envelope.indexed_at, envelope.indexed_by"
 )
+_THERE = "EXISTS (SELECT 1 FROM {} WHERE {} LIMIT 1 OFFSET 0)"
+_SOURCE_THERE = _THERE.format("source", "source_id = ?")
+_ENVELOPE_THERE = _THERE.format("envelope", "envelope_id = ?")
+_LINK_THERE = _THERE.format(
+    "package_observation JOIN envelope ON envelope.id = package_observation.envelope"
+    " JOIN package ON package.id = package_observation.package",
+    "envelope.envelope_id = ? AND package.package_id = ?",
+)
+_SOURCE_THERE_BY_ACTOR = _THERE.format(
+    "source JOIN envelope ON envelope.source = source.id", "source.source_id = ? AND envelope.indexed_by = ?"
+)
 
 
-def known(connection: Connection, source_id: bytes, envelope_id: bytes, package_id: str | None = None) -> Known:
-    """What is recorded of an observation already, and of its package if one is named."""
-    there = "EXISTS (SELECT 1 FROM {} WHERE {} LIMIT 1 OFFSET 0)"
-    asked = [there.format("source", "source_id = ?"), there.format("envelope", "envelope_id = ?")]
+def known(
+    connection: Connection,
+    source_id: bytes,
+    envelope_id: bytes,
+    package_id: str | None = None,
+    *,
+    actor: str | None = None,
+) -> Known:
+    """What is recorded of an observation already, of its package if one is named, and of an actor's if one is."""
+    asked = [_SOURCE_THERE, _ENVELOPE_THERE]
     parameters: list[str | bytes] = [source_id, envelope_id]
     if package_id is not None:
-        link = (
-            "package_observation JOIN envelope ON envelope.id = package_observation.envelope"
-            " JOIN package ON package.id = package_observation.package"
-        )
-        asked.append(there.format(link, "envelope.envelope_id = ? AND package.package_id = ?"))
+        asked.append(_LINK_THERE)
         parameters += [envelope_id, package_id]
+    if actor is not None:
+        asked.append(_SOURCE_THERE_BY_ACTOR)
+        parameters += [source_id, actor]
     (row,) = connection.execute(f"SELECT {', '.join(asked)}", parameters)
-    return Known(bool(row[0]), bool(row[1]), package_id is None or bool(row[2]))
+    source, envelope, *others = map(bool, row)
+    link = package_id is None or others[0]
+    return Known(source, envelope, link, source_by_actor=source if actor is None else others[-1])
 
 
 def is_observed_by(connection: Connection, source_id: bytes, actor: str) -> bool:
@@ -113,11 +136,13 @@ def envelopes(
     connection: Connection, source_row: int, *, after: int, limit: int, actor: str | None = None
 ) -> list[EnvelopeRecord]:
     """A page of a source's envelopes in the order they were recorded, after a row id; those of one actor, or all."""
-    condition, parameters = ("", ()) if actor is None else (" AND envelope.indexed_by = ?", (actor,))
+    # tuples, so that only the index can serve that has them in this order
+    by, whose = ("", ()) if actor is None else (" envelope.indexed_by,", (actor,))
+    key, marks = f"envelope.source,{by} envelope.id", ", ".join("?" * (2 + len(whose)))
     rows = connection.execute(
         f"{_ENVELOPE} FROM envelope JOIN source ON source.id = envelope.source"
-        f" WHERE envelope.source = ?{condition} AND envelope.id > ? ORDER BY envelope.id LIMIT ?",
-        (source_row, *parameters, after, limit),
+        f" WHERE ({key}) > ({marks}) AND ({key}) <= ({marks}) ORDER BY {key} LIMIT ?",
+        (source_row, *whose, after, source_row, *whose, _LAST_ID, limit),
     )
     return list(map(EnvelopeRecord._make, rows))
 
@@ -163,12 +188,39 @@ def observations(connection: Connection, package_row: int, *, after: int, limit:
     return list(map(EnvelopeRecord._make, rows))
 
 
-def observed_packages(connection: Connection, envelope_row: int, *, limit: int) -> list[tuple[str, str]]:
-    """(package id, producer) of the packages that an envelope observed, the first ones."""
+def has_observed(connection: Connection, envelope_row: int, package_row: int) -> bool:
+    """Whether an envelope is known to have observed a package."""
     rows = connection.execute(
-        "SELECT package.package_id, package.producer FROM package_observation"
-        " JOIN package ON package.id = package_observation.package WHERE package_observation.envelope = ?"
-        " ORDER BY package_observation.package LIMIT ?",
-        (envelope_row, limit),
+        "SELECT 1 FROM package_observation WHERE package = ? AND envelope = ?", (package_row, envelope_row)
     )
-    return [(package_id, producer) for package_id, producer in rows]
+    return bool(list(rows))
+
+
+def observed_packages(
+    connection: Connection, envelope_row: int, *, limit: int, producers: Sequence[str] | None = None
+) -> list[tuple[str, str]]:
+    """(package id, producer) of packages an envelope observed, the first by producer; of these producers, or all."""
+    if producers is None:
+        return _observed_packages(connection, [(envelope_row, "", 0, envelope_row + 1, "", 0)], limit)
+    found: list[tuple[str, str]] = []
+    names = sorted(set(producers))
+    for at in range(0, len(names), _RANGES_PER_STATEMENT):
+        some = names[at : at + _RANGES_PER_STATEMENT]
+        ranges = [(envelope_row, producer, 0, envelope_row, producer, _LAST_ID) for producer in some]
+        found += _observed_packages(connection, ranges, limit - len(found))
+    return found
+
+
+def _observed_packages(
+    connection: Connection, ranges: Sequence[tuple[int, str, int, int, str, int]], limit: int
+) -> list[tuple[str, str]]:
+    # tuples, so that only the index can serve that has them in this order
+    key = "package_observation.envelope, package_observation.producer, package_observation.package"
+    one_range = (
+        "SELECT * FROM (SELECT package.package_id, package.producer, package.id FROM package_observation"
+        " JOIN package ON package.id = package_observation.package"
+        f" WHERE ({key}) > (?, ?, ?) AND ({key}) <= (?, ?, ?) ORDER BY {key} LIMIT ?) AS one"
+    )
+    parameters = [value for bounds in ranges for value in (*bounds, limit)]
+    sql = f"{' UNION ALL '.join([one_range] * len(ranges))} ORDER BY 2, 3 LIMIT ?"
+    return [(package_id, producer) for package_id, producer, _ in connection.execute(sql, (*parameters, limit))]

@@ -69,7 +69,7 @@ NATURAL_ROWS = {
     ),
     "package_observation": (
         "SELECT package.package_id, envelope.envelope_id, package_observation.observed_at,"
-        " package_observation.observed_by FROM package"
+        " package_observation.observed_by, package_observation.producer FROM package"
         " JOIN package_observation ON package_observation.package = package.id"
         " JOIN envelope ON envelope.id = package_observation.envelope ORDER BY package.package_id, envelope.envelope_id"
     ),

@@ -12,6 +12,7 @@ import sqlite3
 import threading
 import time
 from contextlib import contextmanager, suppress
+from functools import cache
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -210,12 +211,11 @@ class SqliteConnection:
         if not rows:
             return 0
         count = 0
-        row_of_marks = f"({', '.join('?' * len(rows[0]))})"
         for at in range(0, len(rows), _ROWS_PER_STATEMENT):
             batch = rows[at : at + _ROWS_PER_STATEMENT]
-            values = ", ".join([row_of_marks] * len(batch))
+            marks = _marks(len(batch), len(batch[0]))
             done = self._connection.execute(
-                f"INSERT INTO {into} VALUES {values} {on_conflict}", list(chain.from_iterable(batch))
+                f"INSERT INTO {into} VALUES {marks} {on_conflict}", list(chain.from_iterable(batch))
             )
             count += done.rowcount
         return count
@@ -234,6 +234,11 @@ class SqliteConnection:
 
     def lock_append(self) -> None:
         """The same."""
+
+
+@cache
+def _marks(rows: int, columns: int) -> str:
+    return ", ".join([f"({', '.join('?' * columns)})"] * rows)
 
 
 @contextmanager

@@ -12,7 +12,9 @@ from artifactstore.cli.commands import (
     database,
     duties,
     events,
+    listen,
     packages,
+    plugins,
     retention,
     schemas,
     serve,
@@ -37,7 +39,8 @@ Answers are JSON on standard output; words go to standard error. Exit codes:
 
 It works on the store of this host, or on a server: --server URL, or ARTIFACTSTORE_API_URL.
 --backend NAME puts new packages into that backend of the store, if there are several.
---server, --backend, --debug, --quiet and --no-progress may stand anywhere on the line.
+--server, --backend, --debug, --quiet and --no-progress may stand anywhere on the line,
+for `plugin run` before the plug-in's name.
 """
 
 
@@ -58,6 +61,9 @@ def build_app(door: Door) -> typer.Typer:
     app.add_typer(storage.app, name="storage", help="Stored objects.")
     app.command()(status.status)
     app.add_typer(duties.app, name="duties", help="What the store does by itself: sweep, verify, clean up.")
+    app.add_typer(plugins.app, name="plugin", help="Plug-ins: what is installed, and running one.")
+    app.command()(listen.listen)
+    app.add_typer(listen.app, name="subscription", help="Who is told what happens, and how far.")
     app.add_typer(webhooks.app, name="webhook", help="Servers that are told what happens.")
     app.add_typer(tokens.app, name="token", help="Tokens of the HTTP API.")
     app.add_typer(database.app, name="db", help="The database's schema.")

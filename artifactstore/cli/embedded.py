@@ -68,11 +68,14 @@ class EmbeddedStore:
         """See ``Store``."""
         from artifactstore.documents import file_document, package_details
         from artifactstore.domain.package import PackageStatus
+        from artifactstore.provenance_documents import first_observations
         from artifactstore.registry.files import list_files
         from artifactstore.registry.packages import find_package
+        from artifactstore.registry.provenance import FIRST_OBSERVATIONS, list_observations
 
         package, holds = find_package(self._registry, package_id)
-        document = package_details(package, holds)
+        observed = list_observations(self._registry, package.row_id, limit=FIRST_OBSERVATIONS + 1)
+        document = {**package_details(package, holds), **first_observations(observed)}
         if files and package.status in {PackageStatus.FINALIZED, PackageStatus.EXPIRED}:
             document["files"] = [file_document(package_id, file) for file in list_files(self._registry, package_id)]
         return document
@@ -219,10 +222,15 @@ class EmbeddedStore:
 
     def status(self) -> Document:
         """See ``Store``."""
+        from artifactstore.bootstrap import host_of
         from artifactstore.documents import status_document
         from artifactstore.registry.status import store_status
+        from artifactstore.subscribers import subscribers_of
 
-        return status_document(store_status(self._registry))
+        # a plug-in that cannot be loaded is not installed, and its subscriptions are shown as that
+        host = host_of(self._registry, self._settings)
+        installed = subscribers_of(host, self._settings.webhooks, trouble=lambda _: None)
+        return status_document(store_status(self._registry, installed))
 
     # plug-ins
 

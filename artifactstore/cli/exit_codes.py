@@ -13,6 +13,7 @@ from artifactstore.errors import (
     CorruptionError,
     InvalidRequestError,
     NotFoundError,
+    PluginFailedError,
     ServiceError,
     StorageError,
 )
@@ -33,6 +34,7 @@ EXIT_CODES: tuple[tuple[type[ArtifactStoreError], int], ...] = (
     (StorageError, SYSTEM_FAILED),
     (ServiceError, SYSTEM_FAILED),
     (CorruptionError, SYSTEM_FAILED),
+    (PluginFailedError, SYSTEM_FAILED),
 )
 
 

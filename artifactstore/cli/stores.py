@@ -35,7 +35,7 @@ class Store(Protocol):
         """A page of packages in the order they were opened."""
 
     def show_package(self, package_id: str, *, files: bool) -> Document:
-        """A package, with its files if it has any and they are asked for."""
+        """A package and where it was first observed, with its files if it has any and they are asked for."""
 
     def manifest(self, package_id: str) -> bytes:
         """The exact bytes of a package's manifest, checked."""

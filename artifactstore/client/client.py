@@ -13,7 +13,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
-from artifactstore.client import fetching, pushing
+from artifactstore.client import fetching, observing, pushing
 from artifactstore.client.answers import member
 from artifactstore.client.connection import Connection, Request, segment
 from artifactstore.client.draft import hash_files
@@ -21,7 +21,13 @@ from artifactstore.client.event_stream import stream_events
 from artifactstore.client.fetching import package_path
 from artifactstore.domain.instant import instant_text
 from artifactstore.domain.package import check_reason
-from artifactstore.errors import HoldUnknownError, MetadataSchemaUnknownError, ServiceError
+from artifactstore.errors import (
+    EnvelopeUnknownError,
+    HoldUnknownError,
+    MetadataSchemaUnknownError,
+    ServiceError,
+    SourceUnknownError,
+)
 from artifactstore.registry.progress import SILENT
 from artifactstore.registry.reading import manifest_of
 
@@ -35,6 +41,7 @@ if TYPE_CHECKING:
     from artifactstore.domain.instant import Instant
     from artifactstore.domain.manifest import Manifest
     from artifactstore.domain.package import PackageDraft, PackageReceipt
+    from artifactstore.domain.provenance import IngestInput, IngestResult, Provenance
     from artifactstore.registry.progress import Progress
 
     Document = dict[str, Any]
@@ -89,6 +96,45 @@ class Client:
         """Everything ``push`` would check, and the manifest it would record; nothing is sent but the description."""
         draft, limits = pushing.preflight(self._connection, draft, as_revision=False, backend=self._backend)
         return manifest_of(draft, hash_files(draft, limits, progress).entries)
+
+    # observations
+
+    def ingest(self, given: IngestInput, provenance: Provenance) -> IngestResult:
+        """Record an observation without a package; see ``PluginContext.ingest``, which this is at a distance.
+
+        ``provenance`` is kept as declared by this client's token. The same again changes nothing, so a request whose
+        answer was lost is repeated; it is then answered with ``was_created`` false.
+        """
+        return observing.ingest(self._connection, given, provenance)
+
+    def push_observed(
+        self, given: IngestInput, provenance: Provenance, *, as_revision: bool = False, progress: Progress = SILENT
+    ) -> IngestResult:
+        """Push the package of an observation, and record both in one transaction; see ``push`` and ``ingest``.
+
+        Of a package that is there already only the observation is new.
+        """
+        return pushing.push_observed(
+            self._connection, given, provenance, as_revision=as_revision, backend=self._backend, progress=progress
+        )
+
+    def observations(self, package_id: str) -> Iterator[Document]:
+        """Where a package was observed, in the order in which that was recorded, fetched a page at a time."""
+        yield from self._pages(f"{package_path(package_id)}/observations", "observations")
+
+    def source(self, source_id: str) -> Document:
+        """A source. Raises ``SourceUnknownError``."""
+        return self._get(_source_path(source_id))
+
+    def envelopes(self, source_id: str) -> Iterator[Document]:
+        """A source's envelopes in the order they were recorded, fetched a page at a time."""
+        yield from self._pages(f"{_source_path(source_id)}/envelopes", "envelopes")
+
+    def envelope(self, envelope_id: str) -> Document:
+        """An envelope with its payload in base64. Raises ``EnvelopeUnknownError``."""
+        if not _NAME.fullmatch(envelope_id):
+            raise EnvelopeUnknownError(f"there is no envelope {envelope_id[:80]!r}")
+        return self._get(f"/envelopes/{segment(envelope_id)}")
 
     # packages, out
 
@@ -168,12 +214,7 @@ class Client:
 
     def schemas(self) -> Iterator[Document]:
         """Every schema, by slug, without its text."""
-        after: str | None = None
-        while True:
-            page = self._get("/metadata-schemas", after=after, limit=_PAGE)
-            yield from member(page, "schemas", list)
-            if (after := _next_after(page, after)) is None:
-                return
+        yield from self._pages("/metadata-schemas", "schemas")
 
     def schema(self, slug: str) -> Document:
         """One schema with its text. Raises ``MetadataSchemaUnknownError``."""
@@ -245,6 +286,15 @@ class Client:
         headers = {"Idempotency-Key": secrets.token_hex(16)}
         return self._connection.call(Request.json("POST", path, document, headers=headers))
 
+    def _pages(self, path: str, name: str) -> Iterator[Document]:
+        """Every item of a list, fetched a page at a time."""
+        after: str | None = None
+        while True:
+            page = self._get(path, after=after, limit=_PAGE)
+            yield from member(page, name, list)
+            if (after := _next_after(page, after)) is None:
+                return
+
     def _page(
         self, path: str, name: str, after: str | int | None, limit: int, more: dict[str, Any], *, size: int = _PAGE
     ) -> Document:
@@ -256,6 +306,12 @@ class Client:
             after = _next_after(page, after)
             if after is None or len(items) >= limit:
                 return {name: items, "next_after": after}
+
+
+def _source_path(source_id: str) -> str:
+    if not _NAME.fullmatch(source_id):
+        raise SourceUnknownError(f"there is no source {source_id[:80]!r}")
+    return f"/sources/{segment(source_id)}"
 
 
 def _next_after(page: Document, after: object) -> Any:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from artifactstore.domain.observation import check_input
-from artifactstore.domain.provenance import IngestInput
+from artifactstore.domain.provenance import MAX_PAYLOAD_BYTES, IngestInput
 from artifactstore.errors import MetadataSchemaUnknownError, UsageError
 from artifactstore.registry.progress import SILENT
 
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from artifactstore.registry.progress import Progress
 
 _HINT = "Have an administrator run `scripts/register_schemas.py` against this server, once."
-_MAX_PAYLOAD_BYTES = 1024 * 1024
-"""What any server takes; each has a limit of its own."""
 
 
 class RemoteContext:
@@ -46,6 +43,11 @@ class RemoteContext:
         """How many files a directory may have to be worth reading; the server decides what it takes."""
         return self._max_files
 
+    @property
+    def max_payload_bytes(self) -> int:
+        """See ``PluginContext``."""
+        return MAX_PAYLOAD_BYTES
+
     def ingest(
         self,
         *,
@@ -57,7 +59,6 @@ class RemoteContext:
     ) -> IngestResult:
         """See ``PluginContext``."""
         given = IngestInput(source, envelope, tuple(parties), package)
-        check_input(given, max_payload_bytes=_MAX_PAYLOAD_BYTES)
         if package is None:
             return self._client.ingest(given, self._loaded.provenance)
         with self._schema_hint(package):
@@ -70,7 +71,7 @@ class RemoteContext:
         with self._schema_hint(draft):
             return self._client.check(draft, progress=self._progress)
 
-    def emit(self, event_type: str, payload: Mapping[str, JsonValue], *, subject: str = "") -> None:
+    def emit(self, event_type: str, payload: Mapping[str, JsonValue], *, subject: str = "") -> None:  # noqa: ARG002
         """Raises ``UsageError``: who a plug-in is cannot be shown over HTTP, so events of its own are not taken."""
         raise UsageError(
             f"{event_type[:80]!r} cannot be emitted over HTTP", hint="Run the plug-in on the host of the store."

@@ -37,6 +37,8 @@ class Limits(NamedTuple):
     max_file_bytes: int
     pack_threshold_bytes: int
     """Files smaller than this travel together."""
+    max_payload_bytes: int | None = None
+    """Of an envelope; None if the server takes no observations."""
 
 
 def check_limits(draft: PackageDraft, limits: Limits) -> None:

@@ -18,6 +18,7 @@ from blake3 import blake3
 from artifactstore.client.answers import error_of_code, member, problems_of
 from artifactstore.client.connection import BUFFER_BYTES, Request, segment
 from artifactstore.client.draft import Limits, check_limits, description, hash_files
+from artifactstore.client.observing import check_taken, observation_document, observe, result_of
 from artifactstore.client.parallel import Tasks
 from artifactstore.client.sending import UPLOAD_BYTES, SentFile, Upload, put_file
 from artifactstore.domain.digest import Digest
@@ -30,6 +31,7 @@ from artifactstore.errors import (
     PackageIncompleteError,
     PackageStateError,
     ServiceError,
+    UsageError,
 )
 from artifactstore.registry.gc_pause import gc_paused
 from artifactstore.registry.reading import settled
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from artifactstore.client.connection import Connection
     from artifactstore.client.draft import HashedDraft
     from artifactstore.domain.package import PackageDraft
+    from artifactstore.domain.provenance import IngestInput, IngestResult, Provenance
     from artifactstore.errors import ArtifactStoreError
     from artifactstore.registry.progress import Progress
 
@@ -60,6 +63,29 @@ def push(
         return _Push(connection, hashed, progress).run(as_revision=as_revision, backend=backend)
 
 
+def push_observed(
+    connection: Connection,
+    given: IngestInput,
+    provenance: Provenance,
+    *,
+    as_revision: bool,
+    backend: str | None,
+    progress: Progress,
+) -> IngestResult:
+    """See ``Client.push_observed``."""
+    if given.package is None:
+        raise UsageError("there is no package to push", hint="`ingest` records an observation without one.")
+    document = observation_document(given, provenance)
+    draft, limits = preflight(connection, given.package, as_revision=as_revision, backend=backend)
+    check_taken(given, limits)
+    with gc_paused():
+        pushing = _Push(connection, hash_files(draft, limits, progress), progress, observation=document)
+        receipt = pushing.run(as_revision=as_revision, backend=backend)
+    if pushing.finalized is not None:
+        return result_of(pushing.finalized, receipt)
+    return observe(connection, document, receipt)  # it was there already: there was nothing to finalize
+
+
 def preflight(
     connection: Connection, draft: PackageDraft, *, as_revision: bool, backend: str | None
 ) -> tuple[PackageDraft, Limits]:
@@ -71,7 +97,12 @@ def preflight(
     body = description(draft, None, as_revision=as_revision, backend=backend)
     answer = connection.call(Request.json("POST", "/packages:preflight", body))
     limits = member(answer, "limits", dict)
-    found = Limits(*(member(limits, name, int) for name in Limits._fields))
+    found = Limits(
+        member(limits, "max_files", int),
+        member(limits, "max_file_bytes", int),
+        member(limits, "pack_threshold_bytes", int),
+        member(limits, "max_payload_bytes", int) if "max_payload_bytes" in limits else None,
+    )
     check_limits(draft, found)
     if not member(answer, "ok", bool):
         raise _obstacle(draft, member(answer, "problems", list))
@@ -113,12 +144,24 @@ class _OpenPackage(NamedTuple):
 
 
 class _Push:
-    """One push of a draft that has been hashed."""
+    """One push of a draft that has been hashed, and with ``observation`` of where it was observed.
 
-    def __init__(self, connection: Connection, hashed: HashedDraft, progress: Progress) -> None:
+    ``finalized`` is what finalizing was answered; None if there was nothing to finalize.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        hashed: HashedDraft,
+        progress: Progress,
+        *,
+        observation: dict[str, object] | None = None,
+    ) -> None:
+        self.finalized: dict[str, Any] | None = None
         self._connection = connection
         self._hashed = hashed
         self._progress = progress
+        self._observation = observation
         self._opening = threading.Lock()
         self._tasks = Tasks(_THREADS)
 
@@ -159,8 +202,13 @@ class _Push:
         return _OpenPackage.of(self._connection.call(Request("GET", f"/packages/{segment(package_id)}/missing")))
 
     def _finalize(self, package_id: str) -> PackageReceipt:
-        request = Request("POST", f"/packages/{segment(package_id)}/finalize", patient=True)
-        return _receipt(self._connection.call(request))
+        path = f"/packages/{segment(package_id)}/finalize"
+        if self._observation is None:
+            request = Request("POST", path, patient=True)
+        else:
+            request = Request.json("POST", path, self._observation, patient=True)
+        self.finalized = self._connection.call(request)
+        return _receipt(self.finalized)
 
     # what is missing
 

@@ -32,11 +32,20 @@ JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "Jso
 MAX_SAFE_INTEGER = 2**53 - 1
 MAX_DEPTH = 64
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
+_IN_TABLES = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 def encode(value: object) -> bytes:
     """Canonical CBOR of a value that already follows the profile (``canonical`` makes it so)."""
     return cbor2.dumps(value, canonical=True)
+
+
+def encode_ordered(members: dict[str, Any]) -> bytes:
+    """``encode`` of a map whose keys are in canonical order, shorter ones first, and that holds no other map.
+
+    Half the time: nothing is sorted. No floats either, whose shortest form would have to be looked for.
+    """
+    return cbor2.dumps(members)
 
 
 def decode(data: bytes) -> Any:
@@ -79,8 +88,9 @@ def _canonical(value: object, pointer: str, depth: int, problems: list[Problem])
         case None | bool():
             return value
         case str():
-            _check_text(value, pointer, problems)
-            return value
+            text = str.__str__(value)  # of a derived type, too: what is checked is what is encoded
+            _check_text(text, pointer, problems)
+            return text
         case int() | float():
             return _canonical_number(value, pointer, problems)
         case list() | dict() if depth >= MAX_DEPTH:
@@ -100,9 +110,10 @@ def _canonical_map(value: Mapping[object, object], pointer: str, depth: int, pro
         if not isinstance(key, str):
             problems.append(Problem(pointer, f"has the key {key!r}, which is not text"))
             continue
-        below = f"{pointer}/{escaped(key)}"
-        _check_text(key, below, problems)
-        result[key] = _canonical(item, below, depth + 1, problems)
+        name = str.__str__(key)
+        below = f"{pointer}/{escaped(name)}"
+        _check_text(name, below, problems)
+        result[name] = _canonical(item, below, depth + 1, problems)
     return result
 
 
@@ -134,7 +145,7 @@ def _check_text(text: str, pointer: str, problems: list[Problem]) -> None:
 
 def canonical_json(value: JsonValue) -> str:
     """JSON text as tables hold it: sorted keys, no spaces. Equal values give equal text."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return _IN_TABLES.encode(value)
 
 
 def parse_json(

@@ -2,6 +2,9 @@
 
 In this order: the payload's size, which needs no look at anything else; the types, which are the contract's own; every
 member; and, with the host's vocabulary, the kinds, roles and levels of trust. Nothing here does any I/O.
+
+What was checked is what is recorded: the check answers a copy that nobody else has, of plain text and numbers. A value
+of a type that a plug-in derived from these is asked once what it is, and cannot say something else later.
 """
 
 from __future__ import annotations
@@ -58,7 +61,8 @@ MAX_PATH_ID_CHARACTERS = 2_048
 MAX_METADATA_BYTES = 64 * 1024
 """Of a source, as JSON."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_OURS = (IngestInput, SourceInput, Retrieval, EnvelopeInput, PartyInput)
+_MICROSECOND = timedelta(microseconds=1)
+_OURS = (SourceInput, Retrieval, EnvelopeInput, PartyInput)
 
 
 class Observation(NamedTuple):
@@ -77,22 +81,40 @@ class Observation(NamedTuple):
     parties: tuple[PartyRef, ...]
 
 
-def check_input(given: IngestInput, *, max_payload_bytes: int) -> None:
-    """The rules that need no vocabulary.
+def check_input(given: IngestInput, *, max_payload_bytes: int) -> IngestInput:
+    """The rules that need no vocabulary; the input as it is to be recorded, a copy but for the package.
 
     Raises ``PayloadTooLargeError`` before anything else is looked at, ``ProvenanceError`` for values of types derived
     from the contract's, and ``ObservationError`` naming every member that is wrong.
     """
-    payload = getattr(given.envelope, "raw_payload", None)
-    if isinstance(payload, bytes) and len(payload) > max_payload_bytes:
+    _require(given, IngestInput, "the input")
+    payload: object = given.envelope.raw_payload if type(given.envelope) is EnvelopeInput else None
+    if type(payload) is bytes and len(payload) > max_payload_bytes:
         raise PayloadTooLargeError(f"the payload has {len(payload)} bytes, more than {max_payload_bytes}")
     _check_types(given)
-    if problems := tuple(Problem(where, what) for where, what in _problems(given) if what):
-        raise ObservationError("the observation cannot be recorded as described", problems=problems)
+    source, envelope = _plain(given.source), _plain(given.envelope)
+    parties = tuple(map(_plain, given.parties[: MAX_PARTIES + 1]))
+    metadata, metadata_problem = _metadata(source.metadata)
+    moment, time_problem = _moment(envelope.received_at)
+    problems = [
+        *_source_problems(source),
+        ("/source/metadata", metadata_problem),
+        *_envelope_problems(envelope),
+        ("/envelope/received_at", time_problem),
+        *_parties_problems(parties),
+    ]
+    if found := tuple(Problem(where, what) for where, what in problems if what):
+        raise ObservationError("the observation cannot be recorded as described", problems=found)
+    return IngestInput(
+        SourceInput(source.location_kind, source.path_id, source.owner_host_id, source.retrieval, metadata),
+        EnvelopeInput(envelope.transport, envelope.raw_payload, moment),
+        parties,
+        given.package,
+    )
 
 
 def settled(given: IngestInput, vocabulary: Vocabulary) -> Observation:
-    """A checked input by the host's words.
+    """What ``check_input`` has answered, by the host's words.
 
     Raises ``LocationKindUnknownError``, ``PathIdInvalidError``, ``IdentifierKindUnknownError``, ``RoleInvalidError``,
     ``ObservationError``, and ``PluginFailedError`` naming the plug-in whose normaliser or validator raised.
@@ -109,7 +131,7 @@ def settled(given: IngestInput, vocabulary: Vocabulary) -> Observation:
         owner_host_id=source.owner_host_id,
         content_type=source.retrieval.content_type,
         display_name=source.retrieval.display_name,
-        metadata=None if source.metadata is None else _canonical(source.metadata),
+        metadata=source.metadata,
         transport=envelope.transport,
         received_at=_instant(envelope.received_at),
         raw_payload=envelope.raw_payload,
@@ -142,16 +164,24 @@ def _require(value: object, expected: type, where: str) -> None:
     raise ObservationError(f"{where} is a {found}, not a {expected.__name__}")
 
 
+def _plain(value: Any) -> Any:
+    """One of ours, built anew of plain text; what is missing in it is None. Anything else as it is."""
+    kind = type(value)
+    if kind is str or value is None:
+        return value
+    if kind in _OURS:
+        return kind(*[_plain(getattr(value, name, None)) for name in kind.__slots__])
+    return str.__str__(value) if issubclass(kind, str) else value
+
+
 # members
 
 
-def _problems(given: IngestInput) -> Iterator[tuple[str, str]]:
-    yield from _source_problems(given.source)
-    yield from _envelope_problems(given.envelope)
-    if len(given.parties) > MAX_PARTIES:
-        yield "/parties", f"are {len(given.parties)}, more than {MAX_PARTIES}"
+def _parties_problems(parties: tuple[PartyInput, ...]) -> Iterator[tuple[str, str]]:
+    if len(parties) > MAX_PARTIES:
+        yield "/parties", f"are more than {MAX_PARTIES}"
         return
-    for number, party in enumerate(given.parties):
+    for number, party in enumerate(parties):
         yield from _party_problems(party, f"/parties/{number}")
 
 
@@ -163,26 +193,23 @@ def _source_problems(source: SourceInput) -> Iterator[tuple[str, str]]:
     content_type: object = source.retrieval.content_type
     if content_type is not None and not (isinstance(content_type, str) and is_media_type(content_type)):
         yield "/source/retrieval/content_type", "must be a media type such as message/rfc822"
-    if source.metadata is not None:
-        yield "/source/metadata", _metadata_problem(source.metadata)
 
 
-def _metadata_problem(metadata: object) -> str:
-    if type(metadata) is not dict:
-        return f"is a {type(metadata).__name__}, not a JSON object"
+def _metadata(given: object) -> tuple[dict[str, Any] | None, str]:
+    """A source's metadata in canonical form, and what is wrong with it; empty if nothing."""
+    if given is None:
+        return None, ""
+    if type(given) is not dict:
+        return None, f"is a {type(given).__name__}, not a JSON object"
     try:
-        size_bytes = len(json.dumps(_canonical(metadata)).encode())
-    except ObservationError as error:
-        return error.message
-    return "" if size_bytes <= MAX_METADATA_BYTES else f"has {size_bytes} bytes of JSON, more than {MAX_METADATA_BYTES}"
-
-
-def _canonical(metadata: dict[str, Any]) -> dict[str, Any]:
-    try:
-        return canonical_object(metadata, what="the source's metadata")
+        metadata = canonical_object(given)
+        size_bytes = len(json.dumps(metadata).encode())
     except MetadataInvalidError as error:
         first = error.problems[0]
-        raise ObservationError(f"{first.where or '/'} {first.what}") from error
+        return None, f"{first.where or '/'} {first.what}"
+    return metadata, "" if size_bytes <= MAX_METADATA_BYTES else (
+        f"has {size_bytes} bytes of JSON, more than {MAX_METADATA_BYTES}"
+    )
 
 
 def _envelope_problems(envelope: EnvelopeInput) -> Iterator[tuple[str, str]]:
@@ -190,25 +217,32 @@ def _envelope_problems(envelope: EnvelopeInput) -> Iterator[tuple[str, str]]:
     yield "/envelope/transport", slug_problem(transport) if isinstance(transport, str) else "must be text"
     if type(envelope.raw_payload) is not bytes:
         yield "/envelope/raw_payload", f"is a {type(envelope.raw_payload).__name__}, not bytes"
-    yield "/envelope/received_at", _time_problem(envelope.received_at)
 
 
-def _time_problem(moment: object) -> str:
-    if not isinstance(moment, datetime):
-        return f"is a {type(moment).__name__}, not a datetime"
-    if moment.tzinfo is None or moment.utcoffset() is None:
-        return "has no offset from UTC, so it could mean any of 26 hours"
-    return "" if 0 <= _instant(moment) <= LATEST else "is not between 1970 and the end of 9999 in UTC"
+def _moment(given: datetime) -> tuple[datetime, str]:
+    """The moment in UTC, and what is wrong with it; empty if nothing. A time zone is code, and is asked only here."""
+    if not issubclass(type(given), datetime):
+        return _EPOCH, f"is a {type(given).__name__}, not a datetime"
+    try:
+        if datetime.utcoffset(given) is None:
+            return _EPOCH, "has no offset from UTC, so it could mean any of 26 hours"
+        since: timedelta = datetime.__sub__(given, _EPOCH)
+    except Exception as error:  # noqa: BLE001 - it is an answer
+        return _EPOCH, f"has a time zone that fails: {type(error).__name__}"
+    is_possible = 0 <= since // _MICROSECOND <= LATEST
+    return (_EPOCH + since, "") if is_possible else (_EPOCH, "is not between 1970 and the end of 9999 in UTC")
 
 
 def _instant(moment: datetime) -> Instant:
-    return Instant((moment - _EPOCH) // timedelta(microseconds=1))
+    return Instant((moment - _EPOCH) // _MICROSECOND)
 
 
 def _party_problems(party: PartyInput, where: str) -> Iterator[tuple[str, str]]:
     for name in ("identifier_kind", "identifier_value", "role", "trust"):
-        yield f"{where}/{name}", _text(getattr(party, name))
-    yield f"{where}/identifier_scope", _optional_text(party.identifier_scope)
+        if problem := _text(getattr(party, name)):
+            yield f"{where}/{name}", problem
+    if problem := _optional_text(party.identifier_scope):
+        yield f"{where}/identifier_scope", problem
 
 
 def _text(value: object, max_characters: int | None = None) -> str:
@@ -227,7 +261,7 @@ def _optional_text(value: object) -> str:
 def _path_id(kind: LocationKind, given: str) -> str:
     path_id = _normalised(kind, given)
     if problem := text_problem(path_id, MAX_PATH_ID_CHARACTERS) or _problem_of(kind, path_id):
-        raise PathIdInvalidError(f"{given!r} is no path id of {kind.name}: it {problem}", hint=kind.summary)
+        raise PathIdInvalidError(f"/source/path_id is none of a {kind.name}: it {problem}", hint=kind.summary)
     return path_id
 
 
@@ -254,9 +288,7 @@ def _party(party: PartyInput, where: str, vocabulary: Vocabulary) -> PartyRef:
         raise ObservationError(f"{where}/identifier_scope {problem}")
     value = _normalised(kind, party.identifier_value)
     if problem := text_problem(value) or _problem_of(kind, value):
-        raise ObservationError(
-            f"{where}: {party.identifier_value!r} is no identifier of the kind {kind.name}: it {problem}"
-        )
+        raise ObservationError(f"{where}/identifier_value is none of the kind {kind.name}: it {problem}")
     return PartyRef(kind.name, party.identifier_scope, value, party.role, party.trust)
 
 
@@ -269,22 +301,22 @@ def _scope_problem(kind: IdentifierKind, scope: str | None) -> str:
 
 
 def _normalised(kind: LocationKind | IdentifierKind, text: str) -> str:
-    found = _asked(kind.name, "normaliser", lambda: kind.normalise(text))
-    if not isinstance(found, str):
+    found = _asked(kind.name, "normaliser", kind.normalise, text)
+    if not issubclass(type(found), str):
         raise _failed(kind.name, "normaliser", f"it answered a {type(found).__name__}")
-    return found
+    return str.__str__(found)
 
 
 def _problem_of(kind: LocationKind | IdentifierKind, text: str) -> str:
-    found = _asked(kind.name, "validator", lambda: kind.problem(text))
-    if found is not None and not isinstance(found, str):
+    found = _asked(kind.name, "validator", kind.problem, text)
+    if found is not None and not issubclass(type(found), str):
         raise _failed(kind.name, "validator", f"it answered a {type(found).__name__}")
     return found or ""
 
 
-def _asked(word: str, what: str, ask: Callable[[], T]) -> T:
+def _asked(word: str, what: str, ask: Callable[[str], T], text: str) -> T:
     try:
-        return ask()
+        return ask(text)
     except ArtifactStoreError:
         raise
     except Exception as error:

@@ -132,6 +132,13 @@ class PackageDraft:
     schema: str | None = None
     metadata: dict[str, JsonValue] | None = None
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> object:
+        """For a host's ``TypeAdapter(IngestInput)``: a draft is one, and what it may hold the store decides."""
+        from pydantic_core import core_schema
+
+        return core_schema.is_instance_schema(cls)
+
 
 @dataclass(frozen=True, slots=True)
 class PackageReceipt:
@@ -239,6 +246,8 @@ def text_problem(text: str, max_characters: int = MAX_TEXT_CHARACTERS) -> str:
     """What keeps it from being a text as ``check_text`` has it; empty if nothing."""
     if not 0 < len(text.strip()) <= len(text) <= max_characters:
         return f"must have 1 to {max_characters} characters"
+    if text.isascii() and text.isprintable():
+        return ""
     if any(unicodedata.category(character) in {"Cc", "Cs"} for character in text):
         return "must not contain control characters or unpaired surrogates"
     return "" if unicodedata.is_normalized("NFC", text) else "must be in Unicode normalisation form C"

@@ -26,12 +26,15 @@ ENVELOPE_TAG = "artifactstore envelope v1"
 MAX_PAYLOAD_BYTES = 64 * 1024
 """Of an envelope, unless the settings say otherwise."""
 MAX_PARTIES = 1_000
+_PYDANTIC = {"extra": "forbid", "revalidate_instances": "always"}
+"""So that a host's ``TypeAdapter(IngestInput)`` looks into what it is given, which else counts as valid by its type."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retrieval:
     """What is to be known to look at a source again."""
 
+    __pydantic_config__ = _PYDANTIC
     content_type: str | None = None
     """A media type."""
     display_name: str | None = None
@@ -41,6 +44,7 @@ class Retrieval:
 class SourceInput:
     """Where something was observed. Recorded the first time; later calls that name it change nothing of it."""
 
+    __pydantic_config__ = _PYDANTIC
     location_kind: str
     """A registered kind, such as ``file``, ``url`` or ``guide-board.run``."""
     path_id: str
@@ -56,6 +60,7 @@ class SourceInput:
 class EnvelopeInput:
     """One observation of a source."""
 
+    __pydantic_config__ = _PYDANTIC
     transport: str
     """How it came, as a slug: ``filesystem``, ``imap``, ``webhook``."""
     raw_payload: bytes
@@ -69,6 +74,7 @@ class EnvelopeInput:
 class PartyInput:
     """Who took part."""
 
+    __pydantic_config__ = _PYDANTIC
     identifier_kind: str
     """A registered kind, such as ``email``, ``service`` or ``person``."""
     identifier_value: str
@@ -84,6 +90,7 @@ class PartyInput:
 class IngestInput:
     """All that one call says: what a host's validator is given."""
 
+    __pydantic_config__ = _PYDANTIC
     source: SourceInput
     envelope: EnvelopeInput
     parties: tuple[PartyInput, ...] = ()

@@ -307,11 +307,12 @@ def _decide(
     if as_revision:
         return _NextRevision(known[0].revision + 1, known[0].package_id)
     if same:
-        raise _gone(same[0])
+        raise gone(same[0])
     raise _changed(queries, known[0], manifest)
 
 
-def _gone(package: PackageRecord) -> PackageExpiredError | PackageDeletedError:
+def gone(package: PackageRecord) -> PackageExpiredError | PackageDeletedError:
+    """What is said of content whose package is finalized no longer."""
     kind = PackageExpiredError if package.status == PackageStatus.EXPIRED else PackageDeletedError
     return kind(f"this content is package {package.package_id}, which is {package.status}")
 

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from artifactstore.catalog import provenance as rows
 from artifactstore.domain.events import PackageObserved
+from artifactstore.domain.package import PackageStatus
 from artifactstore.domain.provenance import IngestedEnvelope, IngestedPackage, IngestedSource, IngestResult, envelope_id
 from artifactstore.domain.provenance_events import EnvelopeIndexed, Ingested, SourceIndexed
 from artifactstore.errors import ConcurrentUpdateError
 from artifactstore.failpoints import failpoint
-from artifactstore.registry.ingest import ingest
+from artifactstore.registry.ingest import gone, ingest, receipt_of
+from artifactstore.registry.packages import require_content
 from artifactstore.registry.progress import SILENT
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ class Observed(NamedTuple):
 
     observation: Observation
     provenance: Provenance
+    answer_for: str | None = None
+    """The actor who is to be answered by its own observations alone; None if the answer may tell of everyone's."""
 
     @property
     def envelope_id(self) -> bytes:
@@ -77,6 +81,20 @@ def observe_package(
     return note.result(receipt)
 
 
+def observe_finalized(registry: Registry, package_id: str, beside: ObservationBeside) -> PackageReceipt:
+    """Record where a package was observed that is recorded already; the receipt of one that was there.
+
+    Raises ``PackageUnknownError``, and as an ingest of the same content would ``PackageExpiredError`` or
+    ``PackageDeletedError``; ``ConcurrentUpdateError`` as ``observe`` does.
+    """
+    for _ in range(registry.race_retries):
+        try:
+            return _observe_finalized(registry, package_id, beside)
+        except ConcurrentUpdateError:
+            continue
+    return _observe_finalized(registry, package_id, beside)
+
+
 class ObservationBeside:
     """Records an observation in the transaction of its package. An attempt made again replaces the one before."""
 
@@ -91,34 +109,58 @@ class ObservationBeside:
 
     def result(self, receipt: PackageReceipt) -> IngestResult:
         """After the transaction."""
+        return _result(self._observed, self._observed.envelope_id, self._known_before(), IngestedPackage.of(receipt))
+
+    @property
+    def is_new(self) -> bool:
+        """After the transaction: whether it was not known before that this envelope observed this package."""
+        return not self._known_before().link
+
+    def _known_before(self) -> Known:
         assert self._before is not None, "a package is recorded with what stands beside it"
-        return _result(self._observed, self._observed.envelope_id, self._before, IngestedPackage.of(receipt))
+        return self._before
 
 
 def record_observation(
     tx: Transaction, registry: Registry, observed: Observed, *, package_id: str | None = None
 ) -> Known:
     """Write what is new of an observation, in a transaction the caller owns; what was known before."""
-    identity = observed.envelope_id
-    before = rows.known(tx.connection, observed.observation.source_id, identity, package_id)
+    return _record(tx, registry, observed, observed.envelope_id, package_id)
+
+
+def _record(tx: Transaction, registry: Registry, observed: Observed, identity: bytes, package_id: str | None) -> Known:
+    source_id = observed.observation.source_id
+    before = rows.known(tx.connection, source_id, identity, package_id, actor=observed.answer_for)
     tx.record(*_events(registry, observed, identity, before, package_id))
     return before
 
 
+def _observe_finalized(registry: Registry, package_id: str, beside: ObservationBeside) -> PackageReceipt:
+    failpoint("observe.before-transaction")
+    with registry.transaction() as tx:
+        package = require_content(tx, package_id)
+        if package.status != PackageStatus.FINALIZED:
+            raise gone(package)
+        receipt = receipt_of(package, stored_bytes=0)
+        beside(tx, receipt)
+    failpoint("observe.before-answer")
+    return receipt
+
+
 def _observe(registry: Registry, observed: Observed, identity: bytes) -> IngestResult:
     with registry.catalog.snapshot() as queries:
-        before = rows.known(queries.connection, observed.observation.source_id, identity)
+        before = rows.known(queries.connection, observed.observation.source_id, identity, actor=observed.answer_for)
     if not before.envelope:
         failpoint("observe.before-transaction")
         with registry.transaction() as tx:
-            before = record_observation(tx, registry, observed)
+            before = _record(tx, registry, observed, identity, None)
         failpoint("observe.before-answer")
     return _result(observed, identity, before, None)
 
 
 def _result(observed: Observed, identity: bytes, before: Known, package: IngestedPackage | None) -> IngestResult:
     return IngestResult(
-        source=IngestedSource(observed.observation.source_id.hex(), not before.source),
+        source=IngestedSource(observed.observation.source_id.hex(), not before.source_by_actor),
         envelope=IngestedEnvelope(identity.hex(), not before.envelope),
         package=package,
     )

@@ -48,12 +48,12 @@ def grow(request: Request) -> Measures:
     The environment names the one that grows, the request the other.
     """
     count, timed, warm = int(request["count"]), int(request["timed"]), int(request["warm"])
-    grown, new = Settings.from_environment(), Settings.from_environment(_environment_of_other(request))
+    grown, new = Settings.from_environment(), Settings.from_environment(environment_of_other(request))
     numbers = random.Random(f"{request['seed']}/growing")
     with closing(open_registry(grown)) as many, closing(open_registry(new)) as few:
         _fill(many, numbers, count - timed - warm)
         for settings in (grown, new):
-            _rest(settings.database_url)
+            rest(settings.database_url)
         last_s, first_s = _in_turn([_in_memory(many), _in_memory(few)], numbers, warm, timed)
         packages = _packages(many, count), _packages(few, count)
     if packages != (count, timed + warm):
@@ -61,7 +61,7 @@ def grow(request: Request) -> Measures:
     return {"wall_s": statistics.median(last_s), "first_s": statistics.median(first_s), "packages": packages[0]}
 
 
-def _environment_of_other(request: Request) -> dict[str, str]:
+def environment_of_other(request: Request) -> dict[str, str]:
     begin = "other_"
     return {name.removeprefix(begin): str(value) for name, value in request.items() if name.startswith(begin)}
 
@@ -122,7 +122,7 @@ def _fill(registry: Registry, numbers: random.Random, count: int) -> None:
                 tx.record(*package_events(registry, new_uuid7(), number, groups, numbers, _FILES))
 
 
-def _rest(url: str) -> None:
+def rest(url: str) -> None:
     """Have the database done with what it puts off: nobody pays for the packages before."""
     if is_postgresql(url):
         import psycopg

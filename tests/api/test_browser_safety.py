@@ -294,8 +294,9 @@ def test_no_answer_lets_another_site_in(server: Server, operation: str) -> None:
     method, _, template = operation.partition(" ")
     package_id = store(server, {"a.txt": b"x"})
     path = template.format(
-        package_id=package_id, path="a.txt", file_id=f"{package_id}:0", slug="none", upload_id="none"
-    )
+        package_id=package_id, path="a.txt", file_id=f"{package_id}:0", slug="none", upload_id="none",
+        source_id="none", envelope_id="none",
+    )  # fmt: skip
     host = server.url.removeprefix("http://")
     asked = {
         "same site": server.ask(method, path, headers={"Origin": f"http://{host}"}),

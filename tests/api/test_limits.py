@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 from blake3 import blake3
 
-from artifactstore.api import bodies, protocol, requests, service
+from artifactstore.api import bodies, observing, protocol, requests, service
 from artifactstore.testing.builders import some_bytes
 from tests.api.stored import begin_get, record
 from tests.service import serving
@@ -110,8 +110,12 @@ def test_the_limits_are_those_of_the_documentation() -> None:
     assert f"{service.MAX_LONG_READS} a process" == stated["verifications and replays at once"]
     pace = f"at least {bodies._LEAST_BYTES_PER_S // 1024} KiB/s, after its first {bodies._PATIENCE_S:.0f} s"
     assert pace == stated["a body"]
-    lengths = requests.MAX_FILE_LIST_BYTES // MIB, requests.MAX_BODY_BYTES // MIB
-    assert "{} MiB for a file list, {} MiB otherwise".format(*lengths) == stated["a JSON body"]
+    lengths = [
+        length // MIB
+        for length in (requests.MAX_FILE_LIST_BYTES, observing.MAX_OBSERVING_BYTES, requests.MAX_BODY_BYTES)
+    ]
+    told = "{} MiB for a file list, {} MiB for an observation, {} MiB otherwise".format(*lengths)
+    assert told == stated["a JSON body"]
 
 
 # slow

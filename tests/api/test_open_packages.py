@@ -466,7 +466,9 @@ def preflight(server: Server, body: object, token: str = "writer") -> object:
 def test_preflight_without_obstacles_says_so_with_the_limits(server: Server) -> None:
     found = preflight(server, {"producer": "p", "files": [{"path": "a", "size": 1}]})
 
-    limits = {"max_files": 1_000_000, "max_file_bytes": 2**40, "pack_threshold_bytes": 2**20}
+    limits = {
+        "max_files": 1_000_000, "max_file_bytes": 2**40, "pack_threshold_bytes": 2**20, "max_payload_bytes": 2**16,
+    }  # fmt: skip
     assert {"ok": True, "problems": [], "limits": limits} == found
 
 

@@ -98,6 +98,8 @@ def names_of_what_is_there(world: World) -> str:
         "file_id": f"{world.recorded}:0",
         "hold_id": held["hold_id"],
         "slug": "rights.v1",
+        "source_id": world.source_id,
+        "envelope_id": world.envelope_id,
     }
     lines = ["[parameters]", *(f'"path.{name}" = {json.dumps(value)}' for name, value in known.items())]
     for name in sorted(name for name, row in TABLE.items() if row.needs == OWN):

@@ -30,19 +30,25 @@ READ_ALL = "read"
 READ = "read:<producer>"
 WRITE = "write:<producer>, of a package that is recorded"
 BEGIN = "write:<producer>, of one that is not there yet"
+WRITE_SOME = "write:<producer>, whichever"
 OWN = "whoever opened the package"
+RECORDED = "read, or whoever recorded it"
 ADMIN = "admin"
 
 CALLERS: dict[str, dict[str, int]] = {
     #                  everything that is not 2xx
     "admin": {},
-    "reader": {WRITE: 403, BEGIN: 403, OWN: 404, ADMIN: 403},
-    "producer-reader": {WRITE: 403, BEGIN: 403, OWN: 404, ADMIN: 403, READ_ALL: 403},
+    "reader": {WRITE: 403, BEGIN: 403, WRITE_SOME: 403, OWN: 404, ADMIN: 403},
+    "producer-reader": {
+        WRITE: 403, BEGIN: 403, WRITE_SOME: 403, OWN: 404, ADMIN: 403, READ_ALL: 403, RECORDED: 404,
+    },
     "writer": {ADMIN: 403, READ_ALL: 403},
-    "fellow": {OWN: 404, ADMIN: 403, READ_ALL: 403},
-    "other": {READ: 404, WRITE: 404, BEGIN: 403, OWN: 404, ADMIN: 403, READ_ALL: 403},
-    "other-reader": {READ: 404, WRITE: 404, BEGIN: 403, OWN: 404, ADMIN: 403, READ_ALL: 403},
-}
+    "fellow": {OWN: 404, ADMIN: 403, READ_ALL: 403, RECORDED: 404},
+    "other": {READ: 404, WRITE: 404, BEGIN: 403, OWN: 404, ADMIN: 403, READ_ALL: 403, RECORDED: 404},
+    "other-reader": {
+        READ: 404, WRITE: 404, BEGIN: 403, WRITE_SOME: 403, OWN: 404, ADMIN: 403, READ_ALL: 403, RECORDED: 404,
+    },
+}  # fmt: skip
 """What each token is answered where it lacks the right. The package is producer p's, opened by ``writer``."""
 
 
@@ -68,6 +74,12 @@ FORM_BODY = b'--x\r\nContent-Disposition: form-data; name="c.txt"\r\n\r\nthree\r
 PART = {"Content-Type": "application/partial-upload", "Upload-Offset": "0", "Upload-Complete": "?0"}
 LATER = {"new_expires_at": "2999-01-01T00:00:00Z", "reason": "r"}
 
+OBSERVATION = {
+    "plugin": {"name": "ci-reporter"},
+    "source": {"location_kind": "url", "path_id": "https://ci.example.org/builds/1"},
+    "envelope": {"transport": "webhook", "raw_payload": "e30=", "received_at": "2026-11-20T10:00:00Z"},
+}
+
 TABLE = {
     "POST /packages": Row(BEGIN, json={"producer": "p"}),
     "POST /packages:preflight": Row(ANYONE, json={"producer": "p"}),
@@ -82,7 +94,13 @@ TABLE = {
     "HEAD /packages/{package_id}/uploads/{upload_id}": Row(OWN),
     "PATCH /packages/{package_id}/uploads/{upload_id}": Row(OWN, body=b"f", headers=PART),
     "DELETE /packages/{package_id}/uploads/{upload_id}": Row(OWN),
-    "POST /packages/{package_id}/finalize": Row(OWN),
+    "POST /packages/{package_id}/finalize": Row(OWN, json=OBSERVATION),
+    "POST /packages/{package_id}/observations": Row(WRITE, json=OBSERVATION),
+    "GET /packages/{package_id}/observations": Row(READ),
+    "POST /ingests": Row(WRITE_SOME, json=OBSERVATION),
+    "GET /sources/{source_id}": Row(RECORDED),
+    "GET /sources/{source_id}/envelopes": Row(RECORDED),
+    "GET /envelopes/{envelope_id}": Row(READ),
     "GET /packages/{package_id}/manifest": Row(READ),
     "GET /packages/{package_id}/manifest.json": Row(READ),
     "GET /packages/{package_id}/files": Row(READ),
@@ -127,6 +145,10 @@ class World:
         schema = {"slug": "rights.v1", "json_schema": {"type": "object"}}
         assert server.ask("POST", "/metadata-schemas", json_body=schema).status in {200, 201}
         self.recorded = self.record_package()
+        observed = server.ask(
+            "POST", f"/packages/{self.recorded}/observations", token=self._opener, json_body=OBSERVATION
+        )
+        self.source_id, self.envelope_id = (observed.json[name]["id"] for name in ("source", "envelope"))
 
     def _make_tokens(self) -> None:
         registry = self.server.registry()
@@ -179,6 +201,8 @@ class World:
             "path": "b/new.txt" if operation.startswith("PUT") else "a.txt",
             "file_id": f"{package_id}:0",
             "slug": "rights.v1",
+            "source_id": self.source_id,
+            "envelope_id": self.envelope_id,
         }
         if "{upload_id}" in template:
             begun = self.server.ask(
@@ -297,7 +321,7 @@ def test_where_everyone_may_read_only_reading_is_free(public: World, operation: 
 
     status, _, _ = public.do(operation, path, [])
 
-    assert (2 if needs in {OPEN, ANYONE, READ, READ_ALL} else 4) == status // 100
+    assert (2 if needs in {OPEN, ANYONE, READ, READ_ALL, RECORDED} else 4) == status // 100
     assert 4 != status // 100 or 401 == status
 
 

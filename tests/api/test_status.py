@@ -15,6 +15,7 @@ from artifactstore.catalog.migrations import HEAD
 from artifactstore.registry.duties import run_now
 from artifactstore.registry.readiness import CHECKS, Check
 from artifactstore.registry.store_duties import ALL, SWEEP
+from tests import noting_plugin
 from tests.api.stored import comes_true, record
 from tests.service import make_tokens, serving, settings_of
 from tests.support import CliResult, run_cli, start_cli
@@ -132,6 +133,81 @@ def test_a_sweep_while_another_process_is_at_it_is_refused_and_may_be_retried(wa
     assert (409, "DUTY_RUNNING", True) == (refused.status, refused.json["code"], refused.json["retryable"])
     assert shown["running_by"] in refused.json["detail"]
     assert 200 == swept.status
+
+
+# subscriptions
+
+
+@pytest.fixture
+def plugins(tmp_path: Path) -> Path:
+    return tmp_path / "site"
+
+
+@pytest.fixture
+def telling(home: Path, plugins: Path) -> Iterator[Server]:
+    """A server of two processes, where a plug-in that listens is installed."""
+    with serving(home, "--workers", "2", environment=noting_plugin.install(plugins)) as server:
+        assert comes_true(lambda: len(state(server)["subscriptions"]) == 2)
+        assert comes_true(lambda: subscription(server, "noting.later")["position"] is not None)
+        yield server
+
+
+def subscription(server: Server, name: str) -> dict[str, Any]:
+    (found,) = [each for each in state(server)["subscriptions"] if each["name"] == name]
+    return dict(found)
+
+
+def register(server: Server, *slugs: str) -> None:
+    for slug in slugs:
+        answer = server.ask("POST", "/metadata-schemas", json_body={"slug": slug, "json_schema": {"type": "object"}})
+        assert 201 == answer.status
+
+
+def test_a_server_tells_the_listeners_of_its_plug_ins_each_event_once_and_in_order(
+    telling: Server, plugins: Path
+) -> None:
+    register(telling, *(f"s{number}" for number in range(20)))
+
+    assert comes_true(lambda: subscription(telling, "noting.later")["position"] == 20)
+    assert comes_true(lambda: subscription(telling, "noting.all")["position"] == 20)
+
+    for listener in ("all", "later"):
+        assert list(range(1, 21)) == [told["seq"] for told in noting_plugin.told(plugins, listener)]
+    StoreState.model_validate(state(telling))
+    told = subscription(telling, "noting.all")
+    assert (True, 0, 0, None) == tuple(told[name] for name in ("installed", "behind", "failures", "error"))
+    assert any('"event": "delivery"' in line and '"noting.all"' in line for line in list(telling.log))
+
+
+def test_a_listener_that_refuses_shows_in_status_metrics_and_the_log_until_it_takes_the_event(
+    telling: Server, plugins: Path
+) -> None:
+    (plugins / "refuse-all").touch()
+    register(telling, "a")
+
+    assert comes_true(lambda: subscription(telling, "noting.all")["failures"] > 1)
+    refused = subscription(telling, "noting.all")
+    metrics = telling.ask("GET", "/metrics").body.decode()
+    (plugins / "refuse-all").unlink()
+
+    assert ({"code": "INTERNAL", "message": "event 1: ValueError: not now"}, 1) == (refused["error"], refused["behind"])
+    assert 'artifactstore_subscription_behind{subscription="noting.all"} 1\n' in metrics
+    assert 'artifactstore_subscription_failures{subscription="noting.all"} 0\n' not in metrics
+    assert 'artifactstore_subscription_failures{subscription="noting.later"} 0\n' in metrics
+    assert any('"event": "delivery failed"' in line and "not now" in line for line in list(telling.log))
+    assert comes_true(lambda: subscription(telling, "noting.all")["behind"] == 0)
+    assert subscription(telling, "noting.all")["error"] is None
+
+
+def test_a_server_serves_without_a_plug_in_that_is_broken_and_says_so(home: Path, plugins: Path) -> None:
+    environment = noting_plugin.install(plugins)
+    (plugins / "broken").touch()
+
+    with serving(home, environment=environment) as server:
+        shown = state(server)["subscriptions"]
+
+        assert [] == shown
+        assert any('"event": "plug-in left out"' in line and "PLUGIN_FAILED" in line for line in list(server.log))
 
 
 def test_readiness_does_not_wait_for_a_silent_backend(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

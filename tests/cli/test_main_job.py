@@ -55,17 +55,21 @@ def test_the_digest_is_stable_in_the_same_and_in_a_fresh_store(home: Path, tmp_p
 
 
 def test_the_library_says_the_same_as_the_command(home: Path) -> None:
-    from artifactstore.bootstrap import open_registry
+    from artifactstore.bootstrap import host_of, open_registry
+    from artifactstore.built_in import load_plugin
     from artifactstore.config import Settings
-    from artifactstore.pilots.guide_board import PLUGIN, ingest_run
+    from artifactstore.pilots.guide_board import ingest_run
     from artifactstore.plugins.context import EmbeddedContext
 
     environment = {"ARTIFACTSTORE_DATABASE_URL": "sqlite://", "ARTIFACTSTORE_STORAGE_URL": (home / "objects").as_uri()}
-    registry = open_registry(Settings.from_environment(environment))
+    settings = Settings.from_environment(environment)
+    registry = open_registry(settings)
+    context = EmbeddedContext(host_of(registry, settings), load_plugin("guide-board"))
 
-    receipt = ingest_run(FIXTURE, EmbeddedContext(registry, PLUGIN))
+    package = ingest_run(FIXTURE, context).package
 
-    assert ingest(home / "other")["manifest_digest"] == receipt.manifest_digest
+    assert package is not None
+    assert ingest(home / "other")["manifest_digest"] == package.manifest_digest
     registry.close()
 
 

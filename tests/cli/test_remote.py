@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from artifactstore.cli.main import run
+from artifactstore.pilots.guide_board.schema import run_schemas
 from artifactstore.storage.port import ObjectKind
 from artifactstore.testing.guide_board_runs import OPENCMIS_RUN, write_run
 from tests.client.certificates import make_certificate
@@ -275,7 +276,62 @@ class Story:
         self.answers: list[Said] = []
 
     def tell(self, *arguments: str) -> None:
-        self.answers.append(command(*arguments, **self._environment))
+        self.answers.append(self.ask(*arguments))
+
+    def ask(self, *arguments: str) -> Said:
+        """The same, without being remembered."""
+        return command(*arguments, **self._environment)
+
+
+def test_where_a_run_was_observed_is_told_the_same(tmp_path: Path) -> None:
+    with running(tmp_path / "there") as server:
+        here, there = Story(ARTIFACTSTORE_HOME=str(tmp_path / "here")), Story(**server.environment())
+        behind = {"ARTIFACTSTORE_HOME": str(tmp_path / "there")}
+        here.tell("guide-board", "ingest", str(FIXTURE))
+        (tmp_path / "schema.json").write_text(json.dumps(run_schemas()["guide-board.run.v1"]))
+        there.ask("schema", "register", "guide-board.run.v1", str(tmp_path / "schema.json"))
+        there.tell("guide-board", "ingest", str(FIXTURE))
+        for story in (here, there):
+            story.tell("guide-board", "ingest", str(FIXTURE))
+        shown = [story.ask("show", story.answers[0].document["package_id"]) for story in (here, there)]
+        shown.append(command("show", there.answers[0].document["package_id"], **behind))
+
+    assert [alike(answer) for answer in here.answers] == [alike(answer) for answer in there.answers]
+    assert [False, True] == [answer.document["reused_existing"] for answer in there.answers]
+    assert shown[1] == shown[2], "one document, whoever is asked"
+    (embedded,), (remote,) = (answer.document["observations"] for answer in shown[:2])
+    for name in ("source", "parties"):
+        assert embedded[name] == remote[name]
+    assert embedded["plugin"]["name"] == remote["plugin"]["name"] == "guide-board"
+    assert [False, True] == [embedded["plugin"].pop("declared"), remote["plugin"].pop("declared")]
+    assert embedded["plugin"] == remote["plugin"]
+    assert [f"plugin:guide-board@{embedded['plugin']['version']}", "token:root"] == [
+        embedded["recorded_by"], remote["recorded_by"],
+    ]  # fmt: skip
+    assert embedded["envelope"]["id"] != remote["envelope"]["id"], "another witness"
+    assert embedded["envelope"]["received_at"] == remote["envelope"]["received_at"]
+
+
+def test_an_observation_that_breaks_a_rule_is_told_the_same(tmp_path: Path) -> None:
+    run_folder = write_run(tmp_path / "run", OPENCMIS_RUN, run_id="x" * 3_000)
+    with running(tmp_path / "there") as server:
+        answers = [
+            command("guide-board", "ingest", str(run_folder), **environment)
+            for environment in ({"ARTIFACTSTORE_HOME": str(tmp_path / "here")}, server.environment())
+        ]
+
+    assert answers[0] == answers[1]
+    assert 1 == answers[0].code
+
+
+def test_a_server_that_takes_no_observations_is_2_and_said_to_be_old(tmp_path: Path) -> None:
+    limits = {"max_files": 9_999, "max_file_bytes": 2**40, "pack_threshold_bytes": 2**20}
+    with serving(lambda _: Answer.json({"ok": True, "problems": [], "limits": limits})) as server:
+        answer = command("guide-board", "ingest", str(FIXTURE), "--server", server.url)
+
+    assert (answer.code, answer.stdout) == (2, b"")
+    assert "older than this client" in answer.stderr
+    assert ["POST /packages:preflight"] == server.targets
 
 
 def test_files_come_back_the_same(store: Twins, tmp_path: Path) -> None:

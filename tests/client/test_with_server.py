@@ -9,15 +9,18 @@ import subprocess
 import sys
 import threading
 from contextlib import closing
+from datetime import UTC, datetime
 from itertools import islice
 
 import pytest
 from blake3 import blake3
 
 from artifactstore.bootstrap import open_registry
+from artifactstore.built_in import load_plugin
 from artifactstore.client import Client, RemoteContext, pushing, sending
 from artifactstore.config import Settings
 from artifactstore.domain.package import BytesSource, FileDraft, PackageDraft
+from artifactstore.domain.provenance import EnvelopeInput, SourceInput
 from artifactstore.domain.retention import RetentionClass
 from artifactstore.errors import (
     CorruptionError,
@@ -32,7 +35,6 @@ from artifactstore.errors import (
     ServiceUnavailableError,
     UnauthenticatedError,
 )
-from artifactstore.pilots.guide_board import PLUGIN
 from artifactstore.registry.ingest import ingest
 from artifactstore.storage.port import ObjectKind
 from tests.client.cutting_proxy import cutting
@@ -210,11 +212,15 @@ def test_metadata_is_checked_against_the_servers_schema(root):
 
 
 def test_a_plug_in_is_told_who_registers_its_schema(root):
-    context = RemoteContext(root, PLUGIN)
+    context = RemoteContext(root, load_plugin("guide-board"))
     draft = package({}, producer="guide-board", schema="guide-board.run.v1", metadata={})
 
     with pytest.raises(MetadataSchemaUnknownError) as caught:
-        context.ingest_package(draft)
+        context.ingest(
+            source=SourceInput("guide-board.run", "1"),
+            envelope=EnvelopeInput("filesystem", b"{}", datetime.now(UTC)),
+            package=draft,
+        )
 
     assert "register_schemas.py" in caught.value.hint
 

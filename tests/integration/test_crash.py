@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
+import subprocess
+import sys
 import time
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,10 +20,16 @@ from artifactstore.registry.packages import list_packages
 from artifactstore.registry.verify import verify_all
 from artifactstore.storage.port import ObjectKind
 from artifactstore.testing.builders import some_bytes
+from tests.observing import rows_of
+from tests.observing_process import once
+from tests.service import clean_environment
 from tests.support import fetch, flip_byte, objects_of_kind, replay_is_exact, run_cli, start_cli, write_tree
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from artifactstore.registry.registry import Registry
 
 SIGKILLED = -9
 FILES = {"run.json": b"{}", "logs/a.txt": b"a" * 5000, "logs/b.txt": b"", "large.bin": some_bytes(2 * 2**20)}
@@ -110,6 +120,68 @@ def test_killed_at_every_failpoint_of_a_change(tmp_path: Path, command: tuple[st
         assert run_cli(home, "replay", "--check").code == 0
 
     assert len(names) >= 3
+
+
+@pytest.mark.parametrize(
+    ("database", "with_package"),
+    [("sqlite", False), ("sqlite", True), ("postgresql", False)],
+    indirect=["database"],
+    ids=["sqlite", "sqlite-with-a-package", "postgresql"],
+)
+def test_killed_at_every_failpoint_of_an_observation(
+    registry: Registry, home: Path, database: dict[str, str], with_package: bool
+) -> None:
+    """Each hit observes something of its own. Until the commit nothing of it is there, then all of it."""
+    with observing(home, database, with_package=with_package) as observe:
+        names, _ = observe(0, 0)
+        committed = len(names) - names[::-1].index("catalog.before-commit")
+        first = names.index("record.before-transaction" if with_package else "observe.before-transaction") + 1
+        before = state_of(registry)
+
+        for hit in range(first, len(names) + 1):
+            assert (None, SIGKILLED) == observe(hit, hit), names[hit - 1]
+            assert (state_of(registry) == before) == (hit <= committed), names[hit - 1]
+
+            again = once(registry, hit, with_package=with_package)
+            is_new = hit <= committed
+            assert [is_new, is_new, is_new if with_package else None] == again[1::2], names[hit - 1]
+            before = state_of(registry)
+
+    replay_is_exact(registry)
+    assert [] == verify_all(registry).damage
+    assert {"catalog.after-v1.core.ingested", "catalog.after-commit"} < set(names[first:])
+
+
+@contextmanager
+def observing(
+    home: Path, database: dict[str, str], *, with_package: bool
+) -> Iterator[Callable[[int, int], tuple[Any, int]]]:
+    """A process whose children observe and are killed: what one has said, and how it ended."""
+    environment = {**clean_environment(), "ARTIFACTSTORE_HOME": str(home), **database}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.observing_process", "killed"],
+        env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    to, answers = process.stdin, process.stdout
+    assert to is not None
+    assert answers is not None
+
+    def observe(hit: int, number: int) -> tuple[Any, int]:
+        to.write(f"{hit} {number} {'package' if with_package else ''}\n")
+        to.flush()
+        said, code = json.loads(answers.readline())
+        return said, code
+
+    try:
+        yield observe
+    finally:
+        process.communicate(timeout=60)
+
+
+def state_of(registry: Registry) -> list[list[tuple[object, ...]]]:
+    """Every row of what an observation may change."""
+    tables = ("source", "envelope", "party", "package", "package_observation", "event")
+    return [sorted(rows_of(registry, table), key=lambda row: row[:2]) for table in tables]
 
 
 def test_killed_at_random_moments(tmp_path: Path) -> None:

@@ -44,6 +44,8 @@ OPERATIONAL = {
     "backend_state",
     "probe_report",
     "duty",
+    "subscription",
+    "webhook_delivery",
 }
 THE_RECORD = {"event", "event_log"}
 
@@ -92,6 +94,12 @@ def test_migrating_stays_within_the_callers_transaction() -> None:
 
 
 ADDED_SINCE_0001 = (
+    "webhook_delivery",
+    "subscription",
+    "package_observation",
+    "party",
+    "envelope",
+    "source",
     "backend_state",
     "probe_report",
     "duty",

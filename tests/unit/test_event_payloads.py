@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from artifactstore.catalog.event_log import CHAIN_TAG, LOG_TAG, encode_header, first_chain, next_chain
 from artifactstore.domain import events
 from artifactstore.domain.canonical import encode
-from artifactstore.domain.events import EVENT_TYPES, Event, FilesAdded, ObjectRef, event_from
+from artifactstore.domain.event import Event, ObjectRef
+from artifactstore.domain.events import EVENT_TYPES, FilesAdded, event_from
+from artifactstore.domain.provenance_events import EnvelopeIndexed, Ingested, PartyRef, SourceIndexed
 from artifactstore.errors import EventLogCorruptError
 from artifactstore.testing.builders import file_entry
 from tests.unit.strategies import file_lists, raw_digests
@@ -65,7 +67,59 @@ EVENTS: list[Event] = [
     events.ObjectCopied(object=OBJECT, source="archive"),
     events.ObjectDeleted(object=OBJECT),
     events.ReadFellBack(object=OBJECT, served_by="archive", finding="the storage does not answer"),
+    SourceIndexed(
+        source_id=bytes(32),
+        location_kind="file",
+        path_id="file:///a",
+        plugin_name="mailbox",
+        contract_version="1",
+        is_declared=True,
+        indexed_at=1,
+    ),
+    SourceIndexed(
+        source_id=bytes(32),
+        location_kind="mailbox.message",
+        path_id="<7@example.org>",
+        plugin_name="mailbox",
+        plugin_version="2.7.1",
+        contract_version="2",
+        is_declared=False,
+        indexed_at=1,
+        owner_host_id="host-1",
+        content_type="message/rfc822",
+        display_name="Prüfung",
+        metadata=METADATA,
+    ),
+    EnvelopeIndexed(
+        envelope_id=bytes(32),
+        source_id=bytes(range(32)),
+        transport="imap",
+        received_at=7,
+        raw_payload=b"\x00\xff",
+        parties=(PartyRef("email", None, "jane@example.org", "author", "claimed"), PartyRef("service", "x", *"yzt")),
+        plugin_name="mailbox",
+        plugin_version="2.7.1",
+        contract_version="2",
+        is_declared=False,
+        indexed_at=1,
+    ),
+    EnvelopeIndexed(
+        envelope_id=bytes(32),
+        source_id=bytes(32),
+        transport="imap",
+        received_at=0,
+        raw_payload=b"",
+        parties=(),
+        plugin_name="mailbox",
+        contract_version="1",
+        is_declared=True,
+        indexed_at=1,
+    ),
+    Ingested(envelope_id=bytes(32), source_id=bytes(range(32)), source_created=True),
+    Ingested(envelope_id=bytes(32), source_id=bytes(32), source_created=False, package_id=PACKAGE),
+    events.PackageObserved(package_id=PACKAGE, envelope_id=bytes(32), observed_at=1),
 ]
+PLUGIN_EVENT = events.PluginEvent(type="plugin.mailbox.flagged", about="<7@example.org>", body=METADATA)
 
 
 def plain(value: object) -> object:
@@ -123,18 +177,25 @@ def test_files_added_by_hand_is_what_cbor2_writes(files: tuple[events.FileEntry,
 
 @pytest.mark.parametrize("event", EVENTS, ids=named)
 def test_subject_names_what_it_happened_to(event: Event) -> None:
-    assert event.subject in {PACKAGE, "a.v1", f"blake3:{bytes(32).hex()}"}
+    assert event.subject in {PACKAGE, "a.v1", f"blake3:{bytes(32).hex()}", bytes(32).hex()}
+
+
+def test_an_event_of_a_plugin_comes_back_with_its_own_type() -> None:
+    again = event_from("plugin.mailbox.flagged", PLUGIN_EVENT.payload())
+
+    assert (PLUGIN_EVENT, "plugin.mailbox.flagged", "<7@example.org>") == (again, again.type, again.subject)
+    assert PLUGIN_EVENT.payload() == cbor2.dumps({"about": "<7@example.org>", "body": METADATA}, canonical=True)
 
 
 @pytest.mark.parametrize("name", list(EVENT_TYPES))
 def test_type_names_have_a_version_and_a_noun(name: str) -> None:
     version, noun, *_ = name.split(".")
 
-    nouns = {"package", "metadata_schema", "retention", "hold", "blob", "object", "read"}
+    nouns = {"package", "metadata_schema", "retention", "hold", "blob", "object", "read", "source", "core"}
     assert (version, noun in nouns) == ("v1", True)
 
 
-@pytest.mark.parametrize("name", list(EVENT_TYPES))
+@pytest.mark.parametrize("name", [*EVENT_TYPES, "plugin.mailbox.flagged"])
 @pytest.mark.parametrize(
     "payload",
     [
@@ -143,6 +204,9 @@ def test_type_names_have_a_version_and_a_noun(name: str) -> None:
         pytest.param(encode([1, 2]), id="a-list"),
         pytest.param(encode(1), id="a-number"),
         pytest.param(encode({"object": 1, "manifest": 1, "files": 1}), id="numbers-for-members"),
+        pytest.param(encode({"envelope_id": b"", "parties": 1}), id="a-number-for-parties"),
+        pytest.param(encode({"envelope_id": b"", "parties": [["email"]]}), id="half-a-party"),
+        pytest.param(encode({"about": "x", "body": {}, "type": "v1.core.ingested"}), id="another-type"),
         pytest.param(b"\xff", id="not-cbor"),
         pytest.param(b"", id="nothing"),
     ],

@@ -6,14 +6,19 @@ import json
 import re
 from pathlib import Path
 
+from artifactstore.built_in import ENTRY_POINTS, PLUGINS, load_plugin
 from artifactstore.domain.media_type import BY_EXTENSION
+from artifactstore.domain.observation import MAX_METADATA_BYTES, MAX_PATH_ID_CHARACTERS
+from artifactstore.domain.package import MAX_TEXT_CHARACTERS
 from artifactstore.domain.paths import MAX_PATH_BYTES
+from artifactstore.domain.provenance import MAX_PARTIES, MAX_PAYLOAD_BYTES
 from artifactstore.domain.zip_format import CENTRAL, END, LOCAL_BYTES
 from artifactstore.storage.port import ObjectKey, ObjectKind
 
 ROOT = Path(__file__).parents[2]
 MANIFEST = (ROOT / "docs/reference/manifest.md").read_text()
 STORAGE = (ROOT / "docs/reference/storage-format.md").read_text()
+PROVENANCE = (ROOT / "docs/reference/provenance.md").read_text()
 EXAMPLE = json.loads((ROOT / "tests/vectors/manifest-example.json").read_text())
 
 
@@ -71,3 +76,51 @@ def test_header_tables_have_the_lengths_of_the_structures() -> None:
 
     name_bytes = 64
     assert ends == [LOCAL_BYTES + name_bytes, CENTRAL.size + name_bytes, END.size]
+
+
+# provenance
+
+
+def test_worked_ids_have_the_bytes_and_digests_of_their_vectors() -> None:
+    vector = json.loads((ROOT / "tests/vectors/provenance.json").read_text())
+    blocks = re.findall(r"```text\n(.*?)```", PROVENANCE, re.DOTALL)
+    written = [re.sub(r"\s", "", "".join(line[:42] for line in lines.splitlines())) for lines in blocks]
+
+    assert written == [vector["source"]["cbor"], vector["envelopes"][0]["cbor"]]
+    for each in (vector["source"], *vector["envelopes"]):
+        assert f"`{each['id']}`" in PROVENANCE
+    assert all(f"`{envelope['witness']}`" in PROVENANCE for envelope in vector["envelopes"][1:])
+
+
+def test_the_table_of_words_is_what_our_own_plugins_register() -> None:
+    listed = re.findall(r"^\| `([\w.-]+)` \| (location kind|identifier kind, \w+) \|", PROVENANCE, re.MULTILINE)
+    words = [load_plugin(name).plugin.words() for name in ENTRY_POINTS[PLUGINS]]
+
+    locations = [(kind.name, "location kind") for each in words for kind in each.location_kinds]
+    identifiers = [
+        (kind.name, f"identifier kind, {kind.scoping.value}") for each in words for kind in each.identifier_kinds
+    ]
+    assert listed == [*locations, *identifiers]
+
+
+def test_roles_and_levels_of_trust_are_what_our_own_plugins_register() -> None:
+    words = [load_plugin(name).plugin.words() for name in ENTRY_POINTS[PLUGINS]]
+
+    for row, registered in (
+        ("roles", [role for each in words for role in each.roles]),
+        ("levels of trust", [level for each in words for level in each.trust_levels]),
+    ):
+        cell = re.search(rf"^\| {row} \| (.*) \|$", PROVENANCE, re.MULTILINE)
+        assert cell is not None
+        assert re.findall("`([^`]+)`", cell[1]) == registered
+
+
+def test_limits_of_an_observation_are_the_codes() -> None:
+    for number, of_what in (
+        (MAX_PATH_ID_CHARACTERS, "a path id"),
+        (MAX_TEXT_CHARACTERS, "texts"),
+        (MAX_PARTIES, "an envelope has at most"),
+    ):
+        assert re.search(rf"{of_what}\s+{number:,}\b", PROVENANCE), of_what
+    for number, of_what in ((MAX_PAYLOAD_BYTES, "payload has at most"), (MAX_METADATA_BYTES, "metadata")):
+        assert re.search(rf"{of_what} \[?{number // 1024} KiB", PROVENANCE), of_what

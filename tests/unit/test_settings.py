@@ -9,6 +9,7 @@ import pytest
 
 from artifactstore.config import NAMES, Settings, parse_server_url
 from artifactstore.domain.access import Scope
+from artifactstore.domain.capabilities import Capability
 from artifactstore.errors import ConfigurationError
 
 SECRET = "0123456789-abcdefghijklmn-SECRET"
@@ -199,6 +200,39 @@ def test_days_in_which_everything_is_verified_are_a_number_or_0_for_never() -> N
     ]
     with pytest.raises(ConfigurationError, match=r"ARTIFACTSTORE_VERIFY_EVERY_DAYS must be .* from 0 to 3650"):
         settings(VERIFY_EVERY_DAYS="-1")
+
+
+# plug-ins
+
+
+def test_without_settings_plugins_are_granted_nothing_more_and_a_race_is_run_again_once() -> None:
+    found = settings()
+
+    assert ({}, 64 * 1024, 1) == (found.plugin_capabilities, found.max_payload_bytes, found.race_retries)
+
+
+def test_what_plugins_may_do_is_granted_by_name() -> None:
+    found = settings(PLUGIN_CAPABILITIES="mailbox=ingest,emit;guide-board=")
+
+    assert {"mailbox": set(Capability), "guide-board": set()} == found.plugin_capabilities
+
+
+@pytest.mark.parametrize("text", ["mailbox", "mailbox=all", "mailbox=ingest;mailbox=emit"])
+def test_a_grant_that_makes_no_sense_is_a_wrong_setting(text: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^ARTIFACTSTORE_PLUGIN_CAPABILITIES: ") as caught:
+        settings(PLUGIN_CAPABILITIES=text)
+
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(("name", "least", "most"), [("MAX_PAYLOAD_BYTES", 1, 1024 * 1024), ("RACE_RETRIES", 0, 10)])
+def test_what_limits_observations_is_a_number_within_bounds(name: str, least: int, most: int) -> None:
+    members = [getattr(settings(**{name: str(number)}), name.lower()) for number in (least, most)]
+
+    assert [least, most] == members
+    for wrong in (least - 1, most + 1, "x", 1.5):
+        with pytest.raises(ConfigurationError, match=f"ARTIFACTSTORE_{name} must be"):
+            settings(**{name: str(wrong)})
 
 
 def test_a_misspelt_setting_is_named() -> None:

@@ -26,7 +26,9 @@ router = APIRouter(prefix="/events", tags=["events"])
 _PAGE = 200
 _HEARTBEAT_S = 5.0
 
-Subject = Annotated[str | None, Query(description="Only of this package id, slug or object digest.", max_length=128)]
+Subject = Annotated[
+    str | None, Query(description="Only of this package, source or envelope id, slug or object digest.", max_length=128)
+]
 WithPayload = Annotated[bool, Query(description="With what each event says.")]
 
 

@@ -8,11 +8,12 @@ from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from artifactstore.api import models
+from artifactstore.api import models, provenance_models
 from artifactstore.api.guards import (
     CurrentCaller,
     CurrentRegistry,
     CurrentService,
+    CurrentViewer,
     ReadablePackage,
     WritablePackage,
     may_see_open,
@@ -36,10 +37,12 @@ from artifactstore.domain.manifest import Manifest
 from artifactstore.domain.package import PackageStatus
 from artifactstore.domain.retention import RetentionClass
 from artifactstore.errors import PackageUnknownError, RequestInvalidError
+from artifactstore.provenance_documents import first_observations
 from artifactstore.registry.downloads import EVERY_SIZE, archive
 from artifactstore.registry.files import page_of_files
 from artifactstore.registry.open_packages import draft_of, find_open_package, list_open_packages
 from artifactstore.registry.packages import list_packages, read_manifest
+from artifactstore.registry.provenance import FIRST_OBSERVATIONS, list_observations
 from artifactstore.registry.registry import Registry
 from artifactstore.registry.verify import own_damage, verify_package
 
@@ -105,15 +108,17 @@ def list_(
     return JSONResponse({"packages": documents, "next_after": next_after})
 
 
-@router.get("/{package_id}", response_model=models.PackageDetails, responses=problems(401, 404))
-def show(caller: CurrentCaller, registry: CurrentRegistry, package_id: str) -> JSONResponse:
-    """One package with its metadata and holds."""
+@router.get("/{package_id}", response_model=provenance_models.PackageDetails, responses=problems(401, 404))
+def show(caller: CurrentCaller, registry: CurrentRegistry, viewer: CurrentViewer, package_id: str) -> JSONResponse:
+    """One package with its metadata, its holds, and where it was first observed."""
     try:
-        return JSONResponse(package_details(*readable_details(registry, caller, package_id)))
+        package, holds = readable_details(registry, caller, package_id)
     except PackageUnknownError:
         if (document := _open_details(caller, registry, package_id)) is None:
             raise
         return JSONResponse(document)
+    observed = list_observations(registry, package.row_id, limit=FIRST_OBSERVATIONS + 1, viewer=viewer)
+    return JSONResponse({**package_details(package, holds), **first_observations(observed)})
 
 
 def _open_details(caller: Caller, registry: Registry, package_id: str) -> dict[str, object] | None:
@@ -121,7 +126,9 @@ def _open_details(caller: Caller, registry: Registry, package_id: str) -> dict[s
     if opened is None or opened.receipt is not None or not may_see_open(opened, caller):
         return None
     draft, _ = draft_of(opened)
-    return {**open_package_document(opened, draft), "metadata": draft.metadata, "holds": []}
+    return {
+        **open_package_document(opened, draft), "metadata": draft.metadata, "holds": [], **first_observations([]),
+    }  # fmt: skip
 
 
 @router.get(

@@ -12,11 +12,19 @@ from fastapi import APIRouter, Depends, Path, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from artifactstore.api import models
+from artifactstore.api import models, provenance_models
 from artifactstore.api.bodies import refuse_announced_length, stream_body
 from artifactstore.api.forms import receive_form
 from artifactstore.api.guards import CurrentCaller, CurrentRegistry, CurrentService, CurrentWriter, OwnOpenPackage
-from artifactstore.api.openapi import IDEMPOTENCY_KEY, header, json_request, problems, raw_request
+from artifactstore.api.observing import OPTIONAL_OBSERVING, beside_of
+from artifactstore.api.openapi import (
+    IDEMPOTENCY_KEY,
+    header,
+    json_request,
+    optional_json_request,
+    problems,
+    raw_request,
+)
 from artifactstore.api.requests import MAX_FILE_LIST_BYTES, attempt_of, body_of, require_media_type
 from artifactstore.documents import push_document, received_document
 from artifactstore.domain.manifest import FileEntry
@@ -24,6 +32,7 @@ from artifactstore.domain.media_type import media_type_of
 from artifactstore.domain.package import DEFAULT_ROLE, MAX_FILE_BYTES, FileDraft, PackageDraft, PackageStatus
 from artifactstore.domain.retention import RetentionClass
 from artifactstore.errors import RequestInvalidError
+from artifactstore.provenance_documents import ingested_document
 from artifactstore.registry.finalizing import finalize
 from artifactstore.registry.idempotency import Attempt
 from artifactstore.registry.open_packages import UNSENT, abandon, open_package, push_state
@@ -94,6 +103,7 @@ preflight_router = APIRouter(tags=["push"])
     responses=problems(401, 408, 413, 415),
 )  # fmt: skip
 def preflight_(
+    service: CurrentService,
     caller: CurrentCaller,
     registry: CurrentRegistry,
     body: Annotated[models.PackageSketch, Depends(body_of(models.PackageSketch, max_bytes=MAX_FILE_LIST_BYTES))],
@@ -112,6 +122,7 @@ def preflight_(
         "max_files": registry.max_files,
         "max_file_bytes": MAX_FILE_BYTES,
         "pack_threshold_bytes": registry.pack_threshold_bytes,
+        "max_payload_bytes": service.host.max_payload_bytes,
     }
     problems_found = [obstacle._asdict() for obstacle in obstacles]
     return JSONResponse({"ok": not obstacles, "problems": problems_found, "limits": limits})
@@ -186,15 +197,28 @@ async def form(request: Request, registry: CurrentRegistry, package_id: OwnOpenP
     return JSONResponse({"files": [received_document(file) for file in files]})
 
 
-@router.post("/{package_id}/finalize", response_model=models.Receipt, responses=problems(401, 404, 409, 410, 507))
+@router.post(
+    "/{package_id}/finalize", response_model=provenance_models.FinalReceipt,
+    responses=problems(401, 404, 408, 409, 410, 413, 415, 507),
+    openapi_extra=optional_json_request(provenance_models.Observing),
+)  # fmt: skip
 def finalize_(
-    service: CurrentService, caller: CurrentCaller, registry: CurrentRegistry, package_id: OwnOpenPackage
+    service: CurrentService,
+    caller: CurrentCaller,
+    registry: CurrentRegistry,
+    package_id: OwnOpenPackage,
+    body: Annotated[provenance_models.Observing | None, Depends(OPTIONAL_OBSERVING)],
 ) -> JSONResponse:
-    """Record the package. Asked again, the answer is the same."""
-    receipt = finalize(registry, package_id, readable_producers=caller.readable_producers)
+    """Record the package, and with a body where it was observed. Asked again, the receipt is the same."""
+    beside = None if body is None else beside_of(service.host, caller, body)
+    receipt = finalize(registry, package_id, readable_producers=caller.readable_producers, beside=beside)
     service.metrics.ingests.labels("reused" if receipt.reused_existing else "new").inc()
     service.metrics.stored_bytes.inc(receipt.stored_bytes)
-    return JSONResponse(asdict(receipt))
+    if beside is None:
+        return JSONResponse(asdict(receipt))
+    service.metrics.observations.labels("new" if beside.is_new else "known").inc()
+    recorded = ingested_document(beside.result(receipt))
+    return JSONResponse({**asdict(receipt), "source": recorded["source"], "envelope": recorded["envelope"]})
 
 
 @router.delete("/{package_id}", status_code=204, response_class=Response, responses=problems(401, 404, 409, 507))

@@ -22,7 +22,7 @@ from artifactstore.documents import (
 )
 from artifactstore.registry.events import check_replay, latest_seq
 from artifactstore.registry.objects import list_objects
-from artifactstore.registry.status import duty_statuses, store_status
+from artifactstore.registry.status import duty_statuses, store_status, subscription_statuses
 from artifactstore.registry.verify import verify_all, verify_objects
 
 router = APIRouter(tags=["store"])
@@ -53,8 +53,11 @@ def ready(service: CurrentService) -> JSONResponse:
 def metrics(service: CurrentService, caller: CurrentCaller) -> Response:
     """What is counted, in the Prometheus text format. Needs ``read``."""
     caller.require_read_everything()
-    duties = duty_statuses(service.registry)
-    text = service.metrics.exposition(events=latest_seq(service.registry), duties=duties)
+    text = service.metrics.exposition(
+        events=latest_seq(service.registry),
+        duties=duty_statuses(service.registry),
+        subscriptions=subscription_statuses(service.registry, service.subscribers),
+    )
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
@@ -65,9 +68,12 @@ def whoami(caller: CurrentCaller) -> JSONResponse:
 
 
 @router.get("/status", response_model=status_models.StoreState, responses=problems(401))
-def status(_: CurrentAdmin, registry: CurrentRegistry) -> JSONResponse:
-    """The state of the store: database, log, backends, duties, counts. The same from every server. Needs ``admin``."""
-    return JSONResponse(status_document(store_status(registry)))
+def status(_: CurrentAdmin, service: CurrentService, registry: CurrentRegistry) -> JSONResponse:
+    """The state of the store: database, log, backends, duties, subscriptions, counts. Needs ``admin``.
+
+    The same from every server, but for what plug-ins each has installed.
+    """
+    return JSONResponse(status_document(store_status(registry, service.subscribers)))
 
 
 @router.get("/objects", response_model=models.ObjectPage, responses=problems(401))

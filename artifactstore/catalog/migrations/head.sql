@@ -313,12 +313,13 @@ CREATE TABLE package_observation (
 	envelope BIGINT NOT NULL, 
 	observed_at BIGINT NOT NULL, 
 	observed_by TEXT NOT NULL, 
+	producer TEXT NOT NULL, 
 	PRIMARY KEY (package, envelope), 
 	FOREIGN KEY(package) REFERENCES package (id), 
 	FOREIGN KEY(envelope) REFERENCES envelope (id)
 )
  WITHOUT ROWID;
-CREATE INDEX package_observation_by_envelope ON package_observation (envelope, package);
+CREATE INDEX package_observation_by_envelope ON package_observation (envelope, producer, package);
 CREATE TABLE subscription (
 	name TEXT NOT NULL, 
 	position BIGINT NOT NULL, 

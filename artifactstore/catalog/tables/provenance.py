@@ -71,9 +71,13 @@ class PackageObservation(SQLModel, table=True):
     """An envelope that observed a package."""
 
     __tablename__ = "package_observation"
-    __table_args__ = (Index("package_observation_by_envelope", "envelope", "package"), {"sqlite_with_rowid": False})
+    __table_args__ = (
+        Index("package_observation_by_envelope", "envelope", "producer", "package"),
+        {"sqlite_with_rowid": False},
+    )
 
     package: int = Field(sa_column=key_of("package.id"))
     envelope: int = Field(sa_column=key_of("envelope.id"))
     observed_at: int = Field(sa_column=required(BigInteger))
     observed_by: str = Field(sa_column=required(TEXT))
+    producer: str = Field(sa_column=required(TEXT))

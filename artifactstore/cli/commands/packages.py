@@ -106,7 +106,7 @@ def show(
     package_id: PackageId,
     files: Annotated[bool, typer.Option("--files/--no-files", help="List the package's files.")] = True,
 ) -> None:
-    """Show one package: its digest, metadata, retention, holds and files."""
+    """Show one package: its digest, metadata, retention, holds, where it was observed, and files."""
     door = door_of(context)
     with door.store() as store:
         door.answer(store.show_package(package_id, files=files))

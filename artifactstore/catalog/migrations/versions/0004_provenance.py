@@ -72,12 +72,15 @@ def _create_envelope() -> None:
         sa.Column("envelope", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("observed_at", sa.BigInteger(), nullable=False),
         sa.Column("observed_by", TEXT, nullable=False),
+        sa.Column("producer", TEXT, nullable=False),
         sa.ForeignKeyConstraint(["package"], ["package.id"]),
         sa.ForeignKeyConstraint(["envelope"], ["envelope.id"]),
         sa.PrimaryKeyConstraint("package", "envelope"),
         sqlite_with_rowid=False,
     )
-    op.create_index("package_observation_by_envelope", "package_observation", ["envelope", "package"], unique=False)
+    op.create_index(
+        "package_observation_by_envelope", "package_observation", ["envelope", "producer", "package"], unique=False
+    )
 
 
 def _provenance() -> "tuple[sa.Column[str | int], ...]":

@@ -1,0 +1,129 @@
+"""A process that observes; the store is that of the environment.
+
+    python -m tests.observing_process many SEED COUNT THREADS    # waits for a line, then prints what was answered
+    python -m tests.observing_process killed                     # a child for each line HIT NUMBER [package]
+
+A child kills itself at that failpoint, and says which it has passed if there are not so many. ``many`` draws from few
+places, moments and packages, so that most of what one thread says another says too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from artifactstore import failpoints
+from artifactstore.bootstrap import open_registry
+from artifactstore.errors import ConcurrentUpdateError
+from artifactstore.testing.builders import package_draft
+from tests.at_once import at_once
+from tests.observing import MAILBOX, context_on, message
+
+if TYPE_CHECKING:
+    from artifactstore.domain.provenance import IngestResult
+    from artifactstore.plugins.context import EmbeddedContext
+    from artifactstore.registry.registry import Registry
+
+SOURCES, MOMENTS, PACKAGES = 3, 4, 3
+Answer = list[str | bool | None]
+"""Source, envelope and package: each its id and whether the call recorded it."""
+
+
+def answer_of(result: IngestResult) -> Answer:
+    package = (None, None) if result.package is None else (result.package.id, result.package.was_created)
+    return [*result.source, *result.envelope, *package]
+
+
+def observe_many(registry: Registry, seed: int, count: int) -> list[Answer]:
+    """What each call was answered; one that lost its races is made again."""
+    drawn = random.Random(seed)
+    contexts = [context_on(registry, replace(MAILBOX, contract_version=version)) for version in "12"]
+    return [answer_of(_observe(drawn.choice(contexts), drawn)) for _ in range(count)]
+
+
+def _observe(context: EmbeddedContext, drawn: random.Random) -> IngestResult:
+    given = message(drawn.randrange(MOMENTS), drawn.randrange(SOURCES))
+    draft = None
+    if drawn.random() < 0.3:
+        draft = package_draft({"report.txt": b"content"}, external_id=f"run-{drawn.randrange(PACKAGES)}")
+    while True:
+        try:
+            return context.ingest(source=given.source, envelope=given.envelope, parties=given.parties, package=draft)
+        except ConcurrentUpdateError:
+            continue
+
+
+def observe_at_once(registry: Registry, seed: int, count: int, threads: int) -> list[Answer]:
+    """From so many threads."""
+    answers: list[Answer] = []
+    for found in at_once(threads, lambda number: observe_many(registry, seed + number, count)):
+        if isinstance(found, BaseException):
+            raise found
+        answers += found
+    return answers
+
+
+def many(seed: int, count: int, threads: int) -> None:
+    with closing(open_registry()) as registry:
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        sys.stdin.readline()
+        json.dump(observe_at_once(registry, seed, count, threads), sys.stdout)
+
+
+def once(registry: Registry, number: int, *, with_package: bool) -> Answer:
+    """The observation of this number, which no other number shares anything with."""
+    given = message(number, number)
+    draft = package_draft({"report.txt": b"%d" % number}, external_id=f"run-{number}") if with_package else None
+    context = context_on(registry)
+    return answer_of(context.ingest(source=given.source, envelope=given.envelope, parties=given.parties, package=draft))
+
+
+def kill_each() -> None:
+    """For each line a child, forked before anything is open: what it said, and the signal that ended it."""
+    for line in sys.stdin:
+        hit, number, *package = line.split()
+        reading, writing = os.pipe()
+        if not (child := os.fork()):
+            said = _be_killed(int(hit), int(number), with_package=bool(package))
+            os.write(writing, json.dumps(said).encode())
+            os._exit(0)
+        os.close(writing)
+        with os.fdopen(reading) as pipe:
+            said = json.loads(pipe.read() or "null")
+        _, status = os.waitpid(child, 0)
+        sys.stdout.write(f"{json.dumps([said, os.waitstatus_to_exitcode(status)])}\n")
+        sys.stdout.flush()
+
+
+def _be_killed(fatal_hit: int, number: int, *, with_package: bool) -> list[str]:
+    """By its own hand at a failpoint; the names of all that it has passed if it is not."""
+    passed: list[str] = []
+
+    def pass_by(name: str) -> None:
+        passed.append(name)
+        if len(passed) == fatal_hit:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with closing(open_registry()) as registry:
+        failpoints.arm(pass_by)
+        once(registry, number, with_package=with_package)
+        failpoints.arm(None)
+    return passed
+
+
+def main() -> None:
+    if sys.argv[1] == "many":
+        many(*map(int, sys.argv[2:]))
+    else:
+        kill_each()
+
+
+if __name__ == "__main__":
+    main()
