@@ -6,8 +6,14 @@ A submission's path id is ``<org>/<repo>/<UTC date>/<run id>``: what makes it an
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from artifactstore.plugins import LocationKind, Plugin, Words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from artifactstore.domain.canonical import JsonValue
 
 _PATH_ID = re.compile(r"[^/\s]+/[^/\s]+/[0-9]{4}-[0-9]{2}-[0-9]{2}/[A-Za-z0-9_-]+")
 
@@ -21,4 +27,10 @@ def _words() -> Words:
     return Words(location_kinds=(kind,))
 
 
-PLUGIN = Plugin(name="testing-os", summary="Submissions of testing-os.", words=_words)
+def _schemas() -> Mapping[str, JsonValue]:
+    from artifactstore.pilots.testing_os.schemas import schemas
+
+    return schemas()
+
+
+PLUGIN = Plugin(name="testing-os", summary="Submissions of testing-os.", schemas=_schemas, words=_words)
