@@ -111,16 +111,22 @@ class InstalledWords:
     """The vocabulary of the installed plug-ins; each is loaded when a word of its own is first asked for."""
 
     def __init__(self) -> None:
-        self._known: dict[str, Words | None] = {}
+        self._known: dict[str, Words] = {}
+        self._installed: frozenset[str] | None = None
 
     def words_of(self, plugin: str) -> Words | None:
-        """See ``Vocabulary``. Raises as ``load_plugin`` does, but for one that is not installed."""
+        """See ``Vocabulary``. Raises as ``load_plugin`` does for one that is installed."""
         if plugin not in self._known:
-            try:
-                self._known[plugin] = words_of(load_plugin(plugin))
-            except PluginUnknownError:
-                return None  # not remembered: names come from callers, and there is no end of them
+            if plugin not in ENTRY_POINTS[PLUGINS] and plugin not in self._names():
+                return None
+            self._known[plugin] = words_of(load_plugin(plugin))
         return self._known[plugin]
+
+    def _names(self) -> frozenset[str]:
+        """Looked for once: words come from callers, and there is no end of them."""
+        if self._installed is None:
+            self._installed = frozenset(installed_plugins())
+        return self._installed
 
 
 def words_of(loaded: LoadedPlugin) -> Words:
@@ -181,6 +187,8 @@ def _checked(name: str, found: object, distribution: str, version: str) -> Loade
         raise PluginFailedError(f"the name of the plug-in {name!r} {problem}")
     if type(found.contract_version) is not str or text_problem(found.contract_version):
         raise PluginFailedError(f"the contract version of the plug-in {name!r} must be a short text")
+    if not version or text_problem(version):
+        raise PluginFailedError(f"the distribution {distribution} of the plug-in {name!r} has no version")
     return LoadedPlugin(found, distribution, version)
 
 

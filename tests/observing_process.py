@@ -1,6 +1,6 @@
 """A process that observes; the store is that of the environment.
 
-    python -m tests.observing_process many SEED COUNT THREADS    # waits for a line, then prints what was answered
+    python -m tests.observing_process many SEED ROUNDS THREADS    # waits for a line, then prints what was answered
     python -m tests.observing_process killed                     # a child for each line HIT NUMBER [package]
 
 A child kills itself at that failpoint, and says which it has passed if there are not so many. ``many`` draws from few
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from artifactstore.registry.registry import Registry
 
 SOURCES, MOMENTS, PACKAGES = 3, 4, 3
+CALLS = 25
+"""Of each thread in each round, which has places and packages of its own."""
 Answer = list[str | bool | None]
 """Source, envelope and package: each its id and whether the call recorded it."""
 
@@ -40,18 +42,18 @@ def answer_of(result: IngestResult) -> Answer:
     return [*result.source, *result.envelope, *package]
 
 
-def observe_many(registry: Registry, seed: int, count: int) -> list[Answer]:
+def observe_many(registry: Registry, seed: int, rounds: int) -> list[Answer]:
     """What each call was answered; one that lost its races is made again."""
     drawn = random.Random(seed)
     contexts = [context_on(registry, replace(MAILBOX, contract_version=version)) for version in "12"]
-    return [answer_of(_observe(drawn.choice(contexts), drawn)) for _ in range(count)]
+    return [answer_of(_observe(drawn.choice(contexts), drawn, turn)) for turn in range(rounds) for _ in range(CALLS)]
 
 
-def _observe(context: EmbeddedContext, drawn: random.Random) -> IngestResult:
-    given = message(drawn.randrange(MOMENTS), drawn.randrange(SOURCES))
+def _observe(context: EmbeddedContext, drawn: random.Random, turn: int) -> IngestResult:
+    given = message(drawn.randrange(MOMENTS), turn * SOURCES + drawn.randrange(SOURCES))
     draft = None
     if drawn.random() < 0.3:
-        draft = package_draft({"report.txt": b"content"}, external_id=f"run-{drawn.randrange(PACKAGES)}")
+        draft = package_draft({"report.txt": b"content"}, external_id=f"run-{turn}-{drawn.randrange(PACKAGES)}")
     while True:
         try:
             return context.ingest(source=given.source, envelope=given.envelope, parties=given.parties, package=draft)
@@ -59,22 +61,22 @@ def _observe(context: EmbeddedContext, drawn: random.Random) -> IngestResult:
             continue
 
 
-def observe_at_once(registry: Registry, seed: int, count: int, threads: int) -> list[Answer]:
+def observe_at_once(registry: Registry, seed: int, rounds: int, threads: int) -> list[Answer]:
     """From so many threads."""
     answers: list[Answer] = []
-    for found in at_once(threads, lambda number: observe_many(registry, seed + number, count)):
+    for found in at_once(threads, lambda number: observe_many(registry, seed + number, rounds)):
         if isinstance(found, BaseException):
             raise found
         answers += found
     return answers
 
 
-def many(seed: int, count: int, threads: int) -> None:
+def many(seed: int, rounds: int, threads: int) -> None:
     with closing(open_registry()) as registry:
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         sys.stdin.readline()
-        json.dump(observe_at_once(registry, seed, count, threads), sys.stdout)
+        json.dump(observe_at_once(registry, seed, rounds, threads), sys.stdout)
 
 
 def once(registry: Registry, number: int, *, with_package: bool) -> Answer:

@@ -58,7 +58,7 @@ class RemoteContext:
         as_revision: bool = False,
     ) -> IngestResult:
         """See ``PluginContext``."""
-        given = IngestInput(source, envelope, tuple(parties), package)
+        given = IngestInput.of_call(source, envelope, parties, package)
         if package is None:
             return self._client.ingest(given, self._loaded.provenance)
         with self._schema_hint(package):

@@ -12,8 +12,10 @@ The payload's bytes are not in the envelope's id: variants of one statement that
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from typing import Any, NamedTuple
 
 from blake3 import blake3
@@ -95,6 +97,14 @@ class IngestInput:
     envelope: EnvelopeInput
     parties: tuple[PartyInput, ...] = ()
     package: PackageDraft | None = None
+
+    @classmethod
+    def of_call(
+        cls, source: SourceInput, envelope: EnvelopeInput, parties: Any, package: PackageDraft | None
+    ) -> IngestInput:
+        """What ``context.ingest`` was given. Of an endless series of parties enough is taken to refuse it."""
+        is_series = isinstance(parties, Iterable)
+        return cls(source, envelope, tuple(islice(parties, MAX_PARTIES + 1)) if is_series else parties, package)
 
 
 class IngestedSource(NamedTuple):

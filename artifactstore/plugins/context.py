@@ -79,7 +79,7 @@ class EmbeddedContext:
         as_revision: bool = False,
     ) -> IngestResult:
         """See ``PluginContext``. A schema of the plug-in's own is registered with the first package that needs it."""
-        given = IngestInput(source, envelope, tuple(parties), package)
+        given = IngestInput.of_call(source, envelope, parties, package)
         return self._host.ingest(
             given,
             self._provenance,

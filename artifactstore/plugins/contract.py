@@ -52,7 +52,7 @@ class PluginContext(Protocol):
         """Everything ``ingest`` would check of a package, and the manifest it would record; nothing is stored."""
 
     def emit(self, event_type: str, payload: Mapping[str, JsonValue], *, subject: str = "") -> None:
-        """Append an event of the plug-in's own, whose type begins with ``plugin.<its name>.``.
+        """Append an event of the plug-in's own, whose type is ``plugin.<its name>.`` and a slug.
 
         Raises ``EmitGuardError`` for any other type, or for a payload that is too large; ``CapabilityDeniedError``.
         """
@@ -126,7 +126,7 @@ class Plugin:
     """
 
     name: str
-    """A slug, the same as the entry point's name."""
+    """A slug without a dot, the same as the entry point's name."""
     summary: str
     contract_version: str = "1"
     """Of what it says in envelopes; raised when the same observations are to be recorded anew."""

@@ -6,7 +6,7 @@ owns, so that a package and where it was observed are recorded together or not a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from artifactstore.catalog import provenance as rows
 from artifactstore.domain.events import PackageObserved
@@ -20,7 +20,7 @@ from artifactstore.registry.packages import require_content
 from artifactstore.registry.progress import SILENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from artifactstore.catalog.catalog import Transaction
     from artifactstore.catalog.provenance import Known
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from artifactstore.domain.provenance import Provenance
     from artifactstore.registry.progress import Progress
     from artifactstore.registry.registry import Registry
+
+T = TypeVar("T")
+_KEYS = 2
 
 
 class Observed(NamedTuple):
@@ -54,13 +57,7 @@ def observe(registry: Registry, observed: Observed) -> IngestResult:
     One transaction for each attempt. Raises ``ConcurrentUpdateError`` when the last of them, too, finds that another
     writer was first.
     """
-    identity = observed.envelope_id
-    for _ in range(registry.race_retries):
-        try:
-            return _observe(registry, observed, identity)
-        except ConcurrentUpdateError:
-            continue
-    return _observe(registry, observed, identity)
+    return _again_after_a_race(registry, lambda: _observe(registry, observed))
 
 
 def observe_package(
@@ -87,12 +84,7 @@ def observe_finalized(registry: Registry, package_id: str, beside: ObservationBe
     Raises ``PackageUnknownError``, and as an ingest of the same content would ``PackageExpiredError`` or
     ``PackageDeletedError``; ``ConcurrentUpdateError`` as ``observe`` does.
     """
-    for _ in range(registry.race_retries):
-        try:
-            return _observe_finalized(registry, package_id, beside)
-        except ConcurrentUpdateError:
-            continue
-    return _observe_finalized(registry, package_id, beside)
+    return _again_after_a_race(registry, lambda: _observe_finalized(registry, package_id, beside))
 
 
 class ObservationBeside:
@@ -135,6 +127,16 @@ def _record(tx: Transaction, registry: Registry, observed: Observed, identity: b
     return before
 
 
+def _again_after_a_race(registry: Registry, attempt: Callable[[], T]) -> T:
+    """Each of two unique keys can be lost to another writer, the source's and then the envelope's."""
+    for _ in range(_KEYS * registry.race_retries):
+        try:
+            return attempt()
+        except ConcurrentUpdateError:
+            continue
+    return attempt()
+
+
 def _observe_finalized(registry: Registry, package_id: str, beside: ObservationBeside) -> PackageReceipt:
     failpoint("observe.before-transaction")
     with registry.transaction() as tx:
@@ -147,14 +149,13 @@ def _observe_finalized(registry: Registry, package_id: str, beside: ObservationB
     return receipt
 
 
-def _observe(registry: Registry, observed: Observed, identity: bytes) -> IngestResult:
-    with registry.catalog.snapshot() as queries:
-        before = rows.known(queries.connection, observed.observation.source_id, identity, actor=observed.answer_for)
-    if not before.envelope:
-        failpoint("observe.before-transaction")
-        with registry.transaction() as tx:
-            before = _record(tx, registry, observed, identity, None)
-        failpoint("observe.before-answer")
+def _observe(registry: Registry, observed: Observed) -> IngestResult:
+    """Looked at in the transaction that would write: one look, and what is known costs no commit to wait for."""
+    identity = observed.envelope_id
+    failpoint("observe.before-transaction")
+    with registry.transaction() as tx:
+        before = _record(tx, registry, observed, identity, None)
+    failpoint("observe.before-answer")
     return _result(observed, identity, before, None)
 
 

@@ -40,7 +40,7 @@ class Registry:
     """Blobs smaller than this rest in packs."""
     max_files: int = 1_000_000
     race_retries: int = 1
-    """How often an observation that lost a race is recorded once more."""
+    """How often an observation that lost the race for one of its keys is recorded once more."""
     verify_every_days: int = 30
     """Within so many days the duty ``verify`` has read every object; 0 if it is off."""
     clock: Callable[[], Instant] = system_clock

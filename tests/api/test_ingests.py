@@ -13,6 +13,7 @@ import urllib3
 
 from artifactstore.bootstrap import host_of
 from artifactstore.built_in import load_plugin
+from artifactstore.domain.events import PackageExpired
 from artifactstore.domain.provenance import EnvelopeInput, IngestInput, SourceInput
 from artifactstore.plugins.context import EmbeddedContext
 from artifactstore.registry.tokens import create_token
@@ -233,6 +234,17 @@ def test_only_who_may_write_to_its_producer_says_where_a_package_was_observed(se
 
     assert {"other": 404, "other-reader": 404, "reader": 403, None: 401} == statuses
     assert (201, True, True) == created(server.ask("POST", path, token="writer", json_body=body))
+
+
+def test_of_an_expired_package_nothing_more_is_recorded(own_server: Server) -> None:
+    package_id, body = push(own_server, fresh_files())["package_id"], observing()
+    with closing(own_server.registry()) as registry, registry.transaction() as tx:
+        tx.record(PackageExpired(package_id=package_id, expired_at=registry.clock()))
+
+    answer = own_server.ask("POST", f"/packages/{package_id}/observations", token="writer", json_body=body)
+
+    assert (409, "PACKAGE_EXPIRED") == problem(answer)
+    assert (201, True, True) == created(ingest(own_server, body))
 
 
 def test_an_open_package_is_observed_when_it_is_finalized(server: Server) -> None:

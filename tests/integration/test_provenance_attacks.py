@@ -7,6 +7,7 @@ import dataclasses
 import pickle
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import repeat
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import pytest
@@ -187,6 +188,9 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no source": ({"source": None}, "INPUT_INVALID"),
     "no envelope": ({"envelope": {}}, "INPUT_INVALID"),
     "no party": ({"parties": [None]}, "INPUT_INVALID"),
+    "parties that are none": ({"parties": None}, "INPUT_INVALID"),
+    "parties that are a number": ({"parties": 7}, "INPUT_INVALID"),
+    "parties without end": ({"parties": repeat(PARTY)}, "INPUT_INVALID"),
     "no package": ({"package": {"producer": "x"}}, "INPUT_INVALID"),
     "path id": ({"source": SourceInput("file", "\0")}, "INPUT_INVALID"),
     "transport": ({"envelope": replace(ENVELOPE, transport="I M A P")}, "INPUT_INVALID"),

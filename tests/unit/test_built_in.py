@@ -184,6 +184,16 @@ def test_the_version_of_what_it_says_must_be_text(install: Install, version: str
         load_plugin("mailbox")
 
 
+@pytest.mark.parametrize("lines", ["Name: acme-mailbox\n", "Name: acme-mailbox\nVersion: \n"])
+def test_a_distribution_without_a_version_has_no_plugin(install: Install, tmp_path: Path, lines: str) -> None:
+    install()
+    (metadata,) = tmp_path.rglob("METADATA")
+    metadata.write_text(f"Metadata-Version: 2.1\n{lines}")
+
+    with pytest.raises(PluginFailedError, match="acme-mailbox of the plug-in 'mailbox' has no version"):
+        load_plugin("mailbox")
+
+
 # words
 
 
@@ -240,13 +250,14 @@ def test_words_are_asked_for_once(install: Install) -> None:
     assert words.words_of("mailbox") is words.words_of("mailbox")
 
 
-def test_a_name_that_is_not_installed_has_no_words_until_it_is(install: Install) -> None:
+def test_what_is_not_installed_has_no_words_and_is_looked_for_once(install: Install) -> None:
     words = InstalledWords()
 
     before = words.words_of("mailbox")
     install()
 
-    assert (None, True) == (before, words.words_of("mailbox") is not None)
+    assert [None, None] == [before, words.words_of("mailbox")]
+    assert InstalledWords().words_of("mailbox")
 
 
 @pytest.mark.parametrize("name", ["KeyboardInterrupt", "SystemExit"])
