@@ -1,0 +1,164 @@
+"""Every record of a tree on disk, in the order in which the original scans it, whatever state the tree is in.
+
+That order is: what is accepted, then what is below ``records/_rejected``; within a directory the names in the order of
+their bytes, each directory read through where its name comes. A file that cannot be used is told and passed over. Links
+to directories are not followed, those to files within the root are, and a link that leaves the root is refused.
+
+Reading is stricter than the original's in three places: a repeated key, text that is not UTF-8, and more than 16 MiB or
+64 levels are corruption here.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from artifactstore.domain.canonical import MAX_DOCUMENT_BYTES, parse_json
+from artifactstore.errors import ArtifactStoreError, FileUnreadableError, LinkInvalidError
+from artifactstore.pilots.testing_os.ecmascript import is_truthy
+from artifactstore.pilots.testing_os.tree import RECORDS
+from artifactstore.plugins import DirectoryTree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from artifactstore.domain.canonical import JsonValue
+
+REJECTED = "_rejected"
+MAX_DEPTH = 32
+"""Directories within each other; a record's are at most eight."""
+
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_PIECE_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class TreeRecord:
+    """A file that holds a record, by its path below the root. Whether the record is valid nobody has looked at."""
+
+    path: str
+    data: bytes
+    value: dict[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Corruption:
+    """A file or directory that cannot be read, and why."""
+
+    path: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """JSON that is no record."""
+
+    path: str
+    reason: str = "missing run_id"
+
+
+def read_tree(root: Path) -> Iterator[TreeRecord | Corruption | Skipped]:
+    """Each record below ``root``, one at a time. Raises ``FileUnreadableError`` if there is no such directory."""
+    with DirectoryTree(root) as tree, _opened_root(root) as above:
+        yield from _Scan(tree).children(above, "", {RECORDS}, without={f"{RECORDS}/{REJECTED}"})
+        try:
+            records = os.open(RECORDS, _OPEN_DIRECTORY, dir_fd=above)
+        except OSError:
+            return  # none, or it was told
+        try:
+            yield from _Scan(tree).children(records, f"{RECORDS}/", {REJECTED}, without=set())
+        finally:
+            os.close(records)
+
+
+class _Scan:
+    """One walk; ``tree`` resolves links."""
+
+    def __init__(self, tree: DirectoryTree) -> None:
+        self._tree = tree
+
+    def children(
+        self, folder: int, prefix: str, names: set[str] | None, *, without: set[str], depth: int = 0
+    ) -> Iterator[TreeRecord | Corruption | Skipped]:
+        """What is in a directory, all of it or what has one of these names."""
+        with os.scandir(folder) as entries:
+            found = sorted((os.fsencode(entry.name), entry.name) for entry in entries)
+        for encoded, name in found:
+            path = prefix + name
+            if (names is not None and name not in names) or path in without:
+                continue
+            try:
+                encoded.decode()
+                yield from self._entry(folder, name, path, without, depth)
+            except UnicodeDecodeError:
+                yield Corruption(prefix + encoded.decode(errors="backslashreplace"), "its name is not UTF-8")
+            except OSError as error:
+                yield Corruption(path, f"cannot be read: {error.strerror}")
+
+    def _entry(
+        self, folder: int, name: str, path: str, without: set[str], depth: int
+    ) -> Iterator[TreeRecord | Corruption | Skipped]:
+        mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+        if stat.S_ISDIR(mode) and depth >= MAX_DEPTH:
+            yield Corruption(path, f"more than {MAX_DEPTH} directories are within each other")
+        elif stat.S_ISDIR(mode):
+            below = os.open(name, _OPEN_DIRECTORY, dir_fd=folder)
+            try:
+                yield from self.children(below, f"{path}/", None, without=without, depth=depth + 1)
+            finally:
+                os.close(below)
+        elif path == RECORDS:
+            yield Corruption(path, "is no directory; a link is not followed")
+        elif name.endswith(".json") and stat.S_ISLNK(mode):
+            yield from self._link(path)
+        elif name.endswith(".json"):
+            yield _record(path, os.open(name, _OPEN_FILE, dir_fd=folder))
+
+    def _link(self, path: str) -> Iterator[TreeRecord | Corruption | Skipped]:
+        """What a link leads to; nothing if that is a directory."""
+        try:
+            file = self._tree.file(path)
+            if file is None:
+                yield Corruption(path, "is a link to nothing")
+            elif not stat.S_ISDIR(self._tree.mode(file.real_path)):
+                yield _record(path, self._tree.open_file(file.real_path))
+        except LinkInvalidError as error:
+            yield Corruption(path, f"is a link that is not followed: {error.message}")
+
+
+def _record(path: str, descriptor: int) -> TreeRecord | Corruption | Skipped:
+    """What is in a file. Closes it."""
+    with open(descriptor, "rb", buffering=0) as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return Corruption(path, "is not a regular file")
+        parts, size = [], 0
+        while size <= MAX_DOCUMENT_BYTES and (piece := file.read(_PIECE_BYTES)):
+            parts.append(piece)
+            size += len(piece)
+    if size > MAX_DOCUMENT_BYTES:
+        return Corruption(path, f"has more than {MAX_DOCUMENT_BYTES} bytes")
+    data = b"".join(parts)
+    try:
+        value = parse_json(data, what="the record")
+    except ArtifactStoreError as error:
+        return Corruption(path, error.message)
+    return (
+        TreeRecord(path, data, value) if isinstance(value, dict) and is_truthy(value.get("run_id")) else Skipped(path)
+    )
+
+
+@contextmanager
+def _opened_root(root: Path) -> Iterator[int]:
+    try:
+        descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise FileUnreadableError(f"{root} cannot be read: {error.strerror}") from error
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
