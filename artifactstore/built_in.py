@@ -137,10 +137,8 @@ def words_of(loaded: LoadedPlugin) -> Words:
         problem = _words_problem(name, words)
     except ArtifactStoreError:
         raise
-    except Exception as error:
-        raise PluginFailedError(
-            f"the plug-in {name!r} failed to say its words: {type(error).__name__}: {error}"
-        ) from error
+    except (Exception, SystemExit) as error:
+        raise PluginFailedError(f"the plug-in {name!r} failed to say its words: {type(error).__name__}") from error
     if problem:
         raise PluginFailedError(f"the plug-in {name!r} {problem}")
     return words

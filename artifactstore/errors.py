@@ -587,7 +587,7 @@ class ServiceBusyError(ServiceError):
 
 
 class WebhookFailedError(ArtifactStoreError):
-    """A webhook that cannot be reached, or did not answer 2xx."""
+    """A webhook that cannot be reached, did not answer 2xx, or whose format made nothing that can be sent."""
 
     code = "WEBHOOK_FAILED"
     retryable = True
@@ -715,10 +715,13 @@ class ReplayMismatchError(CorruptionError):
 
 
 class PluginFailedError(ArtifactStoreError):
-    """A plug-in's own code raised what is not one of these errors; the message names the plug-in and what it was."""
+    """A plug-in's own code raised what is not one of these errors; the message names the plug-in and what kind it was.
+
+    What it said is its cause: it may hold what no caller over HTTP is to read.
+    """
 
     code = "PLUGIN_FAILED"
-    default_hint = "This is a defect of the plug-in; nothing was recorded."
+    default_hint = "This is a defect of the plug-in; nothing was recorded. On the command line --debug shows it."
 
 
 class ConfigurationError(ArtifactStoreError):

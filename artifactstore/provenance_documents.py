@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from artifactstore.catalog.provenance import EnvelopeRecord, PartyRecord, SourceRecord
     from artifactstore.documents import Document
     from artifactstore.domain.provenance import IngestResult
-    from artifactstore.registry.provenance import EnvelopeDetails, SeenEnvelope, SeenSource
+    from artifactstore.registry.provenance import EnvelopeDetails, SeenEnvelope, SeenObservation, SeenSource
 
 
 def ingested_document(result: IngestResult) -> Document:
@@ -77,9 +77,9 @@ def envelope_details(found: EnvelopeDetails) -> Document:
     }
 
 
-def observation_document(seen: SeenEnvelope) -> Document:
+def observation_document(observation: SeenObservation) -> Document:
     """Where a package was observed, by whom, and who took part."""
-    record = seen.record
+    record = observation.envelope.record
     return {
         "source": _place(record),
         "envelope": {
@@ -87,11 +87,13 @@ def observation_document(seen: SeenEnvelope) -> Document:
             "transport": record.transport,
             "received_at": instant_text(record.received_at),
         },
-        **_witness(seen),
+        "observed_by": observation.observed_by,
+        "observed_at": instant_text(observation.observed_at),
+        **_witness(observation.envelope),
     }
 
 
-def first_observations(page: Sequence[SeenEnvelope]) -> Document:
+def first_observations(page: Sequence[SeenObservation]) -> Document:
     """What a package's details say of where it was observed; ``page`` has one more than is shown if there are more."""
     return {
         "observations": [observation_document(seen) for seen in page[:FIRST_OBSERVATIONS]],
@@ -114,6 +116,7 @@ def _witness(seen: SeenEnvelope) -> Document:
         "recorded_by": seen.record.indexed_by,
         "recorded_at": instant_text(seen.record.indexed_at),
         "parties": [_party(party) for party in seen.parties],
+        "more_parties": seen.has_more_parties,
     }
 
 

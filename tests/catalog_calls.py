@@ -149,6 +149,7 @@ TRANSACTIONS: dict[str, Callable[[Transaction], object]] = {
 
 _OPENED = pushes.OpenPackageRecord("new", "p", OPEN_OWNER, 1, NOW * 2, b"", None, None)
 _COMMON_TYPES = ("v1.package.opened", "v1.package.finalized")
+_SUBSCRIPTION = subscriptions.SubscriptionRecord("x.y", 6, NOW, None, 0, 0, None)
 _UPLOAD = pushes.UploadRecord("new", open_id(1), "p", "r", "t/p", 9, 0)
 FUNCTIONS: dict[str, Callable[[Any], object]] = {
     "pushes.open_package": lambda on: (pushes.open_package(on, open_id(1)), pushes.open_package(on, "x")),
@@ -232,8 +233,8 @@ FUNCTIONS: dict[str, Callable[[Any], object]] = {
         for after in (0, 2 * PACKAGES, 5 * PACKAGES)
         for limit in (1, PAGE)
     ],
-    "subscriptions.advance": lambda on: subscriptions.advance(on, "x.y", 6, 7, Instant(NOW)),
-    "subscriptions.refuse": lambda on: subscriptions.refuse(on, "x.y", 6, subscriptions.Refusal(1, NOW, "{}")),
+    "subscriptions.advance": lambda on: subscriptions.advance(on, _SUBSCRIPTION, 7, Instant(NOW)),
+    "subscriptions.refuse": lambda on: subscriptions.refuse(on, _SUBSCRIPTION, subscriptions.Refusal(1, NOW, "{}")),
     "subscriptions.move": lambda on: subscriptions.move(on, "x.y", 7),
     "overview.highest_object": overview.highest_object,
     "overview.latest_event": overview.latest_event,
@@ -262,7 +263,9 @@ FUNCTIONS: dict[str, Callable[[Any], object]] = {
     ],
     "provenance.envelope": lambda on: (provenance.envelope(on, envelope_of(LATE)), provenance.envelope(on, b"x")),
     "provenance.raw_payload": lambda on: provenance.raw_payload(on, LATE),
-    "provenance.parties": lambda on: (provenance.parties(on, range(1, 30)), provenance.parties(on, [-1])),
+    "provenance.parties": lambda on: [
+        provenance.parties(on, envelopes, limit=limit) for envelopes in (range(1, 30), [-1]) for limit in (1, PAGE)
+    ],
     "provenance.observations": lambda on: [
         provenance.observations(on, package, after=after, limit=PAGE)
         for package in (LATE, BIG_PACKAGE, -1)

@@ -40,6 +40,7 @@ def test_the_built_in_tables_are_the_entry_points() -> None:
 
 OBSERVATIONS = {"SourceIndexed", "EnvelopeIndexed", "Ingested"}
 """The events by which a source or an envelope comes into being."""
+WHERE_THEY_ARE = {"events", "provenance_events"}
 WHERE_THEY_ARE_NAMED = {
     "domain/provenance_events.py",  # what they are
     "domain/events.py",  # the table of all events, for replay
@@ -47,18 +48,30 @@ WHERE_THEY_ARE_NAMED = {
     "registry/observing.py",  # the one place that lets them happen
 }
 PROVENANCE_TABLES = r"(?:source|envelope|party|package_observation)\b"
-WRITES = re.compile(rf"\b(?:INSERT(?: OR \w+)? INTO|REPLACE INTO|UPDATE|DELETE FROM|TRUNCATE)\s+{PROVENANCE_TABLES}")
-ROWS = re.compile(rf"{PROVENANCE_TABLES} \([a-z_, ]+\)")
+WRITES = re.compile(
+    rf"\b(?:INSERT(?:\s+OR\s+\w+)?\s+INTO|REPLACE\s+INTO|UPDATE|DELETE\s+FROM|TRUNCATE)\s+[\"`]?{PROVENANCE_TABLES}",
+    re.IGNORECASE,
+)
+ROWS = re.compile(rf"{PROVENANCE_TABLES}\s*\([a-z_, ]+\)")
 """What ``Connection.insert`` is given."""
 
 
 def lets_happen(path: Path) -> bool:
-    """Whether a module has one of these events at hand: it defines it, imports it or imports where it is."""
-    imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    """Whether a module has one of these events at hand: it defines it, imports it, or names it of another module."""
+    tree = list(ast.walk(ast.parse(path.read_text())))
+    imported = {each.name.rpartition(".")[2] for node in tree if isinstance(node, ast.Import) for each in node.names}
+    imports = [node for node in tree if isinstance(node, ast.ImportFrom)]
     taken = {(node.module or "", each.name) for node in imports for each in node.names}
-    return path.name == "provenance_events.py" or any(
-        name == "provenance_events" or (module.startswith("artifactstore.domain") and name in {*OBSERVATIONS, "*"})
-        for module, name in taken
+    owners = [(node.value, node.attr) for node in tree if isinstance(node, ast.Attribute)]
+    named = {name for owner, name in owners if isinstance(owner, ast.Name) and owner.id in WHERE_THEY_ARE}
+    return (
+        path.name == "provenance_events.py"
+        or "provenance_events" in imported
+        or bool(OBSERVATIONS & named)
+        or any(
+            name == "provenance_events" or (module.startswith("artifactstore.domain") and name in {*OBSERVATIONS, "*"})
+            for module, name in taken
+        )
     )
 
 

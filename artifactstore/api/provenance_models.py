@@ -146,7 +146,10 @@ class Source(_Answer):
 
 
 class Place(_Answer):
-    """A source in short. ``display_name`` is null for a caller who does not read everything."""
+    """A source in short.
+
+    ``display_name`` is null for a caller who does not read everything, and where another witness has said it.
+    """
 
     id: Id
     location_kind: str
@@ -169,6 +172,7 @@ class _Witnessed(_Answer):
     recorded_by: str
     recorded_at: Time
     parties: list[Party]
+    more_parties: bool
 
 
 class Envelope(_Witnessed):
@@ -204,7 +208,7 @@ class EnvelopeDetails(Envelope):
 
 
 class Observation(_Witnessed):
-    """Where a package was observed."""
+    """Where a package was observed; ``observed_by`` said so of this package, ``recorded_by`` recorded the envelope."""
 
     class InShort(_Answer):
         """The envelope in short."""
@@ -215,10 +219,12 @@ class Observation(_Witnessed):
 
     source: Place
     envelope: InShort
+    observed_by: str
+    observed_at: Time
 
 
 class ObservationPage(_Answer):
-    """A page of a package's observations in the order they were recorded."""
+    """A page of a package's observations in the order of their envelopes."""
 
     observations: list[Observation]
     next_after: Id | None

@@ -41,7 +41,11 @@ class SourceRecord(NamedTuple):
 
 
 class EnvelopeRecord(NamedTuple):
-    """A row of ``envelope`` without its payload, and where it was observed."""
+    """A row of ``envelope`` without its payload, and where it was observed.
+
+    ``display_name`` is the source's if the same witness has said it: what others said of a source is not this
+    observation's.
+    """
 
     row_id: int
     envelope_id: bytes
@@ -60,6 +64,14 @@ class EnvelopeRecord(NamedTuple):
     indexed_by: str
 
 
+class ObservationRecord(NamedTuple):
+    """A row of ``package_observation`` with its envelope."""
+
+    envelope: EnvelopeRecord
+    observed_at: int
+    observed_by: str
+
+
 class PartyRecord(NamedTuple):
     """A row of ``party``."""
 
@@ -76,7 +88,9 @@ _RANGES_PER_STATEMENT = 100
 _SOURCE = ", ".join(("id", *SourceRecord._fields[1:]))
 _ENVELOPE = (
     "SELECT envelope.id, envelope.envelope_id, source.source_id, source.location_kind, source.path_id,"
-    " source.display_name, envelope.transport, envelope.received_at, length(envelope.raw_payload),"
+    " CASE WHEN source.plugin_name = envelope.plugin_name AND source.is_declared = envelope.is_declared"
+    " AND (envelope.is_declared = 0 OR source.indexed_by = envelope.indexed_by) THEN source.display_name END,"
+    " envelope.transport, envelope.received_at, length(envelope.raw_payload),"
     " envelope.plugin_name, envelope.plugin_version, envelope.contract_version, envelope.is_declared,"
     " envelope.indexed_at, envelope.indexed_by"
 )
@@ -118,12 +132,8 @@ def known(
 
 def is_observed_by(connection: Connection, source_id: bytes, actor: str) -> bool:
     """Whether this actor has recorded an observation of the source."""
-    rows = connection.execute(
-        "SELECT 1 FROM source JOIN envelope ON envelope.source = source.id"
-        " WHERE source.source_id = ? AND envelope.indexed_by = ? LIMIT 1",
-        (source_id, actor),
-    )
-    return bool(list(rows))
+    ((is_there,),) = connection.execute(f"SELECT {_SOURCE_THERE_BY_ACTOR}", (source_id, actor))
+    return bool(is_there)
 
 
 def source(connection: Connection, source_id: bytes) -> SourceRecord | None:
@@ -162,30 +172,31 @@ def raw_payload(connection: Connection, envelope_row: int) -> bytes:
     return bytes(payload)
 
 
-def parties(connection: Connection, envelope_rows: Sequence[int]) -> dict[int, list[PartyRecord]]:
-    """Who took part, by envelope, in the order they were named."""
+def parties(connection: Connection, envelope_rows: Sequence[int], *, limit: int) -> dict[int, list[PartyRecord]]:
+    """Who took part, by envelope, in the order they were named; of each envelope the first ones."""
     if not envelope_rows:
         return {}
     found: dict[int, list[PartyRecord]] = {row: [] for row in envelope_rows}
     rows = connection.execute(
         "SELECT envelope, identifier_kind, identifier_scope, identifier_value, role, trust FROM party"
-        f" WHERE envelope IN ({', '.join('?' * len(envelope_rows))}) ORDER BY envelope, ordinal",
-        tuple(envelope_rows),
+        f" WHERE envelope IN ({', '.join('?' * len(envelope_rows))}) AND ordinal < ? ORDER BY envelope, ordinal",
+        (*envelope_rows, limit),
     )
     for row, *party in rows:
         found[row].append(PartyRecord(*party))
     return found
 
 
-def observations(connection: Connection, package_row: int, *, after: int, limit: int) -> list[EnvelopeRecord]:
-    """A page of the envelopes that observed a package, in the order they were recorded, after an envelope's row id."""
+def observations(connection: Connection, package_row: int, *, after: int, limit: int) -> list[ObservationRecord]:
+    """A page of the envelopes that observed a package, in these envelopes' order, after an envelope's row id."""
     rows = connection.execute(
-        f"{_ENVELOPE} FROM package_observation JOIN envelope ON envelope.id = package_observation.envelope"
+        f"{_ENVELOPE}, package_observation.observed_at, package_observation.observed_by FROM package_observation"
+        " JOIN envelope ON envelope.id = package_observation.envelope"
         " JOIN source ON source.id = envelope.source WHERE package_observation.package = ?"
         " AND package_observation.envelope > ? ORDER BY package_observation.envelope LIMIT ?",
         (package_row, after, limit),
     )
-    return list(map(EnvelopeRecord._make, rows))
+    return [ObservationRecord(EnvelopeRecord._make(row[:-2]), *row[-2:]) for row in rows]
 
 
 def has_observed(connection: Connection, envelope_row: int, package_row: int) -> bool:

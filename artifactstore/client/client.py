@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     Document = dict[str, Any]
 
 _PAGE = 1_000
+_PAGE_OF_OBSERVATIONS = 100
 _PAGE_WITH_PAYLOADS = 20
 """An event may say as much as thousands of others."""
 _NAME = re.compile(r"(?!\.+$)[\w.-]+", re.ASCII)
@@ -120,7 +121,7 @@ class Client:
 
     def observations(self, package_id: str) -> Iterator[Document]:
         """Where a package was observed, in the order in which that was recorded, fetched a page at a time."""
-        yield from self._pages(f"{package_path(package_id)}/observations", "observations")
+        yield from self._pages(f"{package_path(package_id)}/observations", "observations", size=_PAGE_OF_OBSERVATIONS)
 
     def source(self, source_id: str) -> Document:
         """A source. Raises ``SourceUnknownError``."""
@@ -128,7 +129,7 @@ class Client:
 
     def envelopes(self, source_id: str) -> Iterator[Document]:
         """A source's envelopes in the order they were recorded, fetched a page at a time."""
-        yield from self._pages(f"{_source_path(source_id)}/envelopes", "envelopes")
+        yield from self._pages(f"{_source_path(source_id)}/envelopes", "envelopes", size=_PAGE_OF_OBSERVATIONS)
 
     def envelope(self, envelope_id: str) -> Document:
         """An envelope with its payload in base64. Raises ``EnvelopeUnknownError``."""
@@ -286,11 +287,11 @@ class Client:
         headers = {"Idempotency-Key": secrets.token_hex(16)}
         return self._connection.call(Request.json("POST", path, document, headers=headers))
 
-    def _pages(self, path: str, name: str) -> Iterator[Document]:
+    def _pages(self, path: str, name: str, *, size: int = _PAGE) -> Iterator[Document]:
         """Every item of a list, fetched a page at a time."""
         after: str | None = None
         while True:
-            page = self._get(path, after=after, limit=_PAGE)
+            page = self._get(path, after=after, limit=size)
             yield from member(page, name, list)
             if (after := _next_after(page, after)) is None:
                 return

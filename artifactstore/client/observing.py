@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from artifactstore.domain.package import PackageReceipt
     from artifactstore.domain.provenance import IngestInput, PartyInput, Provenance, SourceInput
 
-MAX_PAYLOAD_BYTES = 1024 * 1024
-"""What any server may take; each has a limit of its own."""
+MOST_PAYLOAD_BYTES = 1024 * 1024
+"""What any server may be set to take; each has a limit of its own."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def ingest(connection: Connection, given: IngestInput, provenance: Provenance) -> IngestResult:
     """See ``Client.ingest``."""
-    answer = _called(connection, Request.json("POST", "/ingests", observation_document(given, provenance)))
+    answer = _called(connection, Request.json("POST", "/ingests", request_document(given, provenance)))
     return result_of(answer, None)
 
 
@@ -36,9 +36,9 @@ def observe(connection: Connection, document: dict[str, object], receipt: Packag
     return result_of(_called(connection, Request.json("POST", path, document)), receipt)
 
 
-def observation_document(given: IngestInput, provenance: Provenance) -> dict[str, object]:
+def request_document(given: IngestInput, provenance: Provenance) -> dict[str, object]:
     """A checked observation as servers take it. Raises ``ObservationError`` for what breaks a rule without words."""
-    given = check_input(given, max_payload_bytes=MAX_PAYLOAD_BYTES)
+    given = check_input(given, max_payload_bytes=MOST_PAYLOAD_BYTES)
     plugin = {
         "name": provenance.plugin_name,
         "version": provenance.plugin_version,

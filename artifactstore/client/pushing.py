@@ -18,7 +18,7 @@ from blake3 import blake3
 from artifactstore.client.answers import error_of_code, member, problems_of
 from artifactstore.client.connection import BUFFER_BYTES, Request, segment
 from artifactstore.client.draft import Limits, check_limits, description, hash_files
-from artifactstore.client.observing import check_taken, observation_document, observe, result_of
+from artifactstore.client.observing import check_taken, observe, request_document, result_of
 from artifactstore.client.parallel import Tasks
 from artifactstore.client.sending import UPLOAD_BYTES, SentFile, Upload, put_file
 from artifactstore.domain.digest import Digest
@@ -75,7 +75,7 @@ def push_observed(
     """See ``Client.push_observed``."""
     if given.package is None:
         raise UsageError("there is no package to push", hint="`ingest` records an observation without one.")
-    document = observation_document(given, provenance)
+    document = request_document(given, provenance)
     draft, limits = preflight(connection, given.package, as_revision=as_revision, backend=backend)
     check_taken(given, limits)
     with gc_paused():

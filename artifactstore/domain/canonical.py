@@ -123,6 +123,7 @@ def escaped(step: str) -> str:
 
 
 def _canonical_number(value: float, pointer: str, problems: list[Problem]) -> JsonValue:
+    value = int.__int__(value) if isinstance(value, int) else float.__float__(value)  # what a derived type says besides
     if not isinstance(value, int) and not math.isfinite(value):
         problems.append(Problem(pointer, f"is {value}, which is not a finite number"))
         return None

@@ -88,7 +88,7 @@ def check_input(given: IngestInput, *, max_payload_bytes: int) -> IngestInput:
     from the contract's, and ``ObservationError`` naming every member that is wrong.
     """
     _require(given, IngestInput, "the input")
-    payload: object = given.envelope.raw_payload if type(given.envelope) is EnvelopeInput else None
+    payload: object = getattr(given.envelope, "raw_payload", None) if type(given.envelope) is EnvelopeInput else None
     if type(payload) is bytes and len(payload) > max_payload_bytes:
         raise PayloadTooLargeError(f"the payload has {len(payload)} bytes, more than {max_payload_bytes}")
     _check_types(given)
@@ -145,7 +145,7 @@ def settled(given: IngestInput, vocabulary: Vocabulary) -> Observation:
 def _check_types(given: IngestInput) -> None:
     """Exactly the contract's own types: what a derived one says besides is not read, so it may not be said."""
     _require(given.source, SourceInput, "/source")
-    _require(given.source.retrieval, Retrieval, "/source/retrieval")
+    _require(getattr(given.source, "retrieval", None), Retrieval, "/source/retrieval")
     _require(given.envelope, EnvelopeInput, "/envelope")
     if type(given.parties) is not tuple:
         raise ObservationError(f"/parties is a {type(given.parties).__name__}, not a sequence of PartyInput")
@@ -319,8 +319,8 @@ def _asked(word: str, what: str, ask: Callable[[str], T], text: str) -> T:
         return ask(text)
     except ArtifactStoreError:
         raise
-    except Exception as error:
-        raise _failed(word, what, f"{type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise _failed(word, what, type(error).__name__) from error
 
 
 def _failed(word: str, what: str, how: str) -> PluginFailedError:

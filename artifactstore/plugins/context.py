@@ -120,9 +120,9 @@ class EmbeddedContext:
             schema = self._plugin.schemas().get(draft.schema)
         except ArtifactStoreError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PluginFailedError(
-                f"the plug-in {name!r} failed to say its schemas: {type(error).__name__}: {error}"
+                f"the plug-in {name!r} failed to say its schemas: {type(error).__name__}"
             ) from error
         return None if schema is None else check_schema(draft.schema, schema)
 

@@ -182,7 +182,7 @@ def _words() -> Words:
                 "person", "A person's name or account, within where it is known.", Scoping.SCOPED, str.strip
             ),
         ),
-        roles=("author", "operator", "recipient", "requester", "reviewer", "runner", "sender", "witness"),
+        roles=("author", "operator", "recipient", "requester", "reviewer", "runner", "sender"),
         trust_levels=("verified", "claimed", "inferred"),
     )
 

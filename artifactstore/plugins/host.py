@@ -114,15 +114,22 @@ def _validate(validator: Validator | None, checked: IngestInput) -> None:
     except ArtifactStoreError:
         raise
     except Exception as error:
-        problems = _told(error)
+        problems = _problems_of(error)
         raise ObservationError(
-            "the host's validator refuses it" + ("" if problems else f": {error}"),
+            "the host's validator refuses it" + ("" if problems else f": {_said(error)}"),
             hint="The host has rules of its own.",
             problems=problems,
         ) from error
 
 
-def _told(error: Exception) -> tuple[Problem, ...]:
+def _said(error: Exception) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - it is a stranger's
+        return type(error).__name__
+
+
+def _problems_of(error: Exception) -> tuple[Problem, ...]:
     """What pydantic says of each member, without repeating what was given; nothing of another kind of error."""
     errors = getattr(error, "errors", None)
     found = errors() if callable(errors) else ()

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from artifactstore.registry.registry import Registry
 
 T = TypeVar("T")
-_KEYS = 2
+_KEYS = 3
+"""That another writer may take first: the source's, the envelope's, and their link to a package."""
 
 
 class Observed(NamedTuple):
@@ -123,12 +124,21 @@ def record_observation(
 def _record(tx: Transaction, registry: Registry, observed: Observed, identity: bytes, package_id: str | None) -> Known:
     source_id = observed.observation.source_id
     before = rows.known(tx.connection, source_id, identity, package_id, actor=observed.answer_for)
+    if package_id is not None and not before.link:
+        _require_finalized(tx, package_id)
     tx.record(*_events(registry, observed, identity, before, package_id))
     return before
 
 
+def _require_finalized(tx: Transaction, package_id: str) -> None:
+    """Also of a package that a look before this transaction found."""
+    package = require_content(tx, package_id)
+    if package.status != PackageStatus.FINALIZED:
+        raise gone(package)
+
+
 def _again_after_a_race(registry: Registry, attempt: Callable[[], T]) -> T:
-    """Each of two unique keys can be lost to another writer, the source's and then the envelope's."""
+    """Each key may be lost once, one after the other."""
     for _ in range(_KEYS * registry.race_retries):
         try:
             return attempt()
@@ -140,10 +150,7 @@ def _again_after_a_race(registry: Registry, attempt: Callable[[], T]) -> T:
 def _observe_finalized(registry: Registry, package_id: str, beside: ObservationBeside) -> PackageReceipt:
     failpoint("observe.before-transaction")
     with registry.transaction() as tx:
-        package = require_content(tx, package_id)
-        if package.status != PackageStatus.FINALIZED:
-            raise gone(package)
-        receipt = receipt_of(package, stored_bytes=0)
+        receipt = receipt_of(require_content(tx, package_id), stored_bytes=0)
         beside(tx, receipt)
     failpoint("observe.before-answer")
     return receipt

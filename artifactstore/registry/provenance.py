@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from artifactstore.catalog import provenance as rows
+from artifactstore.domain.provenance import MAX_PARTIES
 from artifactstore.errors import EnvelopeUnknownError, SourceUnknownError
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ FIRST_OBSERVATIONS = 20
 """Of a package, as many as are shown with it."""
 MAX_PACKAGES = 100
 """Packages that are named with an envelope which observed them."""
+FIRST_PARTIES = 20
+"""Of an envelope in a list, as many as are shown with it: an envelope may name a thousand."""
 _ID = re.compile("[0-9a-f]{64}")
 
 
@@ -51,10 +54,19 @@ class SeenSource(NamedTuple):
 
 
 class SeenEnvelope(NamedTuple):
-    """An envelope and who took part."""
+    """An envelope and who took part: all, or the first of them."""
 
     record: EnvelopeRecord
     parties: list[PartyRecord]
+    has_more_parties: bool
+
+
+class SeenObservation(NamedTuple):
+    """An envelope that observed a package, and who said so when."""
+
+    envelope: SeenEnvelope
+    observed_at: int
+    observed_by: str
 
 
 class EnvelopeDetails(NamedTuple):
@@ -77,7 +89,8 @@ def list_envelopes(
 ) -> list[SeenEnvelope]:
     """A page of a source's envelopes in the order they were recorded, after an envelope's id.
 
-    Of a viewer who does not see everything, its own. Raises ``SourceUnknownError``, ``EnvelopeUnknownError``.
+    No feed: of two that are recorded at the same time, the one that is listed first may appear last. Of a viewer who
+    does not see everything, its own. Raises ``SourceUnknownError``, ``EnvelopeUnknownError``.
     """
     actor = None if viewer.sees_everything else viewer.actor
     with registry.catalog.snapshot() as queries:
@@ -89,7 +102,7 @@ def list_envelopes(
                 raise _envelope_unknown(after)
             start = last.row_id
         page = rows.envelopes(queries.connection, source.row_id, after=start, limit=limit, actor=actor)
-        return _with_parties(queries, page, viewer)
+        return _with_parties(queries, page, viewer, shown=FIRST_PARTIES)
 
 
 def find_envelope(registry: Registry, envelope_id: str, *, viewer: Viewer = SEES_EVERYTHING) -> EnvelopeDetails:
@@ -103,17 +116,18 @@ def find_envelope(registry: Registry, envelope_id: str, *, viewer: Viewer = SEES
         )
         if not (viewer.sees_everything or packages or record.indexed_by == viewer.actor):
             raise _envelope_unknown(envelope_id)
-        (seen,) = _with_parties(queries, [record], viewer)
+        (seen,) = _with_parties(queries, [record], viewer, shown=MAX_PARTIES)
         payload = rows.raw_payload(queries.connection, record.row_id)
     return EnvelopeDetails(seen, payload, packages[:MAX_PACKAGES], len(packages) > MAX_PACKAGES)
 
 
 def list_observations(
     registry: Registry, package_row: int, *, after: str | None = None, limit: int, viewer: Viewer = SEES_EVERYTHING
-) -> list[SeenEnvelope]:
+) -> list[SeenObservation]:
     """A page of the envelopes that observed a package which the viewer may read, after an envelope's id.
 
-    In the order they were recorded. Raises ``EnvelopeUnknownError`` for one that did not observe the package.
+    In the envelopes' own order: one that was recorded before may observe the package later. Raises
+    ``EnvelopeUnknownError`` for one that did not observe the package.
     """
     with registry.catalog.snapshot() as queries:
         start = 0
@@ -123,7 +137,10 @@ def list_observations(
                 raise _envelope_unknown(after)
             start = last.row_id
         page = rows.observations(queries.connection, package_row, after=start, limit=limit)
-        return _with_parties(queries, page, viewer)
+        seen = _with_parties(queries, [each.envelope for each in page], viewer, shown=FIRST_PARTIES)
+    return [
+        SeenObservation(envelope, each.observed_at, each.observed_by) for envelope, each in zip(seen, page, strict=True)
+    ]
 
 
 def _require_source(queries: Queries, source_id: str, viewer: Viewer) -> SourceRecord:
@@ -144,7 +161,9 @@ def _envelope_unknown(envelope_id: str) -> EnvelopeUnknownError:
     return EnvelopeUnknownError(f"there is no envelope {envelope_id[:80]!r}")
 
 
-def _with_parties(queries: Queries, page: list[EnvelopeRecord], viewer: Viewer) -> list[SeenEnvelope]:
-    parties = rows.parties(queries.connection, [record.row_id for record in page])
-    shown = page if viewer.sees_everything else [record._replace(display_name=None) for record in page]
-    return [SeenEnvelope(record, parties[record.row_id]) for record in shown]
+def _with_parties(queries: Queries, page: list[EnvelopeRecord], viewer: Viewer, *, shown: int) -> list[SeenEnvelope]:
+    parties = rows.parties(queries.connection, [record.row_id for record in page], limit=shown + 1)
+    told = page if viewer.sees_everything else [record._replace(display_name=None) for record in page]
+    return [
+        SeenEnvelope(record, parties[record.row_id][:shown], len(parties[record.row_id]) > shown) for record in told
+    ]

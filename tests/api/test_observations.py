@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 import urllib3
 
-from artifactstore.registry.provenance import FIRST_OBSERVATIONS
+from artifactstore.registry.provenance import FIRST_OBSERVATIONS, FIRST_PARTIES
 from tests.api.observed import JANE, events_of, ingest, observing, place, recorded
 from tests.api.pushing import fresh_files, problem, push
 from tests.api.test_visibility import impersonal
@@ -243,7 +243,7 @@ def pages(server: Server, path: str, name: str, *, limit: int, token: str = "adm
     return items
 
 
-@pytest.mark.parametrize("limit", [1, 2, 5, 1000])
+@pytest.mark.parametrize("limit", [1, 2, 5, 100])
 def test_pages_have_everything_once_in_the_order_it_was_recorded(own_server: Server, limit: int) -> None:
     package_id, path_id = push(own_server, fresh_files())["package_id"], place()
     made = []
@@ -278,6 +278,7 @@ def test_a_package_is_shown_with_where_it_was_observed(own_server: Server) -> No
     shown = own_server.ask("GET", f"/packages/{found['package_id']}", token="reader").json
     (observation,) = shown["observations"]
     recorded_at = observation.pop("recorded_at")
+    assert recorded_at == observation.pop("observed_at")
 
     assert {
         "source": {
@@ -289,7 +290,9 @@ def test_a_package_is_shown_with_where_it_was_observed(own_server: Server) -> No
         },
         "plugin": {"name": "ci-reporter", "version": "2.1", "contract_version": "1", "declared": True},
         "recorded_by": "token:writer",
+        "observed_by": "token:writer",
         "parties": [{"identifier_scope": None, **JANE}],
+        "more_parties": False,
     } == observation  # fmt: skip
     assert shown["finalized_at"] == recorded_at or shown["finalized_at"] < recorded_at
     assert shown["more_observations"] is False
@@ -313,6 +316,30 @@ def test_a_package_is_shown_with_its_first_twenty_observations(own_server: Serve
 
     observe(FIRST_OBSERVATIONS)
     assert (made, True) == shown()
+
+
+def test_what_another_said_of_a_source_first_is_not_shown_with_an_observation(own_server: Server) -> None:
+    path_id = place()
+    said = {"retrieval": {"display_name": "REVOKED"}}
+    own_server.ask("POST", "/ingests", token="other", json_body=observing(path_id, source=said))
+
+    found = recorded(own_server, observing(path_id, source={"retrieval": {"display_name": "Build 8"}}))
+
+    shown = own_server.ask("GET", f"/packages/{found['package_id']}", token="reader").json
+    assert [None] == [each["source"]["display_name"] for each in shown["observations"]]
+
+
+def test_lists_show_the_first_twenty_parties_and_the_envelope_all(own_server: Server) -> None:
+    parties = [{**JANE, "identifier_value": f"{number}@example.org"} for number in range(FIRST_PARTIES + 1)]
+    found = recorded(own_server, observing(parties=parties))
+
+    package = own_server.ask("GET", f"/packages/{found['package_id']}", token="reader").json
+    page = own_server.ask("GET", f"/sources/{found['source']['id']}/envelopes", token="reader").json
+    envelope = own_server.ask("GET", f"/envelopes/{found['envelope']['id']}", token="reader").json
+
+    shown = [(len(each["parties"]), each["more_parties"]) for each in (package["observations"][0], *page["envelopes"])]
+    assert [(FIRST_PARTIES, True)] * 2 == shown
+    assert (FIRST_PARTIES + 1, False) == (len(envelope["parties"]), envelope["more_parties"])
 
 
 @pytest.mark.parametrize("is_finalized", [False, True])

@@ -13,13 +13,13 @@ from artifactstore import failpoints
 from artifactstore.bootstrap import host_of
 from artifactstore.catalog import provenance as rows
 from artifactstore.config import Settings
-from artifactstore.domain.events import event_from
+from artifactstore.domain.events import PackageExpired, event_from
 from artifactstore.domain.provenance import PartyInput, Provenance, SourceInput
 from artifactstore.domain.provenance_events import EnvelopeIndexed, Ingested, PartyRef, SourceIndexed
-from artifactstore.errors import CapabilityDeniedError, ReplayMismatchError, RunChangedError
+from artifactstore.errors import CapabilityDeniedError, PackageExpiredError, ReplayMismatchError, RunChangedError
 from artifactstore.plugins.context import EmbeddedContext
 from artifactstore.registry.events import list_events
-from artifactstore.registry.ingest import ingest
+from artifactstore.registry.ingest import ingest, record_beside
 from artifactstore.registry.observing import Observed, observe
 from artifactstore.registry.packages import find_package
 from artifactstore.testing.builders import package_draft
@@ -34,6 +34,7 @@ from tests.observing import (
     context_on,
     host_on,
     installed,
+    message,
     rows_of,
 )
 from tests.support import event_types, replay_is_exact
@@ -92,7 +93,7 @@ def test_a_first_observation_is_a_source_an_envelope_and_one_signal(registry: Re
         envelope = rows.envelope(on, bytes.fromhex(result.envelope.id))
         assert source is not None
         assert envelope is not None
-        payload, parties = rows.raw_payload(on, envelope.row_id), rows.parties(on, [envelope.row_id])
+        payload, parties = rows.raw_payload(on, envelope.row_id), rows.parties(on, [envelope.row_id], limit=9)
     now = source.indexed_at
     metadata = '{"folder":"inbox","n":2}'
     said = ("mailbox", "2.7.1", "1", 0, now, "plugin:mailbox@2.7.1")
@@ -225,7 +226,7 @@ def test_a_thousand_parties_are_recorded_in_their_order(registry: Registry) -> N
     with registry.catalog.snapshot() as queries:
         envelope = rows.envelope(queries.connection, bytes.fromhex(result.envelope.id))
         assert envelope is not None
-        parties = rows.parties(queries.connection, [envelope.row_id])[envelope.row_id]
+        parties = rows.parties(queries.connection, [envelope.row_id], limit=1_000)[envelope.row_id]
     assert names == [party.identifier_value for party in parties]
 
 
@@ -378,6 +379,33 @@ def test_an_observation_is_one_transaction_known_or_not(registry: Registry) -> N
     first, again = (commits_of(registry, lambda: ingest_again(context)) for _ in range(2))
 
     assert ["observe.before-transaction", "catalog.before-commit"] == first == again
+
+
+def test_who_said_that_an_older_envelope_observed_a_package_is_told(registry: Registry) -> None:
+    older, newer = context_on(registry, version="1.0"), context_on(registry, version="2.0")
+    ingest_again(older)
+
+    result = ingest_again(newer, package=package_draft(external_id="later"))
+
+    assert result.package is not None
+    (seen,) = newer.package(result.package.id)["observations"]
+    assert ("plugin:mailbox@1.0", "plugin:mailbox@2.0") == (seen["recorded_by"], seen["observed_by"])
+
+
+def test_nothing_new_is_observed_of_a_package_that_has_expired(registry: Registry, home: Path) -> None:
+    known = ingest_again(context_on(registry), package=package_draft(external_id="old"))
+    assert known.package is not None
+    beside = host_on(registry).beside(GIVEN, installed().provenance)
+    another = host_on(registry).beside(message(8), installed().provenance)
+    with registry.transaction() as tx:
+        tx.record(PackageExpired(package_id=known.package.id, expired_at=registry.clock()))
+    before = all_there_is(registry, home)
+
+    record_beside(registry, known.package.receipt, beside)
+    with pytest.raises(PackageExpiredError):
+        record_beside(registry, known.package.receipt, another)
+
+    assert before == all_there_is(registry, home)
 
 
 # replay

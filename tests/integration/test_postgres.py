@@ -150,6 +150,8 @@ def test_only_who_asks_upgrades_a_database_and_its_packages_are_found_by_their_m
         metadata: Any = {"branch": "main", "ok": True, "ratio": 0.5, "tags": ["x"], "long": "x" * 257}
         ingest(registry, package_draft({"a": b"a"}, metadata=metadata))
     with postgres.asked(url) as connection:
+        for table in ("package_observation", "party", "envelope", "source", "subscription", "webhook_delivery"):
+            connection.execute(f"DROP TABLE {table}")
         for table in ("upload_part", "upload", "received_file", "received_object", "declared_files", "open_package"):
             connection.execute(f"DROP TABLE {table}")
         for table in ("idempotency_key", "token", "package_metadata", "duty", "probe_report", "backend_state"):

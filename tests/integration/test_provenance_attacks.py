@@ -525,7 +525,7 @@ def test_a_hook_that_raises_leaves_nothing_and_its_plugin_is_named(registry: Reg
     context = context_on(registry, hooks(fail)[hook])
     draft = replace(package_draft(external_id="new", metadata={}), schema="mailbox.v1")
 
-    with pytest.raises(PluginFailedError, match=r"'mailbox' failed .*RuntimeError: no") as caught:
+    with pytest.raises(PluginFailedError, match=r"'mailbox' failed .*RuntimeError$") as caught:
         ingest(context, parties=[NICK], package=draft)
 
     assert ("PLUGIN_FAILED", True) == (caught.value.code, bool(caught.value.hint))

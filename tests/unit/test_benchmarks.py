@@ -19,6 +19,7 @@ from benchmarks.over_http.cases import HTTP_WORKLOADS
 from benchmarks.over_http.rounds import WARM_ROUNDS, timed_rounds
 from benchmarks.over_http.trees import fresh_tree, make_image
 from benchmarks.processes import FailedError, UnavailableError
+from benchmarks.provenance.cases import PROVENANCE_WORKLOADS
 from benchmarks.report import as_markdown
 from benchmarks.targets import TARGETS, Figure, Target, judge_one
 
@@ -156,7 +157,12 @@ def test_some_targets_are_a_least(limit: float, met: bool) -> None:
 
 
 def test_every_target_is_of_a_workload_there_is() -> None:
-    assert {target.workload for target in TARGETS} <= {*WORKLOADS, *HTTP_WORKLOADS, *SERVER_WORKLOADS}
+    assert {target.workload for target in TARGETS} <= {
+        *WORKLOADS,
+        *HTTP_WORKLOADS,
+        *SERVER_WORKLOADS,
+        *PROVENANCE_WORKLOADS,
+    }
 
 
 def test_a_server_ends_with_its_context(tmp_path: Path) -> None:

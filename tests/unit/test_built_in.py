@@ -260,11 +260,15 @@ def test_what_is_not_installed_has_no_words_and_is_looked_for_once(install: Inst
     assert InstalledWords().words_of("mailbox")
 
 
-@pytest.mark.parametrize("name", ["KeyboardInterrupt", "SystemExit"])
-def test_what_ends_the_process_is_not_a_plugins_failure_to_say_its_words(install: Install, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "told"), [("KeyboardInterrupt", KeyboardInterrupt), ("SystemExit", PluginFailedError)]
+)
+def test_only_a_person_ends_the_process_while_a_plugin_says_its_words(
+    install: Install, name: str, told: type[BaseException]
+) -> None:
     install(f"{PLAIN}def end(): raise {name}\nPLUGIN = Plugin(name='mailbox', summary='x', words=end)")
 
-    with pytest.raises((KeyboardInterrupt, SystemExit)):
+    with pytest.raises(told):
         words_of(load_plugin("mailbox"))
 
 

@@ -37,6 +37,7 @@ def test_text_is_rfc_3339_in_utc(instant: int, expected: str) -> None:
         "2026-11-20T11:18:00+01:00",
         "2026-11-20T00:18:00-10:00",
         "2026-11-20 10:18:00.000000+00:00",
+        "2026-11-20t10:18:00z",
     ],
 )
 def test_offset_is_taken_into_account(text: str) -> None:
@@ -50,8 +51,13 @@ def test_time_without_offset_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "tomorrow", "2026-13-01T00:00:00Z", "2026-11-20T25:00:00Z", "1795169880", "x" * 1000]
-)
+    "text",
+    [
+        "", "tomorrow", "2026-13-01T00:00:00Z", "2026-11-20T25:00:00Z", "1795169880", "x" * 1000,
+        "2026-W01-1T00:00:00Z", "20260101T000000Z", "2026-01-01x00:00:00Z", "2026-01-01T24:00:00Z",
+        "2026-01-01T00:00:00,5Z", "2026-01-01T00:00:00+23:59:59", "2026-01-01T00:00:00\u0661Z",
+    ],
+)  # fmt: skip
 def test_text_that_is_not_a_time_is_refused(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_instant(text)

@@ -19,7 +19,6 @@ from artifactstore.api.guards import (
 )
 from artifactstore.api.observing import OBSERVING, beside_of, ingest_of
 from artifactstore.api.openapi import json_request, problems
-from artifactstore.api.requests import LIMIT
 from artifactstore.provenance_documents import (
     envelope_details,
     envelope_document,
@@ -38,6 +37,7 @@ _KNOWN = {"model": provenance_models.Ingested, "description": "It was known."}
 Body = Annotated[provenance_models.Observing, Depends(OBSERVING)]
 SourceId = Annotated[str, Path(description="A source's id: 64 hex digits.", examples=["0" * 64])]
 EnvelopeId = Annotated[str, Path(description="An envelope's id: 64 hex digits.", examples=["0" * 64])]
+Limit = Annotated[int, Query(ge=1, le=100, description="How many at most.")]
 After = Annotated[str | None, Query(description="Start after this envelope.", max_length=64)]
 
 
@@ -75,11 +75,11 @@ def observations(
     registry: CurrentRegistry,
     viewer: CurrentViewer,
     after: After = None,
-    limit: LIMIT = 100,
+    limit: Limit = 100,
 ) -> JSONResponse:
-    """A page of where the package was observed, in the order in which that was recorded."""
+    """A page of where the package was observed, in the order of the envelopes that observed it."""
     page = list_observations(registry, package.row_id, after=after, limit=limit, viewer=viewer)
-    next_after = page[-1].record.envelope_id.hex() if len(page) == limit else None
+    next_after = page[-1].envelope.record.envelope_id.hex() if len(page) == limit else None
     return JSONResponse({"observations": [observation_document(seen) for seen in page], "next_after": next_after})
 
 
@@ -97,7 +97,7 @@ def envelopes(
     viewer: CurrentViewer,
     source_id: SourceId,
     after: After = None,
-    limit: LIMIT = 100,
+    limit: Limit = 100,
 ) -> JSONResponse:
     """A page of a source's envelopes in the order they were recorded; your own, unless you read everything."""
     page = list_envelopes(registry, source_id, after=after, limit=limit, viewer=viewer)

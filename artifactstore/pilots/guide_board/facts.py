@@ -130,8 +130,13 @@ def _slugs_and_entries(value: JsonValue) -> list[tuple[str, JsonValue]]:
 
 
 def _check_names(facts: RunFacts) -> None:
-    """What a package and a source are found by."""
-    names = {"run_id": facts.run_id, "target_profile_ref": facts.target_profile_ref}
+    """What a package and a source are found by, and what stands in the observation."""
+    names = {
+        "run_id": facts.run_id,
+        "target_profile_ref": facts.target_profile_ref,
+        "assessment_profile_ref": facts.assessment_profile_ref,
+        "result_status": facts.result_status,
+    }
     if problems := [Problem(name, what) for name, text in names.items() if (what := text_problem(text))]:
         raise refusal(problems, hint="Let guide-board write the run again, under a name that can be recorded.")
 

@@ -6,10 +6,9 @@ and never keeps a run from being recorded. The same directory is read the same o
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -36,8 +35,6 @@ SCOPE = "guide-board"
 """Within which a name that is no e-mail address names somebody."""
 CLAIMED = "claimed"
 """The run says so itself."""
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ](?:[01]\d|2[0-3]):[\d:.,]+(?:Z|[+-]\d\d:?\d\d)", re.ASCII)
-"""What every version of Python reads alike; ``24:00`` is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +81,10 @@ def envelope_of(facts: RunFacts, seen: RunObservation) -> EnvelopeInput:
 
 
 def _time(value: JsonValue) -> datetime | None:
-    text = (as_text(value) or "").strip()
-    if _MOMENT.fullmatch(text) is None:
-        return None
     try:
-        parse_instant(text)
+        return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=parse_instant((as_text(value) or "").strip()))
     except UsageError:
         return None
-    return datetime.fromisoformat(text)
 
 
 def _latest_evidence(documents: Documents) -> datetime | None:
