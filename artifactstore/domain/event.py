@@ -5,9 +5,13 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar, NamedTuple, Self
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from artifactstore.domain.canonical import decode, encode, encode_ordered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class ObjectRef(NamedTuple):
@@ -32,24 +36,33 @@ class Event:
 
     def payload(self) -> bytes:
         """The canonical bytes."""
-        members = self._members()
-        has_maps = any(isinstance(value, dict) for value in members.values())
-        return encode(members) if has_maps else encode_ordered(members)
+        shape = _shape_of(type(self))  # type: ignore[arg-type]  # mypy takes the hash of an event for its class's
+        values = zip(shape.names, shape.values(self), strict=True)
+        members = {name: value for name, value in values if value is not None}
+        return encode_ordered(members) if shape.maps.isdisjoint(members) else encode(members)
 
     @classmethod
     def from_payload(cls, payload: bytes) -> Self:
         """The inverse of ``payload``, for a payload of this type; ``event_from`` takes any."""
         return cls(**{key: frozen(value) for key, value in decode(payload).items()})
 
-    def _members(self) -> dict[str, Any]:
-        names = _members_of(type(self))  # type: ignore[arg-type]  # mypy takes the hash of an event for its class's
-        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+class _Shape(NamedTuple):
+    """What an event's payload is made of."""
+
+    names: tuple[str, ...]
+    """In canonical order."""
+    values: Callable[[Event], tuple[Any, ...]]
+    maps: frozenset[str]
+    """Those that may hold JSON objects, whose keys have an order to be found."""
 
 
 @cache
-def _members_of(kind: type[Event]) -> tuple[str, ...]:
-    """In canonical order."""
-    return tuple(sorted((field.name for field in dataclasses.fields(kind)), key=lambda name: (len(name), name)))
+def _shape_of(kind: type[Event]) -> _Shape:
+    fields = sorted(dataclasses.fields(kind), key=lambda field: (len(field.name), field.name))
+    names = tuple(field.name for field in fields)
+    values = attrgetter(*names) if len(names) > 1 else lambda event: (getattr(event, names[0]),)
+    return _Shape(names, values, frozenset(field.name for field in fields if "dict" in str(field.type)))
 
 
 def frozen(value: object) -> object:

@@ -10,7 +10,9 @@ of a type that a plug-in derived from these is asked once what it is, and cannot
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from operator import is_
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from artifactstore.domain.canonical import canonical_object
@@ -82,7 +84,7 @@ class Observation(NamedTuple):
 
 
 def check_input(given: IngestInput, *, max_payload_bytes: int) -> IngestInput:
-    """The rules that need no vocabulary; the input as it is to be recorded, a copy but for the package.
+    """The rules that need no vocabulary; the input as it is to be recorded: nothing in it can answer otherwise later.
 
     Raises ``PayloadTooLargeError`` before anything else is looked at, ``ProvenanceError`` for values of types derived
     from the contract's, and ``ObservationError`` naming every member that is wrong.
@@ -105,12 +107,11 @@ def check_input(given: IngestInput, *, max_payload_bytes: int) -> IngestInput:
     ]
     if found := tuple(Problem(where, what) for where, what in problems if what):
         raise ObservationError("the observation cannot be recorded as described", problems=found)
-    return IngestInput(
-        SourceInput(source.location_kind, source.path_id, source.owner_host_id, source.retrieval, metadata),
-        EnvelopeInput(envelope.transport, envelope.raw_payload, moment),
-        parties,
-        given.package,
-    )
+    if metadata is not None:
+        source = replace(source, metadata=metadata)
+    if moment is not envelope.received_at:
+        envelope = replace(envelope, received_at=moment)
+    return IngestInput(source, envelope, parties, given.package)
 
 
 def settled(given: IngestInput, vocabulary: Vocabulary) -> Observation:
@@ -165,12 +166,14 @@ def _require(value: object, expected: type, where: str) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """One of ours, built anew of plain text; what is missing in it is None. Anything else as it is."""
+    """One of ours of plain text, built anew if it was not; what is missing in it is None. Anything else as it is."""
     kind = type(value)
     if kind is str or value is None:
         return value
     if kind in _OURS:
-        return kind(*[_plain(getattr(value, name, None)) for name in kind.__slots__])
+        members = [getattr(value, name, None) for name in kind.__slots__]
+        plain = [member if type(member) is str else _plain(member) for member in members]
+        return value if all(map(is_, members, plain)) else kind(*plain)
     return str.__str__(value) if issubclass(kind, str) else value
 
 
@@ -221,6 +224,8 @@ def _envelope_problems(envelope: EnvelopeInput) -> Iterator[tuple[str, str]]:
 
 def _moment(given: datetime) -> tuple[datetime, str]:
     """The moment in UTC, and what is wrong with it; empty if nothing. A time zone is code, and is asked only here."""
+    if type(given) is datetime and given.tzinfo is UTC and given >= _EPOCH:
+        return given, ""
     if not issubclass(type(given), datetime):
         return _EPOCH, f"is a {type(given).__name__}, not a datetime"
     try:

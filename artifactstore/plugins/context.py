@@ -54,7 +54,7 @@ class EmbeddedContext:
     def __init__(self, host: PluginHost, loaded: LoadedPlugin, *, progress: Progress = SILENT) -> None:
         if hasattr(self, "_host"):
             _refuse()
-        object.__setattr__(self, "_host", host)
+        object.__setattr__(self, "_host", host.acting_as(loaded.provenance.actor))
         object.__setattr__(self, "_plugin", loaded.plugin)
         object.__setattr__(self, "_progress", progress)
         object.__setattr__(self, "_provenance", loaded.provenance)

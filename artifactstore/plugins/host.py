@@ -54,6 +54,10 @@ class PluginHost:
     max_payload_bytes: int = MAX_PAYLOAD_BYTES
     validator: Validator | None = None
 
+    def acting_as(self, actor: str) -> PluginHost:
+        """The same for one who always acts: nothing is to be made for each call."""
+        return replace(self, registry=self.registry.acting_as(actor))
+
     def require(self, capability: Capability, provenance: Provenance) -> None:
         """Raises ``CapabilityDeniedError`` unless a loaded plug-in may. What a token may, its scopes have said."""
         if provenance.is_declared:

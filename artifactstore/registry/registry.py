@@ -70,7 +70,7 @@ class Registry:
 
     def acting_as(self, actor: str) -> Registry:
         """The same store in another's name."""
-        return replace(self, actor=actor)
+        return self if actor == self.actor else replace(self, actor=actor)
 
     def putting_to(self, backend: str | None) -> Registry:
         """The same store for packages that are to lie in one backend; in any, if None. ``BackendUnknownError``."""
