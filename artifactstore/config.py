@@ -99,8 +99,7 @@ class Settings:
     """Where new objects go."""
     database_limits: DatabaseLimits = DEFAULT_LIMITS
     retention_config_path: Path | None = None
-    webhooks: Mapping[str, Webhook] = field(default_factory=dict)
-    """By name."""
+    webhooks_config_path: Path | None = None
     pack_threshold_bytes: int = 1024 * 1024
     max_files: int = 1_000_000
     verify_every_days: int = 30
@@ -128,7 +127,7 @@ class Settings:
         found = {name.removeprefix(PREFIX): value for name, value in environment.items() if name.startswith(PREFIX)}
         _refuse_unknown(found)
         home = Path(found.get("HOME") or _default_home(environment)).absolute()
-        retention = found.get("RETENTION_CONFIG_PATH")
+        retention, webhooks = found.get("RETENTION_CONFIG_PATH"), found.get("WEBHOOKS_CONFIG_PATH")
         default_backend, backends = _backends(found, home)
         return cls(
             home=home,
@@ -137,7 +136,7 @@ class Settings:
             backends=backends,
             default_backend=default_backend,
             retention_config_path=Path(retention) if retention else None,
-            webhooks=_webhooks(found.get("WEBHOOKS_CONFIG_PATH")),
+            webhooks_config_path=Path(webhooks) if webhooks else None,
             pack_threshold_bytes=_whole_number(found, "PACK_THRESHOLD_BYTES", 1024 * 1024, 0, 16 * 1024 * 1024),
             max_files=_whole_number(found, "MAX_FILES", 1_000_000, 1, 100_000_000),
             verify_every_days=_whole_number(found, "VERIFY_EVERY_DAYS", 30, 0, 3_650),
@@ -163,6 +162,19 @@ class Settings:
         if not isinstance(table, dict) or document.keys() - {"retention"}:
             raise ConfigurationError(f"{path} must hold one table, [retention], with days for each class")
         return RetentionPolicy.with_overrides(table)
+
+    def webhook_configuration(self) -> dict[str, Webhook]:
+        """The webhooks of the configuration file by name, secrets too, read now. Raises ``ConfigurationError``."""
+        path = self.webhooks_config_path
+        if path is None:
+            return {}
+        from artifactstore.webhooks.configuration import parse_webhooks
+
+        document = _toml(path, "WEBHOOKS_CONFIG_PATH")
+        try:
+            return parse_webhooks(document, path.parent)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{path}: {error.message}", hint=error.hint) from error
 
 
 def backend_at(url: str, environment: Mapping[str, str] = os.environ) -> BackendSettings:
@@ -270,18 +282,6 @@ def _backend(name: str, table: object, found: Mapping[str, str]) -> BackendSetti
             raise ConfigurationError(f"[backends.{name}]: {key.lower()} must be text or a whole number")
     texts = {key: str(value) for key, value in given.items()}
     return BackendSettings(url, {**_scheme_options(found, url), **texts})
-
-
-def _webhooks(path: str | None) -> dict[str, Webhook]:
-    if not path:
-        return {}
-    from artifactstore.webhooks.configuration import parse_webhooks
-
-    document = _toml(Path(path), "WEBHOOKS_CONFIG_PATH")
-    try:
-        return parse_webhooks(document, Path(path).parent)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{path}: {error.message}", hint=error.hint) from error
 
 
 def _scheme_options(found: Mapping[str, str], url: str) -> dict[str, str]:

@@ -14,6 +14,8 @@ from artifactstore.domain.instant import instant_text
 from artifactstore.registry.duties import told
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from artifactstore.catalog.event_log import EventRecord
     from artifactstore.catalog.pushes import OpenPackageRecord, UploadRecord
     from artifactstore.catalog.records import HoldRecord, LocatedFile, ObjectRecord, PackageRecord, SchemaRecord
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from artifactstore.domain.access import Caller
     from artifactstore.domain.manifest import FileEntry
     from artifactstore.domain.package import PackageDraft
+    from artifactstore.errors import ArtifactStoreError
     from artifactstore.registry.copying import CopyReport
     from artifactstore.registry.duties import Run
     from artifactstore.registry.emptying import MigrationReport
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from artifactstore.registry.open_packages import PushState
     from artifactstore.registry.probing import ProbeReport
     from artifactstore.registry.status import BackendStatus, DutyStatus, StoreStatus, SubscriptionStatus
-    from artifactstore.registry.subscriptions import Delivery
+    from artifactstore.registry.subscriptions import DeliveryRun
     from artifactstore.registry.verify import Damage, VerifyReport
     from artifactstore.storage.probing.probe import Finding
 
@@ -283,8 +286,13 @@ def _finding_document(finding: Finding) -> Document:
     return {"value": finding.value, what: finding.measured, **finding.figures}
 
 
-def status_document(status: StoreStatus) -> Document:
-    """The state of a store."""
+def status_document(
+    status: StoreStatus,
+    *,
+    plugins_left_out: Sequence[ArtifactStoreError] = (),
+    webhooks_left_out: Sequence[ArtifactStoreError] = (),
+) -> Document:
+    """The state of a store, and why the process that answers goes without some that should be told of events."""
     seq, at = status.log or (0, None)
     return {
         "seen_at": _instant(status.seen_at),
@@ -293,6 +301,8 @@ def status_document(status: StoreStatus) -> Document:
         "backends": [_backend_document(backend) for backend in status.backends],
         "duties": [duty_document(duty) for duty in status.duties],
         "subscriptions": [subscription_document(each) for each in status.subscriptions],
+        "plugins_left_out": [told(error) for error in plugins_left_out],
+        "webhooks_left_out": [told(error) for error in webhooks_left_out],
         "counts": dict(status.counts),
     }
 
@@ -347,7 +357,7 @@ def subscription_document(subscription: SubscriptionStatus) -> Document:
     }
 
 
-def deliveries_document(deliveries: list[Delivery], subscriptions: list[SubscriptionStatus]) -> Document:
+def deliveries_document(deliveries: list[DeliveryRun], subscriptions: list[SubscriptionStatus]) -> Document:
     """What was delivered to each that is installed, and how it stands now."""
     tried = {delivery.name: delivery for delivery in deliveries}
     return {
@@ -355,14 +365,16 @@ def deliveries_document(deliveries: list[Delivery], subscriptions: list[Subscrip
     }
 
 
-def _delivery_document(delivery: Delivery | None, subscription: SubscriptionStatus) -> Document:
+def _delivery_document(delivery: DeliveryRun | None, subscription: SubscriptionStatus) -> Document:
     error = (delivery and delivery.error) or subscription.error
     return {
         "name": subscription.name,
         "delivered": delivery.delivered if delivery else 0,
         "position": subscription.position,
+        "behind": subscription.behind,
         "failures": subscription.failures,
         "error": None if error is None else dict(error),
+        "running_by": subscription.running_by,
     }
 
 

@@ -1,7 +1,8 @@
 """A distribution with a plug-in that listens, as an installer would leave it: for processes whose path it is put on.
 
 ``noting.all`` writes down every schema that is registered, from the start; ``noting.later`` what happens from then on.
-A file that exists makes a listener refuse: ``<folder>/refuse-all``.
+A file that exists makes a listener refuse: ``<folder>/refuse-all``, with the hint that is in the file if one is;
+``end-all`` makes it end its process. With ``print`` they print, and with ``broken`` there are none.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ if TYPE_CHECKING:
 
 _MODULE = """
 import json
+import os
 from pathlib import Path
 
-from artifactstore.plugins.contract import Listener, Plugin
+from artifactstore.plugins import ConfigurationError, Listener, Plugin
 
 FOLDER = Path(__file__).parent
 TYPES = ("v1.metadata_schema.registered",)
@@ -24,8 +26,13 @@ TYPES = ("v1.metadata_schema.registered",)
 
 def handler(name):
     def handle(notice, context):
-        if (FOLDER / f"refuse-{name}").exists():
-            raise ValueError("not now")
+        if (FOLDER / "print").exists():
+            print(f"{name} was here")
+        if (FOLDER / f"end-{name}").exists():
+            os._exit(9)
+        if (refusal := FOLDER / f"refuse-{name}").exists():
+            hint = refusal.read_text()
+            raise ConfigurationError("not now", hint=hint) if hint else ValueError("not now")
         line = {
             "seq": notice.seq, "at": notice.at.isoformat(), "type": notice.type, "subject": notice.subject,
             "actor": notice.actor, "payload": notice.payload, "max_files": context.max_files,

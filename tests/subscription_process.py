@@ -23,7 +23,7 @@ from artifactstore.bootstrap import open_registry
 from artifactstore.domain.events import MetadataSchemaRegistered
 from artifactstore.registry.duties import Patience
 from artifactstore.registry.subscription_runner import SubscriptionRunner
-from artifactstore.registry.subscriptions import Subscriber
+from artifactstore.registry.subscriptions import Backoff, Subscriber
 
 if TYPE_CHECKING:
     from artifactstore.catalog.event_log import EventRecord
@@ -57,7 +57,7 @@ def main(path: str, how: str = "", at: str = "0") -> None:
         subscriber = Subscriber(NAME, (MetadataSchemaRegistered.type,), writer.deliver, from_the_start=True)
         runner = SubscriptionRunner(
             registry, [subscriber], tell=lambda _: None, trouble=lambda _: trouble.set(), look_every_s=0.02,
-            patience=patience,
+            patience=patience, backoff=Backoff(first_s=0.02),
         )  # fmt: skip
         runner.start()
         for _ in sys.stdin:

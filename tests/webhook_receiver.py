@@ -151,6 +151,6 @@ def dripping(*, first: bytes, drop: bytes) -> Callable[[BaseHTTPRequestHandler, 
             if ended.wait(0.05):
                 return
             handler.wfile.write(drop)
-        handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" if b"100" in drop else b"\r\n\r\n")
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" if b"HTTP" in drop else b"\r\n\r\n")
 
     return respond

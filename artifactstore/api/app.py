@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from artifactstore.api.service import Service
     from artifactstore.registry.duties import Run
-    from artifactstore.registry.subscriptions import Delivery
+    from artifactstore.registry.subscriptions import DeliveryRun
 
 log = structlog.get_logger("artifactstore.api")
 
@@ -126,11 +126,11 @@ def _stop_duties(duties: DutyRunner) -> None:
         log.warning("duty left behind", message="it did not come to its next page in time; its claim runs out")
 
 
-def _log_delivery(delivery: Delivery) -> None:
-    if delivery.error is not None:
-        log.warning("delivery failed", subscription=delivery.name, delivered=delivery.delivered, **delivery.error)
+def _log_delivery(run: DeliveryRun) -> None:
+    if run.error is not None:
+        log.warning("delivery failed", subscription=run.name, delivered=run.delivered, **run.error)
         return
-    log.info("delivery", subscription=delivery.name, delivered=delivery.delivered)
+    log.info("delivery", subscription=run.name, delivered=run.delivered)
 
 
 def _log_no_delivery(error: Exception) -> None:

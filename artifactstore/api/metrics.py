@@ -53,7 +53,12 @@ class Metrics:
         )  # fmt: skip
 
     def exposition(
-        self, *, events: int, duties: Sequence[DutyStatus], subscriptions: Sequence[SubscriptionStatus]
+        self,
+        *,
+        events: int,
+        duties: Sequence[DutyStatus],
+        subscriptions: Sequence[SubscriptionStatus],
+        plugins_left_out: int,
     ) -> bytes:
         """The Prometheus text format. ``events`` is the length of the event log now; the others, how they stand."""
         if self._shared_folder is None:
@@ -62,7 +67,8 @@ class Metrics:
             together = CollectorRegistry()
             MultiProcessCollector(together, path=self._shared_folder)  # type: ignore[no-untyped-call]
             text = generate_latest(together)
-        return text + "".join([*_of_the_store(events, duties), *_of_subscriptions(subscriptions)]).encode()
+        stand = [*_of_the_store(events, duties), *_of_subscriptions(subscriptions), *_of_plugins(plugins_left_out)]
+        return text + "".join(stand).encode()
 
 
 def _of_the_store(events: int, duties: Sequence[DutyStatus]) -> Iterator[str]:
@@ -92,3 +98,9 @@ def _of_subscriptions(subscriptions: Sequence[SubscriptionStatus]) -> Iterator[s
     yield f"# HELP {name} How many attempts failed since the last event that was taken.\n# TYPE {name} gauge\n"
     for each in installed:
         yield f'{name}{{subscription="{each.name}"}} {each.failures}\n'
+
+
+def _of_plugins(left_out: int) -> Iterator[str]:
+    """Of the process that answers; others of the same server have the same installed."""
+    name = "artifactstore_plugins_left_out"
+    yield f"# HELP {name} Plug-ins that are installed and cannot be used.\n# TYPE {name} gauge\n{name} {left_out}\n"

@@ -9,7 +9,8 @@ import signal
 import socket
 import sys
 import threading
-from http.client import HTTPConnection
+import time
+from http.client import HTTPConnection, HTTPException
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ GRACE_S = 60
 _KEEP_ALIVE_S = 65
 _BACKLOG = 1024
 _ANSWER_S = 60.0
+_ASK_AGAIN_S = 0.1
 
 
 def serve(settings: Settings, *, host: str, port: int, workers: int, ready: Callable[[str], None]) -> None:
@@ -125,7 +127,7 @@ def _check_store(settings: Settings, host: str) -> None:
     try:
         check_names(registry)
         check_backend(registry)
-        subscribers_of(host_of(registry, settings), settings.webhooks, trouble=lambda _: None)
+        subscribers_of(host_of(registry, settings), settings.webhook_configuration(), trouble=lambda _: None)
         has_tokens = bool(settings.auth_tokens) or any(
             is_in_force(token, registry.clock()) for token in list_tokens(registry)
         )
@@ -168,8 +170,19 @@ def _announce(listener: socket.socket, ready: Callable[[str], None]) -> None:
     """Ask until the service answers, as its first client."""
     host, port = listener.getsockname()[:2]
     name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - to ask, not to listen
-    connection = HTTPConnection(name, port, timeout=_ANSWER_S)
-    connection.request("GET", "/health", headers={"Host": f"localhost:{port}"})
-    connection.getresponse().read()
-    connection.close()
+    while not _answers(name, port):
+        time.sleep(_ASK_AGAIN_S)
     ready(f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}")
+
+
+def _answers(name: str, port: int) -> bool:
+    """A worker may die over the question, and another one takes its place."""
+    connection = HTTPConnection(name, port, timeout=_ANSWER_S)
+    try:
+        connection.request("GET", "/health", headers={"Host": f"localhost:{port}"})
+        connection.getresponse().read()
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
+    return True

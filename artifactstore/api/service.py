@@ -73,6 +73,8 @@ class Service:
     allowed_hosts: frozenset[str]
     subscribers: Sequence[Subscriber] = ()
     """Who is told what happens."""
+    plugins_left_out: Sequence[ArtifactStoreError] = ()
+    """Why plug-ins that are installed are not used here."""
     metrics: Metrics = field(default_factory=Metrics)
     token_uses: TokenUses = field(default_factory=TokenUses)
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_THREADS, "request"))
@@ -100,7 +102,8 @@ class Service:
     def open(cls, settings: Settings, *, metrics_folder: str | None = None) -> Service:
         """On the store that the settings name, which must be at head: servers never migrate.
 
-        Raises ``BackendRefusedError`` if a probe refused where new objects go.
+        A plug-in that is broken is no reason not to serve; what it subscribed to waits for it. Raises
+        ``BackendRefusedError`` if a probe refused where new objects go, ``ConfigurationError`` for a webhook.
         """
         registry = open_registry(settings, actor=ACTOR, upgrade=False)
         with ExitStack() as on_error:
@@ -108,13 +111,18 @@ class Service:
             check_backend(registry)
             on_error.pop_all()
         host = host_of(registry, settings)
+        left_out: list[ArtifactStoreError] = []
+        subscribers = subscribers_of(host, settings.webhook_configuration(), trouble=left_out.append)
+        for error in left_out:
+            log.error("plug-in left out", **told(error))
         return cls(
             registry=registry,
             static_tokens=settings.auth_tokens,
             anonymous_may_read=settings.anon_read,
             allowed_hosts=frozenset(settings.allowed_hosts),
             host=host,
-            subscribers=subscribers_of(host, settings.webhooks, trouble=_left_out),
+            subscribers=subscribers,
+            plugins_left_out=left_out,
             metrics=Metrics(shared_folder=metrics_folder),
         )
 
@@ -216,11 +224,6 @@ def check_backend(registry: Registry) -> None:
         raise
     except StorageError as error:
         log.warning("not probed", backend=here.default_backend, cause=error.message)
-
-
-def _left_out(error: ArtifactStoreError) -> None:
-    """A plug-in that is broken is no reason not to serve; what it subscribed to waits for it."""
-    log.error("plug-in left out", **told(error))
 
 
 def _not_recorded(read: FallBack, error: Exception) -> None:

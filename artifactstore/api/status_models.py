@@ -65,7 +65,7 @@ class SubscriptionState(_Answer):
 
     name: str
     installed: bool = Field(description="Whether this server knows the subscriber.")
-    position: int | None = Field(description="The last event that it was told; null if it is new.")
+    position: int | None = Field(description="The event up to which it was told; null if it is new.")
     behind: int | None = Field(description="How many events wait, to 1,000; null where its types are not known.")
     failures: int = Field(description="How many attempts failed since the last one that did not.")
     next_attempt_at: Moment | None
@@ -83,4 +83,6 @@ class StoreState(_Answer):
     backends: list[BackendState]
     duties: list[DutyState]
     subscriptions: list[SubscriptionState]
+    plugins_left_out: list[dict[str, str]] = Field(description="Code and message of why this server goes without them.")
+    webhooks_left_out: list[dict[str, str]] = Field(description="The same; a server does not start without one.")
     counts: dict[str, int] = Field(description="Each stops at 1,000, which means so many or more.")

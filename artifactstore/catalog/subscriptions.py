@@ -1,7 +1,8 @@
 """Subscriptions: every SQL statement about them. An operational table; no event says anything of subscriptions.
 
 A position is moved by whoever claims the subscription's duty, and by a replay. Each statement of a delivery names the
-position that it began at, so a replay that came meanwhile stays.
+row that it began at, so a replay that came meanwhile stays: every one leaves its mark in ``next_attempt_at``, which is
+then below zero and not what it was before.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ class SubscriptionRecord(NamedTuple):
     delivered_at: int | None
     failures: int
     next_attempt_at: int
+    """No earlier than this; 0 or less is at once."""
     error: str | None
 
 
@@ -57,22 +59,22 @@ def note(connection: Connection, name: str, position: int, now: Instant) -> None
     )
 
 
-def advance(connection: Connection, name: str, before: int, position: int, now: Instant) -> bool:
-    """An event was taken; False, and nothing, if the subscription does not stand at ``before`` any more."""
+def advance(connection: Connection, before: SubscriptionRecord, position: int, now: Instant) -> bool:
+    """An event was taken; False, and nothing, if the subscription does not stand as ``before`` any more."""
     rows = connection.execute(
         "UPDATE subscription SET position = ?, delivered_at = ?, failures = 0, next_attempt_at = 0, error = NULL"
-        " WHERE name = ? AND position = ? RETURNING 1",
-        (position, now, name, before),
+        " WHERE name = ? AND position = ? AND next_attempt_at = ? RETURNING 1",
+        (position, now, before.name, before.position, before.next_attempt_at),
     )
     return bool(list(rows))
 
 
-def refuse(connection: Connection, name: str, before: int, refusal: Refusal) -> bool:
-    """An event was not taken; False, and nothing, if the subscription does not stand at ``before`` any more."""
+def refuse(connection: Connection, before: SubscriptionRecord, refusal: Refusal) -> bool:
+    """An event was not taken; False, and nothing, if the subscription does not stand as ``before`` any more."""
     rows = connection.execute(
         "UPDATE subscription SET failures = ?, next_attempt_at = ?, error = ?"
-        " WHERE name = ? AND position = ? RETURNING 1",
-        (*refusal, name, before),
+        " WHERE name = ? AND position = ? AND next_attempt_at = ? RETURNING 1",
+        (*refusal, before.name, before.position, before.next_attempt_at),
     )
     return bool(list(rows))
 
@@ -80,7 +82,8 @@ def refuse(connection: Connection, name: str, before: int, refusal: Refusal) -> 
 def move(connection: Connection, name: str, position: int) -> bool:
     """Have it go on from elsewhere, at once and as if nothing had failed; whether there is one of this name."""
     rows = connection.execute(
-        "UPDATE subscription SET position = ?, failures = 0, next_attempt_at = 0, error = NULL"
+        "UPDATE subscription SET position = ?, failures = 0, error = NULL,"
+        " next_attempt_at = CASE WHEN next_attempt_at > 0 THEN -1 ELSE next_attempt_at - 1 END"
         " WHERE name = ? RETURNING 1",
         (position, name),
     )

@@ -5,6 +5,8 @@ What a use-case needs is imported where it is used: a command pays for its own.
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -225,12 +227,16 @@ class EmbeddedStore:
         from artifactstore.bootstrap import host_of
         from artifactstore.documents import status_document
         from artifactstore.registry.status import store_status
-        from artifactstore.subscribers import subscribers_of
+        from artifactstore.subscribers import installed
 
-        # a plug-in that cannot be loaded is not installed, and its subscriptions are shown as that
-        host = host_of(self._registry, self._settings)
-        installed = subscribers_of(host, self._settings.webhooks, trouble=lambda _: None)
-        return status_document(store_status(self._registry, installed))
+        # what is left out is not installed, and its subscriptions are shown as that
+        with redirect_stdout(sys.stderr):
+            found = installed(host_of(self._registry, self._settings), self._settings.webhook_configuration)
+        return status_document(
+            store_status(self._registry, found.subscribers),
+            plugins_left_out=found.plugins_left_out,
+            webhooks_left_out=found.webhooks_left_out,
+        )
 
     # plug-ins
 

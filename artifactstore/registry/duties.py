@@ -220,6 +220,14 @@ def run_if_due(
     return None if claim is None else _run(duty, claim)
 
 
+def run_if_free(
+    registry: Registry, duty: Duty, *, patience: Patience = PATIENCE, stop: threading.Event | None = None
+) -> Run | None:
+    """Run one whether it is due or not, unless another process has it: then None."""
+    claim = _claim(registry, duty, registry.clock(), None, patience, stop)
+    return None if claim is None else _run(duty, claim)
+
+
 def run_now(registry: Registry, duty: Duty, *, wait_s: float = 3.0, patience: Patience = PATIENCE) -> Detail:
     """Run one whether it is due or not; what it did. Its next run is due an interval from now.
 
@@ -305,11 +313,15 @@ def _ending_of(run: Run, duty: Duty, claim: Claim, now: Instant) -> rows.Ending:
     )
 
 
-def told(error: Exception) -> dict[str, str]:
-    """What is kept of an error: its code and message."""
-    if isinstance(error, ArtifactStoreError):
-        return {"code": error.code, "message": error.message}
-    return {"code": DEFECT, "message": f"{type(error).__name__}: {error}"}
+def told(error: BaseException) -> dict[str, str]:
+    """What is kept of an error: code, message, and the hint if there is one. Whatever it is, this raises nothing."""
+    try:
+        if not isinstance(error, ArtifactStoreError):
+            return {"code": DEFECT, "message": f"{type(error).__name__}: {error}"}
+        kept = {"code": str(error.code), "message": str(error.message)}
+        return {**kept, "hint": str(error.hint)} if error.hint else kept
+    except BaseException as defect:  # noqa: BLE001 - the class may be anybody's, and so is what its text is
+        return {"code": DEFECT, "message": f"{type(error).__name__}, without a text: {type(defect).__name__}"}
 
 
 # instants

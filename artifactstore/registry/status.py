@@ -73,7 +73,7 @@ class SubscriptionStatus:
     is_installed: bool
     """Whether this process knows the subscriber."""
     position: int | None
-    """None if nobody has looked for it yet: it is told what happens from then on."""
+    """The event up to which it was told; None if nobody has looked for it yet: it is told what happens from then on."""
     behind: int | None
     """How many events wait, ``overview.COUNT_TO`` for so many or more; None where its types are not known."""
     failures: int
@@ -82,6 +82,7 @@ class SubscriptionStatus:
     delivered_at: int | None
     error: Mapping[str, object] | None
     running_by: str | None
+    """Who delivers to it now. None also where a process died over it that nobody has taken over from yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ def store_status(registry: Registry, subscribers: Sequence[Subscriber] = ()) -> 
                 _backend_status(registry, name, states.get(name), reports) for name in {**registry.backends, **states}
             ],
             duties=_duty_statuses(registry, records, now),
-            subscriptions=_subscription_statuses(queries, subscribers, records),
+            subscriptions=_subscription_statuses(queries, subscribers, records, now),
             counts=overview.counts(connection, now),
         )
 
@@ -134,8 +135,9 @@ def duty_statuses(registry: Registry) -> list[DutyStatus]:
 
 def subscription_statuses(registry: Registry, subscribers: Sequence[Subscriber]) -> list[SubscriptionStatus]:
     """The subscriptions alone: those of these subscribers, and those that are recorded."""
+    now = registry.clock()
     with registry.catalog.snapshot() as queries:
-        return _subscription_statuses(queries, subscribers, duty_rows.all_duties(queries.connection))
+        return _subscription_statuses(queries, subscribers, duty_rows.all_duties(queries.connection), now)
 
 
 def _backend_status(
@@ -176,11 +178,11 @@ def _duty_status(duty: Duty, record: DutyRecord | None, now: Instant, *, is_on: 
 
 
 def _subscription_statuses(
-    queries: Queries, subscribers: Sequence[Subscriber], duties: list[DutyRecord]
+    queries: Queries, subscribers: Sequence[Subscriber], duties: list[DutyRecord], now: Instant
 ) -> list[SubscriptionStatus]:
     known = {record.name: record for record in subscription_rows.all_subscriptions(queries.connection)}
     installed = {subscriber.name: subscriber for subscriber in subscribers}
-    holders = {duty.name: duty.holder for duty in duties if duty.holder}
+    holders = {duty.name: duty.holder for duty in duties if is_alive(duty, now)}
     return [
         _subscription_status(queries, name, installed.get(name), known.get(name), holders.get(duty_name(name)))
         for name in sorted({*known, *installed})

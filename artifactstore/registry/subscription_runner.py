@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from artifactstore.registry.duties import PATIENCE, told
-from artifactstore.registry.subscriptions import BACKOFF, Delivery, Outlook, deliver, due, note_new
+from artifactstore.registry.subscriptions import BACKOFF, DeliveryRun, Outlook, deliver, due, note_new
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ class SubscriptionRunner:
         registry: Registry,
         subscribers: Sequence[Subscriber],
         *,
-        tell: Callable[[Delivery], object],
+        tell: Callable[[DeliveryRun], object],
         trouble: Callable[[Exception], object],
         look_every_s: float = LOOK_EVERY_S,
         patience: Patience = PATIENCE,
@@ -110,7 +110,7 @@ class SubscriptionRunner:
 
 def deliver_once(
     registry: Registry, subscribers: Sequence[Subscriber], *, patience: Patience = PATIENCE, backoff: Backoff = BACKOFF
-) -> list[Delivery]:
+) -> list[DeliveryRun]:
     """Deliver what waits now, to all at once; what became of each that something was tried for.
 
     What is recorded meanwhile is left for later, so that subscribers who write to the log come to an end, too.
@@ -118,13 +118,13 @@ def deliver_once(
     note_new(registry, subscribers)
     with registry.catalog.snapshot() as queries:
         up_to = queries.latest_seq()
-    stop, deliveries = threading.Event(), list[Delivery]()
+    stop, deliveries = threading.Event(), list[DeliveryRun]()
 
     def act(subscriber: Subscriber) -> None:
         try:
             delivery = deliver(registry, subscriber, up_to=up_to, patience=patience, backoff=backoff, stop=stop)
         except Exception as error:  # noqa: BLE001 - it could not be claimed, and that is to be seen
-            delivery = Delivery(subscriber.name, 0, told(error))
+            delivery = DeliveryRun(subscriber.name, 0, told(error))
         if delivery is not None:
             deliveries.append(delivery)
 

@@ -5,7 +5,8 @@ stands is a row; an event it could not take comes again, later and later, and ke
 
 Each subscriber's deliveries are a duty: whoever claims it delivers. An event is read from the log, so only what was
 committed is delivered, and it is delivered outside any transaction. That it was taken is noted at once, in a
-transaction that proves the claim. A process that dies between the two has the same event, and no other, come again.
+transaction that proves the claim. A process that dies between the two has the same event, and no other, come again;
+whoever takes the dead one's claim over counts that as a failure, so that an event which ends processes is seen.
 
 ::
 
@@ -26,7 +27,17 @@ from artifactstore.catalog import duties as duty_rows
 from artifactstore.catalog import event_log
 from artifactstore.catalog import subscriptions as rows
 from artifactstore.errors import SubscriptionAheadError, SubscriptionUnknownError, UsageError
-from artifactstore.registry.duties import DEFECT, FAILED, MAX_SKEW_S, PATIENCE, Duty, is_alive, run_if_due, told
+from artifactstore.registry.duties import (
+    DEFECT,
+    FAILED,
+    MAX_SKEW_S,
+    PATIENCE,
+    Duty,
+    host_and_process,
+    is_alive,
+    run_if_free,
+    told,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,8 +82,8 @@ class Backoff:
 BACKOFF = Backoff()
 
 
-class Delivery(NamedTuple):
-    """What became of one run of deliveries to a subscriber."""
+class DeliveryRun(NamedTuple):
+    """What became of one run: deliveries to a subscriber, one after the other."""
 
     name: str
     delivered: int
@@ -156,23 +167,24 @@ def deliver(
     patience: Patience = PATIENCE,
     backoff: Backoff = BACKOFF,
     stop: threading.Event | None = None,
-) -> Delivery | None:
+) -> DeliveryRun | None:
     """Deliver what waits, or what of it was recorded ``up_to`` an event; None if another process is at it.
 
     Ends at the first event that is not taken, and at the next one if the process is to end.
     """
-    course = _Course(subscriber, up_to=up_to, backoff=backoff, stop=stop or threading.Event())
-    run = run_if_due(registry, Duty(duty_name(subscriber.name), 0.0, course.act), patience=patience)
+    broken_off = _broken_off(registry, subscriber, patience)
+    course = _Course(subscriber, broken_off, up_to=up_to, backoff=backoff, stop=stop or threading.Event())
+    run = run_if_free(registry, Duty(duty_name(subscriber.name), 0.0, course.act), patience=patience)
     if run is None:
         return None
     failed = told(run.error) if run.outcome == FAILED and run.error is not None else None
-    return Delivery(subscriber.name, course.delivered, course.error or failed)
+    return DeliveryRun(subscriber.name, course.delivered, course.error or failed)
 
 
 def replay(registry: Registry, name: str, *, after: int) -> None:
     """Have a subscription be told again, or at once, what the log has after ``after``. Its error is forgotten.
 
-    Also while an event is being delivered: that one then counts for nothing, and the delivery goes on from here.
+    Also while an event is being delivered: that delivery then counts for nothing, and the run goes on from here.
     Raises ``SubscriptionUnknownError``, or ``UsageError`` for a number that the log does not reach.
     """
     with registry.transaction() as tx:
@@ -186,11 +198,33 @@ def replay(registry: Registry, name: str, *, after: int) -> None:
 # one run
 
 
+class _BrokenOff(NamedTuple):
+    """A delivery whose process is gone, and how the subscription stood then."""
+
+    record: SubscriptionRecord
+    seq: int
+    holder: str
+
+
+def _broken_off(registry: Registry, subscriber: Subscriber, patience: Patience) -> _BrokenOff | None:
+    """By the claim that it has left behind, and an event that is not taken: a run is little else than deliveries."""
+    with registry.catalog.snapshot() as queries:
+        duty = _duties(queries).get(duty_name(subscriber.name))
+        record = rows.subscription(queries.connection, subscriber.name)
+        if record is None or duty is None or not duty.holder or is_alive(duty, registry.clock(), patience=patience):
+            return None
+        types = subscriber.event_types
+        seqs = event_log.next_of_types(queries.connection, types, after=record.position, limit=1)
+    return _BrokenOff(record, seqs[0], duty.holder) if seqs else None
+
+
 @dataclass(slots=True)
 class _Course:
     """The deliveries of one run. ``stop`` is looked at between two events: that one was taken is always noted."""
 
     subscriber: Subscriber
+    broken_off: _BrokenOff | None
+    """What the run before this one has left behind, as it was seen before the claim."""
     up_to: int | None
     backoff: Backoff
     stop: threading.Event
@@ -199,6 +233,8 @@ class _Course:
 
     def act(self, registry: Registry, _: Claim) -> Detail:
         """Event by event, each looked for anew: a replay may have moved the position."""
+        if self.broken_off is not None and self._note_that_it_was_broken_off(registry, self.broken_off):
+            return {"delivered": 0}
         while not self.stop.is_set() and (found := self._next(registry)) is not None:
             record, event = found
             self.error = self._refusal_of(event)
@@ -234,23 +270,28 @@ class _Course:
         """Deliver; why it was not taken. Nothing that a subscriber raises may end the thread unseen."""
         try:
             self.subscriber.deliver(event)
-        except KeyboardInterrupt:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is to be seen in the row
-            refusal = told(error)
-        except BaseException as error:  # noqa: BLE001 - such as SystemExit
-            refusal = {"code": DEFECT, "message": f"{type(error).__name__}: {error}"}
-        else:
-            return None
-        return {**refusal, "message": f"event {event.seq}: {refusal['message'][:_MAX_MESSAGE]}"}
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is to be seen in the row
+            refusal = {name: text[:_MAX_MESSAGE] for name, text in told(error).items()}
+            return {**refusal, "message": f"event {event.seq}: {refusal['message']}"}
+        return None
 
     def _note(self, registry: Registry, record: SubscriptionRecord, event: EventRecord) -> bool:
         """Under the claim, and unless the subscription was moved: then False."""
         now = registry.clock()
         with registry.transaction() as tx:
             if self.error is None:
-                return rows.advance(tx.connection, record.name, record.position, event.seq, now)
-            return rows.refuse(tx.connection, record.name, record.position, self._refusal(record, now, self.error))
+                return rows.advance(tx.connection, record, event.seq, now)
+            return rows.refuse(tx.connection, record, self._refusal(record, now, self.error))
+
+    def _note_that_it_was_broken_off(self, registry: Registry, found: _BrokenOff) -> bool:
+        """Unless somebody has noted anything since it was seen: then False."""
+        how = f"the process {host_and_process(found.holder)} ended, or gave no sign of life, while it delivered it"
+        error = {"code": DEFECT, "message": f"event {found.seq}: {how}"}
+        refusal = self._refusal(found.record, registry.clock(), error)
+        with registry.transaction() as tx:
+            noted = rows.refuse(tx.connection, found.record, refusal)
+        self.error = error if noted else None
+        return noted
 
     def _note_that_it_is_ahead(self, registry: Registry, record: SubscriptionRecord, latest: int) -> None:
         """Until somebody says where to go on: a log that has grown to there by then is another one."""
@@ -259,7 +300,7 @@ class _Course:
         )
         refusal = self._refusal(record, registry.clock(), self.error)
         with registry.transaction() as tx:
-            rows.refuse(tx.connection, record.name, record.position, refusal)
+            rows.refuse(tx.connection, record, refusal)
 
     def _refusal(self, record: SubscriptionRecord, now: Instant, error: dict[str, str]) -> rows.Refusal:
         failures = record.failures + 1

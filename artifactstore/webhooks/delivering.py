@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from artifactstore.catalog import webhook_deliveries as rows
 from artifactstore.domain.instant import MICROSECONDS_PER_DAY, instant_text
-from artifactstore.errors import ConfigurationError, UsageError, WebhookFailedError
+from artifactstore.errors import ConfigurationError, UsageError, WebhookFailedError, WebhookRefusedError
 from artifactstore.registry.duties import told
 from artifactstore.registry.subscriptions import Subscriber
 from artifactstore.version import VERSION
@@ -82,7 +82,13 @@ def send_test(registry: Registry, webhook: Webhook, *, network: Network = SYSTEM
             hint=f"`artifactstore subscription replay {webhook.subscription} --after SEQ` sends real ones again.",
         )
     message = _Message(NO_EVENT, f"test_{registry.new_id()}", body_of_test(webhook.name, registry.clock()))
-    answer = _attempt(registry, webhook, message, network)
+    try:
+        answer = _attempt(registry, webhook, message, network)
+    except WebhookRefusedError:
+        raise
+    except WebhookFailedError as error:
+        hint = f"A test is sent once. `artifactstore webhook deliveries {webhook.name}` shows the attempts."
+        raise WebhookFailedError(error.message, hint=hint) from error
     return {"webhook": webhook.name, "id": message.id, "status": answer.status}
 
 
@@ -122,7 +128,7 @@ def _subscriber(registry: Registry, webhook: Webhook, formats: Mapping[str, Form
     def deliver(event: EventRecord) -> None:
         body = body_of(event)
         if body is not None:  # else there is nothing to tell of this one
-            message = _Message(event.seq, event_message_id(_log_id(registry), event.seq), body)
+            message = _Message(event.seq, event_message_id(event), body)
             _attempt(registry, webhook, message, network)
 
     return Subscriber(webhook.subscription, webhook.events, deliver, webhook.from_the_start)
@@ -138,11 +144,6 @@ def _body_maker(webhook: Webhook, formats: Mapping[str, Format]) -> Callable[[Ev
         return None if document is None else body_of_format(document, webhook.format)
 
     return body_of
-
-
-def _log_id(registry: Registry) -> bytes:
-    with registry.catalog.snapshot() as queries:
-        return queries.log_id()
 
 
 def _attempt(registry: Registry, webhook: Webhook, message: _Message, network: Network) -> Answer:

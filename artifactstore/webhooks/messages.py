@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from artifactstore.documents import event_document
@@ -18,8 +19,6 @@ from artifactstore.domain.instant import instant_text
 from artifactstore.errors import WebhookFailedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from artifactstore.catalog.event_log import EventRecord
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -27,9 +26,12 @@ TEST_TYPE = "webhook.test"
 _ID_DIGITS = 16
 
 
-def event_message_id(log_id: bytes, seq: int) -> str:
-    """What a receiver knows an event by: the same at every attempt, and another in every other store."""
-    return f"evt_{log_id.hex()[:_ID_DIGITS]}_{seq}"
+def event_message_id(event: EventRecord) -> str:
+    """What a receiver knows an event by: the same at every attempt, and another for every other event.
+
+    The chain value tells apart events of one number: in other stores, and before and after a backup was restored.
+    """
+    return f"evt_{event.chain.hex()[:_ID_DIGITS]}_{event.seq}"
 
 
 def standard_body(event: EventRecord) -> bytes:
@@ -42,9 +44,14 @@ def standard_body(event: EventRecord) -> bytes:
     return _encode(_standard(event.type, event.at, {**bare, "payload_left_out": True}))
 
 
-def body_of_format(document: Mapping[str, object], name: str) -> bytes:
-    """The body that a plug-in's format has made. Raises ``WebhookFailedError`` if it is too large."""
-    body = _encode(document)
+def body_of_format(document: object, name: str) -> bytes:
+    """The body that a plug-in's format made. Raises ``WebhookFailedError`` if it is no JSON object, or too large."""
+    if not isinstance(document, Mapping):
+        raise WebhookFailedError(f"the format {name} made a {type(document).__name__}, which is no object")
+    try:
+        body = _encode(dict(document))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise WebhookFailedError(f"the format {name} made what is no JSON: {error}") from error
     if len(body) > MAX_BODY_BYTES:
         raise WebhookFailedError(f"the format {name} made a body of {len(body)} bytes; {MAX_BODY_BYTES} may be sent")
     return body

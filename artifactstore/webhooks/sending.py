@@ -31,6 +31,9 @@ MAX_ANSWER_BYTES = 64 * 1024
 MAX_ADDRESSES = 8
 """How many addresses of a host are tried until one accepts the connection."""
 
+_INTERIM = range(102, 200)
+"""Not 101, which is final: the other side then speaks another protocol."""
+
 
 class Answer(NamedTuple):
     """How a webhook answered."""
@@ -100,9 +103,20 @@ class _Deadline:
                 self._watched.shutdown(socket.SHUT_RDWR)
 
 
+class _Final(http.client.HTTPResponse):
+    """The answer after those that announce it, such as 103 Early Hints; of these, http.client knows only 100."""
+
+    def begin(self) -> None:
+        super().begin()
+        while self.status in _INTERIM:
+            self.headers = None  # type: ignore[assignment]  # only while there are none, it reads
+            super().begin()
+
+
 class _Watched(HTTPConnection):
     """A connection that ends at a deadline."""
 
+    response_class = _Final
     deadline: _Deadline
 
     def _new_conn(self) -> socket.socket:  # the one place that has the connection before TLS takes it over

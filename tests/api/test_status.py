@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from contextlib import closing
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from artifactstore.api.serve import _announce
 from artifactstore.api.service import Service
 from artifactstore.api.status_models import StoreState
 from artifactstore.catalog.migrations import HEAD
@@ -204,10 +206,31 @@ def test_a_server_serves_without_a_plug_in_that_is_broken_and_says_so(home: Path
     (plugins / "broken").touch()
 
     with serving(home, environment=environment) as server:
-        shown = state(server)["subscriptions"]
+        shown, metrics = state(server), server.ask("GET", "/metrics").body.decode()
 
-        assert [] == shown
+        StoreState.model_validate(shown)
+        assert ([], ["PLUGIN_FAILED"]) == (shown["subscriptions"], [each["code"] for each in shown["plugins_left_out"]])
+        assert "no listeners today" in shown["plugins_left_out"][0]["message"]
+        assert "\nartifactstore_plugins_left_out 1\n" in metrics
         assert any('"event": "plug-in left out"' in line and "PLUGIN_FAILED" in line for line in list(server.log))
+
+
+def test_a_server_whose_first_worker_dies_before_it_answers_is_announced_when_another_one_does() -> None:
+    announced: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(20)
+        announcing = threading.Thread(target=_announce, args=(listener, announced.append))
+        announcing.start()
+        dying, _ = listener.accept()
+        dying.close()
+        living, _ = listener.accept()
+        with living:
+            living.recv(65_536)
+            before = list(announced)
+            living.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            announcing.join()
+
+        assert ([], [f"http://127.0.0.1:{listener.getsockname()[1]}"]) == (before, announced)
 
 
 def test_readiness_does_not_wait_for_a_silent_backend(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+STANDS_AT_2 = {"position": 2, "behind": 0, "failures": 0, "error": None, "running_by": None}
+BROKEN = "the plug-in 'noting' failed to say its listeners: RuntimeError: no listeners today"
+
+
 @pytest.fixture
 def plugins(tmp_path: Path) -> Path:
     """Where the plug-in is installed."""
@@ -54,6 +58,12 @@ def record_at(home: Path, *slugs: str) -> None:
         record(registry, *slugs)
 
 
+def let_time_pass(home: Path) -> None:
+    """Two minutes, for whoever had claimed something."""
+    with closing(open_registry(settings_of(home), actor="local:test")) as registry, registry.transaction() as tx:
+        tx.connection.execute("UPDATE duty SET heartbeat_at = heartbeat_at - 120000000")
+
+
 def test_what_waits_is_delivered_once_and_told(shell: Shell, plugins: Path) -> None:
     record_at(shell.home, "a", "b")
 
@@ -61,8 +71,8 @@ def test_what_waits_is_delivered_once_and_told(shell: Shell, plugins: Path) -> N
 
     assert (0, 0) == (first.code, again.code)
     assert [
-        {"name": "noting.all", "delivered": 2, "position": 2, "failures": 0, "error": None},
-        {"name": "noting.later", "delivered": 0, "position": 2, "failures": 0, "error": None},
+        {"name": "noting.all", "delivered": 2} | STANDS_AT_2,
+        {"name": "noting.later", "delivered": 0} | STANDS_AT_2,
     ] == first.document["subscriptions"]
     assert [0, 0] == [each["delivered"] for each in again.document["subscriptions"]]
     assert ([1, 2], []) == ([each["seq"] for each in noting_plugin.told(plugins)], noting_plugin.told(plugins, "later"))
@@ -140,10 +150,104 @@ def test_a_plug_in_that_is_broken_is_said_and_shown_as_not_installed(shell: Shel
     without, shown = shell.run("listen", "--once"), shell.subscriptions("status")
 
     assert (2, {"subscriptions": []}) == (without.code, without.document)
-    assert "left out: PLUGIN_FAILED: the plug-in 'noting' failed to say its listeners: no listeners today\n" == (
-        without.stderr
-    )
+    assert f"left out: PLUGIN_FAILED: {BROKEN}\nhint: This is a defect of the plug-in" in without.stderr
     assert {False} == {each["installed"] for each in shown.values()}
+
+
+def test_status_says_which_plug_ins_are_left_out(shell: Shell, plugins: Path) -> None:
+    before = shell.run("status")
+    (plugins / "broken").touch()
+
+    after = shell.run("status")
+
+    assert (0, [], "") == (before.code, before.document["plugins_left_out"], before.stderr)
+    (left_out,) = after.document["plugins_left_out"]
+    assert ("PLUGIN_FAILED", BROKEN) == (left_out["code"], left_out["message"])
+    assert f"left out: PLUGIN_FAILED: {BROKEN}\n" in after.stderr
+
+
+def test_what_a_listener_prints_is_not_among_the_answers(shell: Shell, plugins: Path) -> None:
+    (plugins / "print").touch()
+    record_at(shell.home, "a")
+
+    once = shell.run("listen", "--once")
+    process = shell.start("listen")
+    assert process.stdout is not None
+    line = json.loads(process.stdout.readline())
+    record_at(shell.home, "b")
+    assert comes_true(lambda: len(noting_plugin.told(plugins, "later")) == 1)
+    process.send_signal(signal.SIGTERM)
+    ended = CliResult(process)
+
+    assert ([1, 0], "all was here\n") == ([each["delivered"] for each in once.document["subscriptions"]], once.stderr)
+    assert ("listening", "", True) == (line["status"], ended.stdout, "later was here\n" in ended.stderr)
+
+
+def test_the_hint_of_what_a_listener_raises_is_said(shell: Shell, plugins: Path) -> None:
+    (plugins / "refuse-all").write_text("Ask again tomorrow.")
+    record_at(shell.home, "a")
+
+    failed = shell.run("listen", "--once")
+
+    said = "noting.all failed: CONFIGURATION_INVALID: event 1: not now\nhint: Ask again tomorrow.\n"
+    assert said == failed.stderr
+    assert "Ask again tomorrow." == shell.subscriptions()["noting.all"]["error"]["hint"]
+
+
+def test_a_listener_that_ends_its_process_is_seen_by_whoever_comes_next(shell: Shell, plugins: Path) -> None:
+    """The other one may have been at its event, too, or not."""
+    shell.run("listen", "--once")
+    record_at(shell.home, "a")
+    (plugins / "end-all").touch()
+
+    ended = shell.run("listen", "--once")
+    soon = shell.run("listen", "--once")
+    let_time_pass(shell.home)
+    later = shell.run("listen", "--once")
+
+    assert (9, "") == (ended.code, ended.stdout)
+    all_soon, all_later = (each.document["subscriptions"][0] for each in (soon, later))
+    assert (3, 0, 1) == (soon.code, all_soon["delivered"], all_soon["behind"])
+    assert f"noting.all is being told by {all_soon['running_by']}\n" in soon.stderr
+    assert (True, 1, None) == (later.code in {2, 3}, all_later["failures"], all_later["running_by"])
+    assert f"event 1: the process {all_soon['running_by']} ended" in all_later["error"]["message"]
+
+
+STATE_HUB_WITHOUT_OPTIONS = """
+[webhooks.hub]
+url = "https://hub.example.org"
+events = ["v1.package.finalized"]
+format = "guide-board.state-hub"
+"""
+
+
+@pytest.mark.parametrize(
+    ("configuration", "problem"),
+    [
+        (STATE_HUB_WITHOUT_OPTIONS, "[webhooks.hub]: "),
+        (
+            STATE_HUB_WITHOUT_OPTIONS.replace("guide-board.state-hub", "noting.x"),
+            f"'noting' of its format is left out: PLUGIN_FAILED: {BROKEN}",
+        ),
+        ("no TOML", "webhooks.toml"),
+    ],
+)
+def test_a_webhook_that_is_configured_wrongly_is_refused_by_who_delivers_and_shown_by_who_tells_the_state(
+    home: Path, plugins: Path, configuration: str, problem: str
+) -> None:
+    environment = noting_plugin.install(plugins)
+    (plugins / "broken").touch()
+    (plugins / "webhooks.toml").write_text(configuration)
+    shell = Shell(home, {**environment, "ARTIFACTSTORE_WEBHOOKS_CONFIG_PATH": str(plugins / "webhooks.toml")})
+
+    status, listed = shell.run("status"), shell.run("subscription", "list")
+    listening, serving = shell.run("listen", "--once"), shell.run("serve", "--port", "0")
+
+    (shown,) = status.document["webhooks_left_out"]
+    assert (0, 0, 1, 1) == (status.code, listed.code, listening.code, serving.code)
+    assert "CONFIGURATION_INVALID" == shown["code"]
+    for said in (shown["message"], status.stderr, listed.stderr, listening.stderr, serving.stderr):
+        assert problem in said
 
 
 def test_a_replay_tells_it_again(shell: Shell, plugins: Path) -> None:

@@ -36,6 +36,8 @@ def run(context, arguments):
             raise SystemExit(int(code))
         case ["unprintable"]:
             return {"object": object()}
+        case ["uncountable"]:
+            return {"x": float("nan")}
         case ["nothing"]:
             return None
     return {"arguments": list(arguments)}
@@ -148,8 +150,10 @@ def test_a_plugin_of_others_is_listed_with_all_that_it_registers(observer: Cli) 
         (OBSERVER.replace('name="observer"', 'name="another"'), "is not a Plugin of this name"),
         (OBSERVER.replace("roles=(", "roles=('owner', "), "registers 'owner'"),
         (OBSERVER.replace("words=lambda: ", "words=lambda: 1 / 0 or "), "failed to say its words"),
-        (OBSERVER.replace("listeners=lambda: ", "listeners=lambda: 1 / 0 or "), "failed to describe itself"),
+        (OBSERVER.replace("listeners=lambda: ", "listeners=lambda: 1 / 0 or "), "failed to say its listeners"),
+        (OBSERVER.replace('"v1.core.ingested"', '"v1.core.injested"'), "which is no type of event"),
         (OBSERVER.replace('summary="Observes."', "summary=object()"), "failed to describe itself"),
+        (OBSERVER.replace('summary="Observes."', "summary=float('nan')"), "failed to describe itself"),
     ],
 )
 def test_one_that_cannot_be_used_is_named_and_the_others_are_shown(site: Site, cli: Cli, code: str, said: str) -> None:
@@ -262,6 +266,7 @@ def test_an_error_of_ours_passes_as_it_is(observer: Cli) -> None:
     [
         (["divide"], "ZeroDivisionError: division by zero"),
         (["unprintable"], "TypeError: Object of type object is not JSON serializable"),
+        (["uncountable"], "ValueError: Out of range float values are not JSON compliant"),
         (["exit", "7"], "it ended with 7"),
     ],
 )

@@ -28,6 +28,11 @@ events = ["v1.package.finalized"]
 format = "guide-board.state-hub"
 allow_networks = ["127.0.0.1/32"]
 from_the_start = true
+
+[webhooks.state-hub.options]
+workstream_id = "11111111-1111-4111-8111-111111111111"
+task_id = "22222222-2222-4222-8222-222222222222"
+artifact_store_api_url = "https://artifacts.example.org"
 """
 
 
@@ -70,6 +75,7 @@ def test_a_test_that_is_not_taken_is_the_systems_failure(home: Path, configurati
 
     assert [2, 2] == [each.code for each in failed]
     assert "error: WEBHOOK_FAILED: 127.0.0.1:" in failed[0].stderr
+    assert "hint: A test is sent once. `artifactstore webhook deliveries hub` shows" in failed[0].stderr
     assert [500] == [attempt["status"] for attempt in attempts]
 
 
@@ -131,6 +137,43 @@ def test_a_configuration_that_is_wrong_is_named_by_file_table_and_key(home: Path
     assert (
         f"CONFIGURATION_INVALID: {configuration}: [webhooks.hub]: events names 'v1.package.expirred'" in answer.stderr
     )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("guide-board.state-hub", "guide-board.other", "format 'guide-board.other' is provided by nothing"),
+        ('task_id = "2', 'task_id = "', "options: task_id is not a UUID"),
+    ],
+)
+def test_what_only_a_plugin_knows_to_be_wrong_is_refused_as_by_a_server(
+    home: Path, configuration: Path, old: str, new: str, message: str
+) -> None:
+    configuration.write_text(configuration.read_text().replace(old, new))
+
+    answer = webhook(home, configuration, "list")
+
+    assert 1 == answer.code
+    assert f"error: CONFIGURATION_INVALID: [webhooks.state-hub]: {message}" in answer.stderr
+
+
+def test_what_has_nothing_to_do_with_webhooks_does_not_mind_what_is_wrong_with_them(
+    home: Path, configuration: Path, tmp_path: Path
+) -> None:
+    settings = {"ARTIFACTSTORE_WEBHOOKS_CONFIG_PATH": str(configuration)}
+    (tmp_path / "hub.secrets").unlink()
+    (tmp_path / "pushed").mkdir()
+    (tmp_path / "pushed/a.txt").write_text("x")
+
+    pushed = CliResult(start_cli(home, "push", str(tmp_path / "pushed"), "--producer", "ci", settings=settings))
+    asked = [
+        CliResult(start_cli(home, *command.split(), settings=settings))
+        for command in ("listen --once", "webhook list", "serve --port 0")
+    ]
+
+    assert (0, 1) == (pushed.code, pushed.document["file_count"])
+    assert [1] * 3 == [each.code for each in asked]
+    assert all("[webhooks.hub]: secrets_file cannot be read" in each.stderr for each in asked)
 
 
 def test_webhooks_are_a_matter_of_the_host_of_the_store(home: Path, configuration: Path) -> None:

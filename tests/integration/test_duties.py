@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import shutil
 import threading
@@ -197,7 +198,8 @@ def test_a_failed_run_says_why_and_is_tried_again_ever_later_until_it_succeeds(s
 
     assert [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600] == waits
     assert ("failed", 9, None) == (failed.outcome, failed.failures, failed.succeeded_at)
-    assert '{"code": "STORAGE_UNAVAILABLE", "message": "no answer"}' == failed.error
+    error = {"code": "STORAGE_UNAVAILABLE", "message": "no answer", "hint": StorageUnavailableError.default_hint}
+    assert error == json.loads(failed.error or "")
     assert ("done", 0, None) == (row(store).outcome, row(store).failures, row(store).error)
 
 

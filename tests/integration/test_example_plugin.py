@@ -284,9 +284,7 @@ def test_a_time_counts_only_with_its_offset(environment: Environment, tmp_path: 
 def test_its_journal_has_a_line_for_each_new_observation(environment: Environment, mail: Path, tmp_path: Path) -> None:
     journal = tmp_path / "journal.txt"
     user = replace(environment, settings={**GRANTED, "FOLDER_WATCHER_JOURNAL": str(journal)})
-    user.answer("listen", "--once")  # from here on it is told
-
-    user.answer("plugin", "run", "folder-watcher", str(mail))
+    user.answer("plugin", "run", "folder-watcher", str(mail))  # before anybody listens
     user.answer("listen", "--once")
     user.answer("listen", "--once")
 
@@ -383,6 +381,7 @@ def test_the_guides_commands_run_as_they_are_pasted(environment: Environment, ma
 
     assert 0 == answer.returncode, answer.stderr
     assert '"new": 2' in answer.stdout
+    assert 2 == len((mail.parent / "journal.txt").read_text().splitlines())
 
 
 def test_the_guides_test_passes(beside_the_tests: Mapping[str, str], tmp_path: Path) -> None:

@@ -15,13 +15,13 @@ from artifactstore.catalog import duties as duty_rows
 from artifactstore.catalog import overview
 from artifactstore.catalog import subscriptions as rows
 from artifactstore.domain.events import MetadataSchemaRegistered, ObjectRef, ReadFellBack
-from artifactstore.errors import StorageUnavailableError, SubscriptionUnknownError, UsageError
+from artifactstore.errors import ArtifactStoreError, StorageUnavailableError, SubscriptionUnknownError, UsageError
 from artifactstore.registry.duties import Patience
 from artifactstore.registry.status import store_status, subscription_statuses
 from artifactstore.registry.subscription_runner import SubscriptionRunner, deliver_once
 from artifactstore.registry.subscriptions import (
     Backoff,
-    Delivery,
+    DeliveryRun,
     Outlook,
     Subscriber,
     deliver,
@@ -95,7 +95,7 @@ def row(store: Registry, name: str = "test.all") -> rows.SubscriptionRecord:
     return found
 
 
-def run(store: Registry, *subscribers: Subscriber) -> list[Delivery]:
+def run(store: Registry, *subscribers: Subscriber) -> list[DeliveryRun]:
     return deliver_once(store, subscribers, backoff=EXACTLY)
 
 
@@ -290,6 +290,92 @@ def test_a_run_that_is_to_end_ends_at_the_next_event_and_notes_the_one_it_was_at
     assert ["test.all"] == [subscriber.name for subscriber in due(store, [told.subscriber()])]
 
 
+def leave_a_claim_behind(store: Registry) -> None:
+    """As a process does that was killed two minutes ago, while it delivered."""
+    with store.transaction() as tx:
+        tx.connection.execute(
+            "UPDATE duty SET holder = 'gone:7#x', heartbeat_at = ? WHERE name = 'deliver to test.all'",
+            (store.clock() - 120 * SECOND,),
+        )
+
+
+def test_an_event_over_which_a_process_ended_counts_as_not_taken_and_waits(store: Registry, clock: Clock) -> None:
+    told = Told()
+    note_new(store, [told.subscriber()])
+    record_other(store)
+    record(store, "a", "b")
+    ends = []
+    for _ in range(2):
+        leave_a_claim_behind(store)
+        ends += run(store, told.subscriber())
+        clock.now = row(store).next_attempt_at
+
+    failed = row(store)
+    run(store, told.subscriber())
+
+    message = "event 2: the process gone:7 ended, or gave no sign of life, while it delivered it"
+    assert [("test.all", 0, {"code": "INTERNAL", "message": message})] * 2 == ends
+    assert (2, message) == (failed.failures, json.loads(failed.error or "")["message"])
+    assert ([2, 3], 0, None) == (told.seqs, row(store).failures, row(store).error)
+
+
+def test_a_process_that_ended_when_everything_was_taken_is_no_failure(store: Registry) -> None:
+    told = Told()
+    note_new(store, [told.subscriber()])
+    record_other(store)
+    leave_a_claim_behind(store)
+
+    (found,) = [deliver(store, told.subscriber())]
+
+    assert (("test.all", 0, None), 0) == (found, row(store).failures)
+
+
+def test_a_process_that_ended_is_no_failure_if_the_subscription_was_replayed_since(
+    store: Registry, clock: Clock
+) -> None:
+    told = Told()
+    note_new(store, [told.subscriber()])
+    record(store, "a")
+    leave_a_claim_behind(store)
+    asked = list[int]()
+
+    def replaying() -> Any:
+        """Somebody else is quicker, between the look at the claim and the claim."""
+        asked.append(1)
+        if len(asked) == 2:
+            replay(store, "test.all", after=0)
+        return clock.now
+
+    found = deliver(replace(store, clock=replaying), told.subscriber())
+
+    assert (("test.all", 1, None), [1]) == (found, told.seqs)
+
+
+def test_nobody_is_said_to_deliver_whose_process_is_gone(store: Registry) -> None:
+    told = Told()
+    note_new(store, [told.subscriber()])
+    record(store, "a")
+    leave_a_claim_behind(store)
+
+    (alone,) = subscription_statuses(store, [told.subscriber()])
+    (among_all,) = store_status(store, [told.subscriber()]).subscriptions
+
+    assert (None, None, 1) == (alone.running_by, among_all.running_by, alone.behind)
+
+
+def test_a_clock_that_steps_back_keeps_no_event_waiting(store: Registry, clock: Clock) -> None:
+    told = Told()
+    note_new(store, [told.subscriber()])
+    record(store, "a")
+    run(store, told.subscriber())
+    clock.now -= 240 * SECOND
+    record(store, "b")
+
+    run(store, told.subscriber())
+
+    assert [1, 2] == told.seqs
+
+
 # failures
 
 
@@ -315,7 +401,7 @@ def test_an_event_that_is_not_taken_comes_again_ever_later_and_nothing_comes_bef
     assert [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 3600, 3600] == waits
     assert ([1] * 15 + [2], [1, 2]) == (told.tried, told.seqs)
     assert (14, 0, None) == (failed.failures, failed.position, failed.delivered_at)
-    assert {"code": "STORAGE_UNAVAILABLE", "message": "event 1: no answer"} == json.loads(failed.error or "")
+    assert ("STORAGE_UNAVAILABLE", "event 1: no answer") == tuple(json.loads(failed.error or "").values())[:2]
     assert (0, None, 2, clock.now) == (
         row(store).failures, row(store).error, row(store).position, row(store).delivered_at,
     )  # fmt: skip
@@ -357,7 +443,23 @@ def test_one_that_fails_keeps_no_other_waiting(store: Registry) -> None:
     assert ([1, 2], 2) == (good.seqs, row(store, "good").position)
 
 
-@pytest.mark.parametrize("error", [SystemExit(1), GeneratorExit(), KeyError("x" * 10_000), RuntimeError("\0\udc80")])
+class _MuteError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class _NamelessError(ArtifactStoreError):
+    def __init__(self) -> None:
+        """Without what the base promises."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SystemExit(1), GeneratorExit(), KeyboardInterrupt(), KeyError("x" * 10_000), RuntimeError("\0\udc80"),
+        _MuteError(), _NamelessError(),
+    ],
+)  # fmt: skip
 def test_whatever_a_subscriber_raises_is_seen_and_waits(store: Registry, error: BaseException) -> None:
     def fail(_: EventRecord) -> None:
         raise error
@@ -373,6 +475,19 @@ def test_whatever_a_subscriber_raises_is_seen_and_waits(store: Registry, error: 
     assert type(error).__name__ in seen["message"]
     assert len(seen["message"]) < 1_100
     assert [] == due(store, [told.subscriber()])
+
+
+def test_the_message_of_an_error_may_be_anything_and_its_hint_is_kept(store: Registry) -> None:
+    def fail(_: EventRecord) -> None:
+        raise StorageUnavailableError(404, hint="Look there.")  # type: ignore[arg-type]
+
+    told = Told(fail)
+    note_new(store, [told.subscriber()])
+    record(store, "a")
+
+    (delivery,) = run(store, told.subscriber())
+
+    assert {"code": "STORAGE_UNAVAILABLE", "message": "event 1: 404", "hint": "Look there."} == delivery.error
 
 
 def test_a_wait_that_a_wrong_clock_wrote_does_not_last(store: Registry, clock: Clock) -> None:
@@ -405,7 +520,7 @@ def test_a_replay_tells_again_what_came_after_and_forgets_the_error(store: Regis
     moved = row(store)
     run(store, told.subscriber())
 
-    assert (1, 0, 0, None) == (moved.position, moved.failures, moved.next_attempt_at, moved.error)
+    assert (1, 0, None) == (moved.position, moved.failures, moved.error)
     assert [1, 2, 3, 2, 3, 4] == told.seqs
 
 
@@ -438,6 +553,34 @@ def test_a_replay_while_an_event_is_delivered_is_not_undone_by_it(store: Registr
 
     assert ([1, 2, 3, 1, 2, 3], None) == (told.tried, delivery.error)
     assert (3, 0, None) == (row(store).position, row(store).failures, row(store).error)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("failures", [0, 1])
+def test_a_replay_to_where_it_stands_while_an_event_is_delivered_has_that_one_told_again(
+    store: Registry, clock: Clock, failures: int, *, fails: bool
+) -> None:
+    """Whether the attempt that it came in is the first one or not, and whatever becomes of it."""
+
+    def replay_at_the_last_attempt(event: EventRecord) -> None:
+        attempt = len(told.tried)
+        if attempt == failures + 1:
+            replay(store, "test.all", after=0)
+            replay(store, "test.all", after=0)
+        if attempt <= failures or (attempt == failures + 1 and fails):
+            refuse_storage(event)
+
+    told = Told(replay_at_the_last_attempt)
+    note_new(store, [told.subscriber()])
+    record(store, "a")
+    for _ in range(failures):
+        run(store, told.subscriber())
+        clock.now = row(store).next_attempt_at
+
+    (run_of_it,) = run(store, told.subscriber())
+
+    assert ([1] * (failures + 2), (1, None)) == (told.tried, run_of_it[1:])
+    assert (1, 0, None) == (row(store).position, row(store).failures, row(store).error)
 
 
 def test_a_replay_to_the_end_of_the_log_leaves_out_the_event_that_is_failing(store: Registry) -> None:
@@ -560,7 +703,7 @@ def test_a_replay_is_seen_by_who_has_seen_that_nothing_waits(store: Registry) ->
 
 
 def test_a_runner_delivers_what_is_recorded_while_it_runs(registry: Registry) -> None:
-    told, deliveries, troubles = Told(), list[Delivery](), list[Exception]()
+    told, deliveries, troubles = Told(), list[DeliveryRun](), list[Exception]()
     runner = SubscriptionRunner(
         registry, [told.subscriber()], tell=deliveries.append, trouble=troubles.append, look_every_s=0.01
     )
@@ -595,7 +738,7 @@ def test_one_that_hangs_keeps_no_other_waiting_and_nobody_waits_for_its_end_for_
 
 
 def test_a_runner_goes_on_after_a_failure(registry: Registry) -> None:
-    told, deliveries = Told(lambda _: refuse_storage(_) if len(told.tried) < 3 else None), list[Delivery]()
+    told, deliveries = Told(lambda _: refuse_storage(_) if len(told.tried) < 3 else None), list[DeliveryRun]()
     runner = SubscriptionRunner(
         registry, [told.subscriber(from_the_start=True)], tell=deliveries.append, trouble=lambda _: None,
         look_every_s=0.005, backoff=Backoff(first_s=0.01),

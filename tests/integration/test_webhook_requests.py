@@ -72,6 +72,35 @@ def test_the_status_is_answered_whatever_it_is(receiver: Receiver) -> None:
     assert Answer(503, "120") == send(receiver)
 
 
+@pytest.mark.parametrize(
+    "interim",
+    [
+        b"HTTP/1.1 103 Early Hints\r\nLink: </x.css>; rel=preload\r\n\r\n",
+        b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ],
+    ids=["one", "several", "one with headers that it may not have"],
+)
+@pytest.mark.parametrize("at_once", [True, False])
+def test_answers_that_announce_another_are_passed_over(receiver: Receiver, interim: bytes, at_once: bool) -> None:
+    final = b"HTTP/1.1 503 Later\r\nRetry-After: 9\r\nContent-Length: 0\r\n\r\n"
+
+    def respond(handler: BaseHTTPRequestHandler, ended: threading.Event) -> None:
+        for part in (interim + final,) if at_once else (interim, final):
+            handler.wfile.write(part)
+            ended.wait(0.1)
+
+    receiver.respond = respond
+
+    assert Answer(503, "9") == send(receiver)
+
+
+def test_another_protocol_is_an_answer_of_its_own(receiver: Receiver) -> None:
+    receiver.statuses = [101]
+
+    assert 101 == send(receiver).status
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_not_followed(receiver: Receiver, status: int) -> None:
     receiver.statuses, receiver.headers = [status], {"Location": "/elsewhere"}
@@ -229,6 +258,7 @@ SLOW = {
     "nothing": silent,
     "a status line, byte by byte": dripping(first=b"HTTP/1.1 200 ", drop=b"O"),
     "headers, one after the other": dripping(first=b"HTTP/1.1 200 OK\r\n", drop=b"x"),
+    "103 Early Hints, again and again": dripping(first=b"", drop=b"HTTP/1.1 103 Early Hints\r\n\r\n"),
     "100 Continue, again and again": dripping(first=b"", drop=b"HTTP/1.1 100 Continue\r\n\r\n"),
 }
 

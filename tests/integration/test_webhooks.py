@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from artifactstore.bootstrap import host_of
+from artifactstore.bootstrap import host_of, open_registry
 from artifactstore.built_in import load_plugin
 from artifactstore.catalog import webhook_deliveries as rows
 from artifactstore.config import Settings
@@ -143,9 +145,9 @@ def test_an_event_that_was_not_taken_comes_again_under_its_id_and_signed_anew(
     subscriber.deliver(event)
 
     first, second = receiver.requests
-    with registry.catalog.snapshot() as queries:
-        expected_id = f"evt_{queries.log_id().hex()[:16]}_{event.seq}"
-    assert [expected_id] * 2 == [request.headers["webhook-id"] for request in receiver.requests]
+    assert [f"evt_{event.chain.hex()[:16]}_{event.seq}"] * 2 == [
+        request.headers["webhook-id"] for request in receiver.requests
+    ]
     assert ("1800000000", "1800000060") == (
         first.headers["webhook-timestamp"], second.headers["webhook-timestamp"]
     )  # fmt: skip
@@ -161,6 +163,40 @@ def test_two_events_have_two_ids(registry: Registry, receiver: Receiver) -> None
     subscriber.deliver(finalized(registry, external_id="run-2"))
 
     assert 2 == len({request.headers["webhook-id"] for request in receiver.requests})
+
+
+def test_after_a_restore_other_events_of_the_same_numbers_have_other_ids(home: Path, receiver: Receiver) -> None:
+    settings = Settings.from_environment({"ARTIFACTSTORE_HOME": str(home)})
+    with closing(open_registry(settings)) as registry:
+        kept = finalized(registry)
+        back_up(home / "artifactstore.db", home / "backup.db")
+        lost = finalized(registry, external_id="lost")
+        tell = subscriber_of(registry, webhook_to(receiver)).deliver
+        for event in (kept, lost):
+            tell(event)
+
+    restore(home / "backup.db", home / "artifactstore.db")
+    with closing(open_registry(settings)) as registry:
+        new = finalized(registry, external_id="new")
+        tell = subscriber_of(registry, webhook_to(receiver)).deliver
+        for event in (kept, new):
+            tell(event)
+
+    assert lost.seq == new.seq
+    first_kept, of_the_lost, again_kept, of_the_new = (request.headers["webhook-id"] for request in receiver.requests)
+    assert first_kept == again_kept
+    assert of_the_lost != of_the_new
+
+
+def back_up(database: Path, copy: Path) -> None:
+    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+
+
+def restore(copy: Path, database: Path) -> None:
+    for part in database.parent.glob(f"{database.name}*"):
+        part.unlink()
+    copy.rename(database)
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
@@ -368,6 +404,18 @@ def test_what_a_format_does_not_tell_is_taken_without_a_request(registry: Regist
     assert ([], []) == (receiver.requests, log_of(registry))
 
 
+@pytest.mark.parametrize("made", [[1, 2], {"x": float("nan")}])
+def test_what_a_format_makes_wrong_is_never_sent_and_no_attempt(
+    registry: Registry, receiver: Receiver, made: object
+) -> None:
+    subscriber = subscriber_of(registry, webhook_to(receiver, format="a.b"), {"a.b": lambda *_: made})
+
+    with pytest.raises(WebhookFailedError, match=r"the format a\.b made"):
+        subscriber.deliver(finalized(registry))
+
+    assert ([], []) == (receiver.requests, log_of(registry))
+
+
 # the test event
 
 
@@ -389,6 +437,18 @@ def test_a_test_that_is_not_taken_fails(registry: Registry, receiver: Receiver) 
         send_test(registry, webhook_to(receiver, allow_networks=()))
 
     assert [0] == [row["seq"] for row in log_of(registry)]
+
+
+def test_a_test_that_fails_does_not_say_that_it_comes_again(registry: Registry, receiver: Receiver) -> None:
+    receiver.statuses = [500]
+
+    with pytest.raises(WebhookFailedError, match=r"answered 500$") as failed:
+        send_test(registry, webhook_to(receiver))
+    with pytest.raises(WebhookRefusedError) as refused:
+        send_test(registry, webhook_to(receiver, allow_networks=()))
+
+    assert "A test is sent once. `artifactstore webhook deliveries hub` shows the attempts." == failed.value.hint
+    assert WebhookRefusedError.default_hint == refused.value.hint
 
 
 def test_there_is_no_test_of_a_format_whose_receiver_would_believe_it(registry: Registry, receiver: Receiver) -> None:
@@ -491,15 +551,33 @@ def test_state_hub_is_told_of_nothing_but_runs_that_are_kept(registry: Registry,
         tell(run._replace(subject="nothing"), OPTIONS)
 
 
-def test_a_schema_of_somebodys_own_in_the_family_holds_nothing_up(registry: Registry) -> None:
+LIKE_A_RUN = {
+    "run_id": "x", "target_profile_ref": "t", "assessment_profile_ref": "a", "result_status": "completed",
+    "evidence_counts": {}, "finding_counts": {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("metadata", "is_told"),
+    [
+        (LIKE_A_RUN, True),
+        ({"run_id": "x"}, False),
+        ({**LIKE_A_RUN, "run_id": 17}, False),
+        ({**LIKE_A_RUN, "run_id": None}, False),
+        ({**LIKE_A_RUN, "finding_counts": 3}, False),
+    ],
+)
+def test_a_schema_of_somebodys_own_in_the_family_holds_nothing_up(
+    registry: Registry, metadata: dict[str, Any], is_told: bool
+) -> None:
     from artifactstore.registry.metadata_schemas import register_schema
 
     register_schema(registry, "guide-board.run.mine", {"type": "object"})
-    draft = replace(package_draft(metadata={"run_id": "x"}), schema="guide-board.run.mine")
+    draft = replace(package_draft(metadata=metadata), schema="guide-board.run.mine")
     ingest(registry, draft)
     event = next(event for event in list_events(registry, limit=100) if event.type == FINALIZED)
 
-    assert state_hub(registry)[STATE_HUB](event, OPTIONS) is None
+    assert is_told == (state_hub(registry)[STATE_HUB](event, OPTIONS) is not None)
 
 
 @pytest.mark.parametrize(

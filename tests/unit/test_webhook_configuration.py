@@ -151,20 +151,23 @@ def test_settings_have_the_webhooks_of_the_file(tmp_path: Path) -> None:
 
     settings = Settings.from_environment({"ARTIFACTSTORE_WEBHOOKS_CONFIG_PATH": str(path)})
 
-    assert {"hub": parsed(ORDINARY)} == settings.webhooks
-    assert {} == Settings.from_environment({"ARTIFACTSTORE_WEBHOOKS_CONFIG_PATH": ""}).webhooks
+    assert {"hub": parsed(ORDINARY)} == settings.webhook_configuration()
+    assert {} == Settings.from_environment({"ARTIFACTSTORE_WEBHOOKS_CONFIG_PATH": ""}).webhook_configuration()
 
 
 @pytest.mark.parametrize(
     ("text", "message"), [(None, "cannot be read"), ("[", "is not valid TOML"), ("[webhooks.a]", "[webhooks.a]: url")]
 )
-def test_a_file_that_is_wrong_is_named(tmp_path: Path, text: str | None, message: str) -> None:
+def test_a_file_that_is_wrong_is_named_when_webhooks_are_asked_for(
+    tmp_path: Path, text: str | None, message: str
+) -> None:
     path = tmp_path / "webhooks.toml"
     if text is not None:
         path.write_text(text)
+    settings = Settings.from_environment({"ARTIFACTSTORE_WEBHOOKS_CONFIG_PATH": str(path)})
 
     with pytest.raises(ConfigurationError) as caught:
-        Settings.from_environment({"ARTIFACTSTORE_WEBHOOKS_CONFIG_PATH": str(path)})
+        settings.webhook_configuration()
 
     assert str(path) in caught.value.message
     assert message in caught.value.message

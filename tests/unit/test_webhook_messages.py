@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import MappingProxyType
 
 import pytest
 
@@ -33,8 +34,10 @@ def test_the_body_is_type_time_and_the_event_as_it_is_listed() -> None:
     assert {"digest": "00ff", "count": 3, "text": "é"} == body["data"]["payload"]
 
 
-def test_an_event_is_called_by_the_log_and_its_number() -> None:
-    assert "evt_00112233445566ff_42" == event_message_id(bytes.fromhex("00112233445566ff" * 4), 42)
+def test_an_event_is_called_by_its_chain_value_and_its_number() -> None:
+    record = event(b"")._replace(seq=42, chain=bytes.fromhex("00112233445566ff" * 4))
+
+    assert "evt_00112233445566ff_42" == event_message_id(record)
 
 
 def test_a_body_of_exactly_the_limit_has_its_payload() -> None:
@@ -61,3 +64,21 @@ def test_a_payload_that_is_too_large_is_left_out_and_that_is_said(size_bytes: in
 def test_a_body_that_a_format_makes_too_large_is_a_failure() -> None:
     with pytest.raises(WebhookFailedError, match=r"a\.b made a body of \d+ bytes"):
         body_of_format({"x": "y" * MAX_BODY_BYTES}, "a.b")
+
+
+@pytest.mark.parametrize(
+    ("made", "problem"),
+    [
+        ([1, 2], "made a list, which is no object"),
+        ("text", "made a str, which is no object"),
+        ({"x": float("nan")}, "made what is no JSON: "),
+        ({"x": object()}, "made what is no JSON: "),
+    ],
+)
+def test_a_body_that_is_no_json_object_is_a_failure_of_its_format(made: object, problem: str) -> None:
+    with pytest.raises(WebhookFailedError, match=rf"^the format a\.b {problem}"):
+        body_of_format(made, "a.b")
+
+
+def test_any_mapping_is_an_object() -> None:
+    assert b'{"a":1}' == body_of_format(MappingProxyType({"a": 1}), "a.b")

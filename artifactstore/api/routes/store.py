@@ -57,6 +57,7 @@ def metrics(service: CurrentService, caller: CurrentCaller) -> Response:
         events=latest_seq(service.registry),
         duties=duty_statuses(service.registry),
         subscriptions=subscription_statuses(service.registry, service.subscribers),
+        plugins_left_out=len(service.plugins_left_out),
     )
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -73,7 +74,8 @@ def status(_: CurrentAdmin, service: CurrentService, registry: CurrentRegistry) 
 
     The same from every server, but for what plug-ins each has installed.
     """
-    return JSONResponse(status_document(store_status(registry, service.subscribers)))
+    found = store_status(registry, service.subscribers)
+    return JSONResponse(status_document(found, plugins_left_out=service.plugins_left_out))
 
 
 @router.get("/objects", response_model=models.ObjectPage, responses=problems(401))

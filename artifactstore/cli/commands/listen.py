@@ -6,7 +6,8 @@ import json
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated, NamedTuple, cast
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING, Annotated, TextIO, cast
 
 import typer
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from artifactstore.documents import Document
     from artifactstore.errors import ArtifactStoreError
     from artifactstore.registry.registry import Registry
-    from artifactstore.registry.subscriptions import Delivery, Subscriber
+    from artifactstore.registry.subscriptions import DeliveryRun, Subscriber
+    from artifactstore.subscribers import Installed
 
 app = typer.Typer(no_args_is_help=False, rich_markup_mode=None)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -33,12 +35,15 @@ def listen(
     """Tell subscribers what happens: listeners of installed plug-ins, and webhooks. Until Ctrl-C or SIGTERM.
 
     A running server does it by itself; of any number of processes one tells a subscriber. One JSON line on standard
-    output says which there are. With --once the answer says what was delivered: exit code 2 if every subscriber
-    has an error, 3 if some have. A plug-in that cannot be loaded is said, and the others are told.
+    output says which there are; what listeners print goes to standard error. With --once the answer says what was
+    delivered: exit code 2 if every subscriber has an error, 3 if some have, or are being told by another process. A
+    plug-in that cannot be loaded is said, and the others are told; a webhook that is configured wrongly is refused.
     """
     door = door_of(context)
     with door.registry() as registry:
         installed = _installed(door, registry)
+        for error in installed.webhooks_left_out:
+            raise error
         if once:
             _deliver_once(door, registry, installed)
         _listen(door, registry, installed.subscribers)
@@ -52,7 +57,10 @@ def list_(context: typer.Context) -> None:
 
     door = door_of(context)
     with door.registry() as registry:
-        found = subscription_statuses(registry, _installed(door, registry).subscribers)
+        installed = _installed(door, registry)
+        for error in installed.webhooks_left_out:
+            _say_that_it_is_left_out(door, error)
+        found = subscription_statuses(registry, installed.subscribers)
     door.answer({"subscriptions": [subscription_document(each) for each in found]})
 
 
@@ -62,7 +70,7 @@ def replay(
     name: Annotated[str, typer.Argument(help="A subscription, as `list` names it.", show_default=False)],
     after: Annotated[int, typer.Option(help="The number of the event before the first one.", show_default=False)],
 ) -> None:
-    """Tell a subscriber again what happened after an event, and forget its error.
+    """Tell a subscriber again what happened after an event, and forget its error. Nothing is recorded.
 
     --after 0 is everything. With its own position, what it did not take is tried at once. With a higher
     one, what lies between is left out.
@@ -75,38 +83,37 @@ def replay(
     door.answer({"name": name, "position": after})
 
 
-class _Installed(NamedTuple):
-    subscribers: list[Subscriber]
-    left_out: list[ArtifactStoreError]
-    """Why plug-ins are not among them."""
-
-
-def _installed(door: Door, registry: Registry) -> _Installed:
+def _installed(door: Door, registry: Registry) -> Installed:
+    """Who is to be told. Of plug-ins that are left out a person is told."""
     from artifactstore.bootstrap import host_of
     from artifactstore.config import Settings
-    from artifactstore.subscribers import subscribers_of
+    from artifactstore.subscribers import installed
 
-    left_out: list[ArtifactStoreError] = []
     settings = Settings.from_environment()
-    subscribers = subscribers_of(host_of(registry, settings), settings.webhooks, trouble=left_out.append)
-    for error in left_out:
-        door.say(f"left out: {error.code}: {error.message}")
-    return _Installed(subscribers, left_out)
+    with redirect_stdout(sys.stderr):
+        found = installed(host_of(registry, settings), settings.webhook_configuration)
+    for error in found.plugins_left_out:
+        _say_that_it_is_left_out(door, error)
+    return found
 
 
-def _deliver_once(door: Door, registry: Registry, installed: _Installed) -> None:
+def _deliver_once(door: Door, registry: Registry, installed: Installed) -> None:
     from artifactstore.documents import deliveries_document
     from artifactstore.registry.status import subscription_statuses
     from artifactstore.registry.subscription_runner import deliver_once
 
-    deliveries = deliver_once(registry, installed.subscribers)
+    with redirect_stdout(sys.stderr):
+        deliveries = deliver_once(registry, installed.subscribers)
     document = deliveries_document(deliveries, subscription_statuses(registry, installed.subscribers))
     door.answer(document)
     found = cast("list[Document]", document["subscriptions"])
     failed = [each for each in found if each["error"] is not None]
     for each in failed:
         _say_that_it_failed(door, str(each["name"]), cast("dict[str, str]", each["error"]))
-    bad = len(failed) + len(installed.left_out)
+    elsewhere = [each for each in found if each["running_by"] is not None and each["behind"]]
+    for each in elsewhere:
+        door.say(f"{each['name']} is being told by {each['running_by']}")
+    bad = len(failed) + len(elsewhere) + len(installed.plugins_left_out)
     raise typer.Exit(DONE if not bad else SYSTEM_FAILED if len(failed) == len(found) else PARTLY_DONE)
 
 
@@ -114,31 +121,45 @@ def _listen(door: Door, registry: Registry, subscribers: list[Subscriber]) -> No
     from artifactstore.registry.duties import told
     from artifactstore.registry.subscription_runner import SubscriptionRunner
 
-    def tell(delivery: Delivery) -> None:
-        if delivery.error is not None:
-            _say_that_it_failed(door, delivery.name, delivery.error)
+    def tell(run: DeliveryRun) -> None:
+        if run.error is not None:
+            _say_that_it_failed(door, run.name, run.error)
 
     runner = SubscriptionRunner(
         registry, subscribers, tell=tell, trouble=lambda error: _say_that_it_failed(door, "a look", told(error))
     )
 
+    output = sys.stdout
+
     def begin() -> None:
         runner.start()
-        _say_that_it_listens(subscribers)
+        _say_that_it_listens(subscribers, output)
 
-    _go_on_until_asked_to_end(begin)
+    with redirect_stdout(sys.stderr):
+        _go_on_until_asked_to_end(begin)
     if not runner.stop():
         door.say("a listener did not return in time; its event will come again")
 
 
 def _say_that_it_failed(door: Door, name: str, error: dict[str, str]) -> None:
-    door.say(f"{name} failed: {error['code']}: {error['message']}")
+    door.say(f"{name} failed: {_in_words(error)}")
 
 
-def _say_that_it_listens(subscribers: list[Subscriber]) -> None:
+def _say_that_it_is_left_out(door: Door, error: ArtifactStoreError) -> None:
+    from artifactstore.registry.duties import told
+
+    door.say(f"left out: {_in_words(told(error))}")
+
+
+def _in_words(error: dict[str, str]) -> str:
+    hint = f"\nhint: {error['hint']}" if "hint" in error else ""
+    return f"{error['code']}: {error['message']}{hint}"
+
+
+def _say_that_it_listens(subscribers: list[Subscriber], output: TextIO) -> None:
     names = sorted(subscriber.name for subscriber in subscribers)
-    sys.stdout.write(f"{json.dumps({'status': 'listening', 'subscriptions': names})}\n")
-    sys.stdout.flush()
+    output.write(f"{json.dumps({'status': 'listening', 'subscriptions': names})}\n")
+    output.flush()
 
 
 class _AskedToEndError(BaseException):

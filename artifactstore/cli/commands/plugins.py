@@ -128,6 +128,7 @@ def _granted(name: str, settings: Settings) -> list[str]:
 def _said(loaded: LoadedPlugin) -> Document:
     """What a plug-in says of itself. Raises ``PluginFailedError`` if it fails to."""
     from artifactstore.built_in import words_of
+    from artifactstore.subscribers import checked_listeners, checked_webhook_formats
 
     plugin = loaded.plugin
     words = words_of(loaded)
@@ -138,13 +139,15 @@ def _said(loaded: LoadedPlugin) -> Document:
             "words": _words(words),
             "listeners": [
                 {"name": f"{plugin.name}.{each.name}", "event_types": [*each.event_types]}
-                for each in plugin.listeners()
+                for each in checked_listeners(loaded)
             ],
-            "webhook_formats": [f"{plugin.name}.{each.name}" for each in plugin.webhook_formats()],
+            "webhook_formats": [f"{plugin.name}.{each.name}" for each in checked_webhook_formats(loaded)],
             "schemas": sorted(plugin.schemas()),
             "runs": plugin.run is not None,
         }
-        json.dumps(said)
+        json.dumps(said, allow_nan=False)
+    except ArtifactStoreError:
+        raise
     except (Exception, SystemExit) as error:
         raise PluginFailedError(
             f"the plug-in {plugin.name!r} failed to describe itself: {type(error).__name__}: {error}"
@@ -175,7 +178,7 @@ def _guarded(name: str, run_it: Callable[[], Mapping[str, JsonValue] | None]) ->
     try:
         with redirect_stdout(sys.stderr):
             answer = dict(run_it() or {})
-            json.dumps(answer)
+            json.dumps(answer, allow_nan=False)
     except ArtifactStoreError:
         raise
     except SystemExit as end:

@@ -24,6 +24,8 @@ def status(context: typer.Context) -> None:
     with door.store() as store:
         document = store.status()
     door.answer(document)
+    for line in _of_what_is_left_out(document):
+        door.say(line)
     if door.someone_is_watching:
         for line in _in_words(cast("list[Document]", document["duties"])):
             door.say(line)
@@ -41,6 +43,14 @@ def _in_words(duties: list[Document]) -> Iterator[str]:
             yield f"{duty['name']} is overdue: no server runs, or none of them gets to it"
     if any(duty["overdue"] for duty in duties):
         yield "Duties run while a server runs; `artifactstore duties run` runs what is due."
+
+
+def _of_what_is_left_out(document: Document) -> Iterator[str]:
+    """Plug-ins and webhooks; a server of an older version says nothing of them."""
+    for what in ("plugins_left_out", "webhooks_left_out"):
+        for error in cast("list[dict[str, str]]", document.get(what, [])):
+            hint = f"\nhint: {error['hint']}" if "hint" in error else ""
+            yield f"left out: {error['code']}: {error['message']}{hint}"
 
 
 def _of_subscriptions(subscriptions: list[Document]) -> Iterator[str]:

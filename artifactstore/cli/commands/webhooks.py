@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +14,10 @@ from artifactstore.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from artifactstore.cli.door import Door
+    from artifactstore.config import Settings
+    from artifactstore.errors import ArtifactStoreError
+    from artifactstore.registry.registry import Registry
     from artifactstore.webhooks import Webhook
 
 app = typer.Typer(no_args_is_help=False, rich_markup_mode=None)
@@ -21,13 +27,16 @@ app = typer.Typer(no_args_is_help=False, rich_markup_mode=None)
 def list_(context: typer.Context) -> None:
     """List the webhooks of ARTIFACTSTORE_WEBHOOKS_CONFIG_PATH, each with its last attempt; never their secrets.
 
-    How far each has been told is what `artifactstore subscription list` shows.
+    What a server would refuse of them is refused here, too. How far each has been told is what
+    `artifactstore subscription list` shows.
     """
+    from artifactstore.config import Settings
     from artifactstore.webhooks import recent_deliveries, webhook_document
 
-    door = door_of(context)
-    webhooks = _configured()
+    door, settings = door_of(context), Settings.from_environment()
+    webhooks = settings.webhook_configuration()
     with door.registry() as registry:
+        _check(door, registry, settings, webhooks)
         found = [
             {**webhook_document(webhook), "last_attempt": next(iter(recent_deliveries(registry, name, limit=1)), None)}
             for name, webhook in webhooks.items()
@@ -73,10 +82,23 @@ def test(
         door.answer(send_test(registry, webhook))
 
 
+def _check(door: Door, registry: Registry, settings: Settings, webhooks: Mapping[str, Webhook]) -> None:
+    """Formats and options, which plug-ins know. Raises ``ConfigurationError``."""
+    from artifactstore.bootstrap import host_of
+    from artifactstore.subscribers import subscribers_of
+
+    def left_out(error: ArtifactStoreError) -> None:
+        door.say(f"left out: {error.code}: {error.message}")
+
+    if webhooks:
+        with redirect_stdout(sys.stderr):  # what plug-ins print is no part of the answer
+            subscribers_of(host_of(registry, settings), webhooks, trouble=left_out)
+
+
 def _configured() -> Mapping[str, Webhook]:
     from artifactstore.config import Settings
 
-    return Settings.from_environment().webhooks
+    return Settings.from_environment().webhook_configuration()
 
 
 def _named(webhooks: Mapping[str, Webhook], name: str) -> Webhook:

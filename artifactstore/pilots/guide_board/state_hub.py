@@ -28,9 +28,14 @@ _REQUIRED_IDS = ("workstream_id", "task_id")
 _OPTIONAL_IDS = ("topic_id", "decision_id")
 _OPTIONS = {*_REQUIRED_IDS, *_OPTIONAL_IDS, "artifact_store_api_url", "run_dir"}
 _RUN_DIR = "runs/{run_id}"
-_OF_THE_RUN = (
-    "run_id", "target_profile_ref", "assessment_profile_ref", "result_status", "evidence_counts", "finding_counts",
-)  # fmt: skip
+_OF_THE_RUN: dict[str, type] = {
+    "run_id": str,
+    "target_profile_ref": str,
+    "assessment_profile_ref": str,
+    "result_status": str,
+    "evidence_counts": dict,
+    "finding_counts": dict,
+}
 _VISIBLE = re.compile(r"[!-~]+")
 
 
@@ -42,7 +47,8 @@ def body(notice: Notice, context: PluginContext, options: Mapping[str, str]) -> 
     metadata = package["metadata"] or {}
     if package["status"] != "finalized" or not str(package["schema"]).startswith(SCHEMA_FAMILY):
         return None
-    if not metadata.keys() >= set(_OF_THE_RUN):  # a schema of somebody's own in this family
+    says_it_all = all(isinstance(metadata.get(name), kind) for name, kind in _OF_THE_RUN.items())
+    if not says_it_all:  # a schema of somebody's own in this family
         return None
     return _entry(package, metadata, options)
 

@@ -139,7 +139,7 @@ def id_problem(text: str) -> str | None:
 
 
 MESSAGE = plugins.LocationKind("folder-watcher.message", "A mail message, by its Message-ID.", bare, id_problem)
-JOURNAL = plugins.Listener("journal", ("v1.core.ingested",), note)
+JOURNAL = plugins.Listener("journal", ("v1.core.ingested",), note, from_the_start=True)
 PLUGIN = plugins.Plugin(
     name="folder-watcher",
     summary="Mail of a folder, message by message.",
