@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from artifactstore.registry.duties import PATIENCE, told
+from artifactstore.registry.looking import Lookout
 from artifactstore.registry.subscriptions import BACKOFF, DeliveryRun, Outlook, deliver, due, note_new
 
 if TYPE_CHECKING:
@@ -43,69 +45,47 @@ class SubscriptionRunner:
         self._registry = registry
         self._subscribers = subscribers
         self._tell = tell
-        self._trouble = trouble
-        self._look_every_s = look_every_s
         self._patience = patience
         self._backoff = backoff
         self._outlook = Outlook(patience=patience, backoff=backoff)
         self._are_noted = False
-        self._stop = threading.Event()
-        self._running: dict[str, threading.Thread] = {}
-        self._looking = threading.Thread(target=self._look_again_and_again, name="subscriptions", daemon=True)
+        self._lookout = Lookout(
+            "subscriptions",
+            self._due,
+            trouble=trouble,
+            every_s=look_every_s,
+            after_trouble_s=max(look_every_s, AFTER_TROUBLE_S),
+        )
 
     def start(self) -> None:
         """The first look is at once; without subscribers there is none."""
         if self._subscribers:
-            self._looking.start()
+            self._lookout.start()
 
     def stop(self, *, timeout_s: float = 30.0) -> bool:
         """Begin nothing more, and have deliveries end at their next event; whether all of them ended in time.
 
         A subscriber that does not return is left alone: its claim runs out with the process, and its event comes again.
         """
-        self._stop.set()
-        give_up_at = time.monotonic() + timeout_s
-        threads = [thread for thread in (self._looking, *list(self._running.values())) if thread.ident is not None]
-        for thread in threads:
-            thread.join(max(0.0, give_up_at - time.monotonic()))
-        return not any(thread.is_alive() for thread in threads)
+        return self._lookout.stop(timeout_s=timeout_s)
 
-    def _look_again_and_again(self) -> None:
-        while not self._stop.is_set():
-            wait_s = self._look_every_s
-            try:
-                self._look()
-            except Exception as error:  # noqa: BLE001 - the next look may succeed, and nobody else would make it
-                self._trouble(error)
-                wait_s = max(wait_s, AFTER_TROUBLE_S)
-            self._stop.wait(wait_s)
-
-    def _look(self) -> None:
+    def _due(self) -> dict[str, Callable[[], object]]:
         if not self._are_noted:
             note_new(self._registry, self._subscribers)
             self._are_noted = True
-        for subscriber in self._outlook.due(self._registry, self._subscribers):
-            if not self._is_running(subscriber):
-                thread = threading.Thread(
-                    target=self._deliver, args=(subscriber,), name=f"deliver to {subscriber.name}", daemon=True
-                )
-                self._running[subscriber.name] = thread
-                thread.start()
-
-    def _is_running(self, subscriber: Subscriber) -> bool:
-        thread = self._running.get(subscriber.name)
-        return thread is not None and thread.is_alive()
+        waiting = self._outlook.due(self._registry, self._subscribers)
+        return {f"deliver to {subscriber.name}": partial(self._deliver, subscriber) for subscriber in waiting}
 
     def _deliver(self, subscriber: Subscriber) -> None:
-        try:
-            delivery = deliver(
-                self._registry, subscriber, patience=self._patience, backoff=self._backoff, stop=self._stop
-            )
-        except Exception as error:  # noqa: BLE001 - it could not be claimed; the next look tries again
-            self._trouble(error)
-            return
-        if delivery is not None:
-            self._tell(delivery)
+        run = deliver(
+            self._registry,
+            subscriber,
+            patience=self._patience,
+            backoff=self._backoff,
+            stop=self._lookout.stopping,
+        )
+        if run is not None:
+            self._tell(run)
 
 
 def deliver_once(
