@@ -9,16 +9,19 @@ import base64
 import json
 from typing import TYPE_CHECKING
 
+from artifactstore.documents import package_details
 from artifactstore.domain.instant import instant_text
-from artifactstore.registry.provenance import FIRST_OBSERVATIONS
+from artifactstore.registry.provenance import FIRST_OBSERVATIONS, SEES_EVERYTHING, list_observations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from artifactstore.catalog.provenance import EnvelopeRecord, PartyRecord, SourceRecord
+    from artifactstore.catalog.records import HoldRecord, PackageRecord
     from artifactstore.documents import Document
     from artifactstore.domain.provenance import IngestResult
-    from artifactstore.registry.provenance import EnvelopeDetails, SeenEnvelope, SeenObservation, SeenSource
+    from artifactstore.registry.provenance import EnvelopeDetails, SeenEnvelope, SeenObservation, SeenSource, Viewer
+    from artifactstore.registry.registry import Registry
 
 
 def ingested_document(result: IngestResult) -> Document:
@@ -99,6 +102,14 @@ def first_observations(page: Sequence[SeenObservation]) -> Document:
         "observations": [observation_document(seen) for seen in page[:FIRST_OBSERVATIONS]],
         "more_observations": len(page) > FIRST_OBSERVATIONS,
     }
+
+
+def observed_package_details(
+    registry: Registry, package: PackageRecord, holds: list[HoldRecord], *, viewer: Viewer = SEES_EVERYTHING
+) -> Document:
+    """A package with its metadata, its holds, and where it was first observed as far as the viewer may be told."""
+    observed = list_observations(registry, package.row_id, limit=FIRST_OBSERVATIONS + 1, viewer=viewer)
+    return {**package_details(package, holds), **first_observations(observed)}
 
 
 def _place(record: EnvelopeRecord) -> Document:

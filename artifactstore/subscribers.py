@@ -7,13 +7,12 @@ the metadata of every installed distribution. A plug-in is taken with all that i
 from __future__ import annotations
 
 import inspect
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar, cast
 
 from artifactstore.built_in import installed_plugins, load_plugin
 from artifactstore.documents import event_document
 from artifactstore.domain.events import EVENT_TYPES, PLUGIN_NAMESPACE
-from artifactstore.domain.instant import instant_text
+from artifactstore.domain.instant import moment_of
 from artifactstore.domain.package import slug_problem
 from artifactstore.errors import ArtifactStoreError, ConfigurationError, PluginFailedError
 from artifactstore.plugins.context import EmbeddedContext
@@ -113,7 +112,7 @@ def notice_of(event: EventRecord) -> Notice:
     payload = event_document(event, with_payload=True)["payload"]
     return Notice(
         seq=event.seq,
-        at=datetime.fromisoformat(instant_text(event.at)),
+        at=moment_of(event.at),
         type=event.type,
         subject=event.subject,
         actor=event.actor,

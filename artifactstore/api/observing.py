@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from artifactstore.api.provenance_models import Observing
 from artifactstore.api.requests import body_of, optional_body_of
+from artifactstore.domain.instant import parse_time
 from artifactstore.domain.package import slug_problem, text_problem
 from artifactstore.domain.provenance import (
     EnvelopeInput,
@@ -17,10 +17,11 @@ from artifactstore.domain.provenance import (
     Retrieval,
     SourceInput,
 )
-from artifactstore.errors import ObservationError, Problem
+from artifactstore.errors import ObservationError, Problem, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from artifactstore.api.provenance_models import DeclaredPlugin, EnvelopeSaid, SourceSaid
     from artifactstore.domain.access import Caller
@@ -90,8 +91,8 @@ def _payload(text: str) -> bytes:
 def _time(text: str) -> datetime:
     """As it stands there; that it has an offset is for the contract to check."""
     try:
-        return datetime.fromisoformat(text)
-    except ValueError as error:
+        return parse_time(text)
+    except UsageError as error:
         raise _wrong("/envelope/received_at", "is not a time such as 2027-01-31T00:00:00Z") from error
 
 

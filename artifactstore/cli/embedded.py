@@ -68,16 +68,14 @@ class EmbeddedStore:
 
     def show_package(self, package_id: str, *, files: bool) -> Document:
         """See ``Store``."""
-        from artifactstore.documents import file_document, package_details
+        from artifactstore.documents import file_document
         from artifactstore.domain.package import PackageStatus
-        from artifactstore.provenance_documents import first_observations
+        from artifactstore.provenance_documents import observed_package_details
         from artifactstore.registry.files import list_files
         from artifactstore.registry.packages import find_package
-        from artifactstore.registry.provenance import FIRST_OBSERVATIONS, list_observations
 
         package, holds = find_package(self._registry, package_id)
-        observed = list_observations(self._registry, package.row_id, limit=FIRST_OBSERVATIONS + 1)
-        document = {**package_details(package, holds), **first_observations(observed)}
+        document = observed_package_details(self._registry, package, holds)
         if files and package.status in {PackageStatus.FINALIZED, PackageStatus.EXPIRED}:
             document["files"] = [file_document(package_id, file) for file in list_files(self._registry, package_id)]
         return document

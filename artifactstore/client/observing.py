@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import base64
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from artifactstore.client.answers import member
 from artifactstore.client.connection import Request, segment
-from artifactstore.domain.instant import instant_text
+from artifactstore.domain.instant import instant_of, instant_text
 from artifactstore.domain.observation import check_input
 from artifactstore.domain.provenance import IngestedEnvelope, IngestedPackage, IngestedSource, IngestResult
 from artifactstore.errors import MethodNotAllowedError, NotFoundError, PayloadTooLargeError, ServiceError
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 MOST_PAYLOAD_BYTES = 1024 * 1024
 """What any server may be set to take; each has a limit of its own."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def ingest(connection: Connection, given: IngestInput, provenance: Provenance) -> IngestResult:
@@ -47,7 +45,7 @@ def request_document(given: IngestInput, provenance: Provenance) -> dict[str, ob
     envelope = {
         "transport": given.envelope.transport,
         "raw_payload": base64.b64encode(given.envelope.raw_payload).decode(),
-        "received_at": instant_text((given.envelope.received_at - _EPOCH) // timedelta(microseconds=1)),
+        "received_at": instant_text(instant_of(given.envelope.received_at)),
     }
     parties = [_party(party) for party in given.parties]
     return {"plugin": plugin, "source": _source(given.source), "envelope": envelope, "parties": parties}

@@ -16,7 +16,7 @@ from operator import is_
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from artifactstore.domain.canonical import canonical_object
-from artifactstore.domain.instant import LATEST, Instant
+from artifactstore.domain.instant import EPOCH, LATEST, Instant, instant_of
 from artifactstore.domain.package import PackageDraft, is_media_type, slug_problem, text_problem
 from artifactstore.domain.provenance import (
     MAX_PARTIES,
@@ -62,7 +62,6 @@ T = TypeVar("T")
 MAX_PATH_ID_CHARACTERS = 2_048
 MAX_METADATA_BYTES = 64 * 1024
 """Of a source, as JSON."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _OURS = (SourceInput, Retrieval, EnvelopeInput, PartyInput)
 
@@ -134,7 +133,7 @@ def settled(given: IngestInput, vocabulary: Vocabulary) -> Observation:
         display_name=source.retrieval.display_name,
         metadata=source.metadata,
         transport=envelope.transport,
-        received_at=_instant(envelope.received_at),
+        received_at=instant_of(envelope.received_at),
         raw_payload=envelope.raw_payload,
         parties=_parties(given.parties, vocabulary),
     )
@@ -224,22 +223,18 @@ def _envelope_problems(envelope: EnvelopeInput) -> Iterator[tuple[str, str]]:
 
 def _moment(given: datetime) -> tuple[datetime, str]:
     """The moment in UTC, and what is wrong with it; empty if nothing. A time zone is code, and is asked only here."""
-    if type(given) is datetime and given.tzinfo is UTC and given >= _EPOCH:
+    if type(given) is datetime and given.tzinfo is UTC and given >= EPOCH:
         return given, ""
     if not issubclass(type(given), datetime):
-        return _EPOCH, f"is a {type(given).__name__}, not a datetime"
+        return EPOCH, f"is a {type(given).__name__}, not a datetime"
     try:
         if datetime.utcoffset(given) is None:
-            return _EPOCH, "has no offset from UTC, so it could mean any of 26 hours"
-        since: timedelta = datetime.__sub__(given, _EPOCH)
+            return EPOCH, "has no offset from UTC, so it could mean any of 26 hours"
+        since: timedelta = datetime.__sub__(given, EPOCH)
     except Exception as error:  # noqa: BLE001 - it is an answer
-        return _EPOCH, f"has a time zone that fails: {type(error).__name__}"
+        return EPOCH, f"has a time zone that fails: {type(error).__name__}"
     is_possible = 0 <= since // _MICROSECOND <= LATEST
-    return (_EPOCH + since, "") if is_possible else (_EPOCH, "is not between 1970 and the end of 9999 in UTC")
-
-
-def _instant(moment: datetime) -> Instant:
-    return Instant((moment - _EPOCH) // _MICROSECOND)
+    return (EPOCH + since, "") if is_possible else (EPOCH, "is not between 1970 and the end of 9999 in UTC")
 
 
 def _party_problems(party: PartyInput, where: str) -> Iterator[tuple[str, str]]:

@@ -97,19 +97,16 @@ class EmbeddedContext:
         name = self._provenance.plugin_name
         event = _event(name, event_type, payload, subject or name)
         self._host.require(Capability.EMIT, self._provenance)
-        with self._host.registry.acting_as(self._provenance.actor).transaction() as tx:
+        with self._host.registry.transaction() as tx:
             tx.record(event)
 
     def package(self, package_id: str) -> Mapping[str, Any]:
         """See ``PluginContext``."""
-        from artifactstore.documents import package_details
-        from artifactstore.provenance_documents import first_observations
+        from artifactstore.provenance_documents import observed_package_details
         from artifactstore.registry.packages import find_package
-        from artifactstore.registry.provenance import FIRST_OBSERVATIONS, list_observations
 
-        package, holds = find_package(self._host.registry, package_id)
-        observed = list_observations(self._host.registry, package.row_id, limit=FIRST_OBSERVATIONS + 1)
-        return {**package_details(package, holds), **first_observations(observed)}
+        registry = self._host.registry
+        return observed_package_details(registry, *find_package(registry, package_id))
 
     def _own_schema(self, draft: PackageDraft) -> dict[str, JsonValue] | None:
         """Raises ``PluginFailedError`` for a plug-in that fails to say its schemas."""

@@ -182,7 +182,7 @@ def due_duties(registry: Registry, duties: Sequence[Duty], *, patience: Patience
     if unknown := [duty for duty in duties if duty.name not in known]:
         with registry.transaction() as tx:
             for duty in unknown:
-                rows.note_duty(tx.connection, duty.name, now + _microseconds(duty.first_after_s))
+                rows.note_duty(tx.connection, duty.name, now + microseconds(duty.first_after_s))
     first_looked_at = [duty for duty in unknown if not duty.first_after_s]
     return [
         duty
@@ -215,7 +215,7 @@ def run_if_due(
 ) -> Run | None:
     """Run one, unless another process has it or has just done it: then None."""
     now = registry.clock()
-    waiting = rows.Span(now + 1, now + _microseconds(duty.every_s + MAX_SKEW_S))
+    waiting = rows.Span(now + 1, now + microseconds(duty.every_s + MAX_SKEW_S))
     claim = _claim(registry, duty, now, waiting, patience, stop)
     return None if claim is None else _run(duty, claim)
 
@@ -300,9 +300,9 @@ def _run(duty: Duty, claim: Claim) -> Run:
 def _ending_of(run: Run, duty: Duty, claim: Claim, now: Instant) -> rows.Ending:
     failures = {DONE: 0, INTERRUPTED: claim.failures}.get(run.outcome, claim.failures + 1)
     wait_us = {
-        DONE: max(0, claim.started_at + _microseconds(duty.every_s) - now),
+        DONE: max(0, claim.started_at + microseconds(duty.every_s) - now),
         INTERRUPTED: 0,
-    }.get(run.outcome, _microseconds(min(duty.every_s, _FIRST_RETRY_S * 2 ** min(failures - 1, _DOUBLINGS))))
+    }.get(run.outcome, microseconds(min(duty.every_s, _FIRST_RETRY_S * 2 ** min(failures - 1, _DOUBLINGS))))
     return rows.Ending(
         finished_at=now,
         next_run_at=now + wait_us,
@@ -329,15 +329,16 @@ def told(error: BaseException) -> dict[str, str]:
 
 def _waits(record: DutyRecord, duty: Duty, now: Instant, patience: Patience) -> bool:
     """Whether it is due and nobody is at it, as ``rows.claim`` decides it."""
-    is_due = not now < record.next_run_at <= now + _microseconds(duty.every_s + MAX_SKEW_S)
+    is_due = not now < record.next_run_at <= now + microseconds(duty.every_s + MAX_SKEW_S)
     return is_due and not is_alive(record, now, patience=patience)
 
 
 def _alive(now: Instant, patience: Patience) -> rows.Span:
-    return rows.Span(now - _microseconds(patience.runs_out_s), now + _microseconds(MAX_SKEW_S))
+    return rows.Span(now - microseconds(patience.runs_out_s), now + microseconds(MAX_SKEW_S))
 
 
-def _microseconds(seconds: float) -> int:
+def microseconds(seconds: float) -> int:
+    """As instants are counted."""
     return int(seconds * 1_000_000)
 
 

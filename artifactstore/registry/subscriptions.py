@@ -35,6 +35,7 @@ from artifactstore.registry.duties import (
     Duty,
     host_and_process,
     is_alive,
+    microseconds,
     run_if_free,
     told,
 )
@@ -304,7 +305,7 @@ class _Course:
 
     def _refusal(self, record: SubscriptionRecord, now: Instant, error: dict[str, str]) -> rows.Refusal:
         failures = record.failures + 1
-        return rows.Refusal(failures, now + _microseconds(self.backoff.wait_s(failures)), json.dumps(error))
+        return rows.Refusal(failures, now + microseconds(self.backoff.wait_s(failures)), json.dumps(error))
 
 
 # what a row says
@@ -317,13 +318,9 @@ def is_ahead(record: SubscriptionRecord) -> bool:
 
 def _may_be_tried(record: SubscriptionRecord, now: Instant, backoff: Backoff) -> bool:
     """A wait that is longer than any can be was written by a clock that was wrong, and counts for nothing."""
-    longest = _microseconds(backoff.most_s + MAX_SKEW_S)
+    longest = microseconds(backoff.most_s + MAX_SKEW_S)
     return not is_ahead(record) and not now < record.next_attempt_at <= now + longest
 
 
 def _duties(queries: Queries) -> dict[str, duty_rows.DutyRecord]:
     return {record.name: record for record in duty_rows.all_duties(queries.connection)}
-
-
-def _microseconds(seconds: float) -> int:
-    return int(seconds * 1_000_000)

@@ -27,7 +27,6 @@ from artifactstore.documents import (
     file_document,
     open_package_document,
     own_verification_document,
-    package_details,
     package_document,
     verification_document,
 )
@@ -37,12 +36,11 @@ from artifactstore.domain.manifest import Manifest
 from artifactstore.domain.package import PackageStatus
 from artifactstore.domain.retention import RetentionClass
 from artifactstore.errors import PackageUnknownError, RequestInvalidError
-from artifactstore.provenance_documents import first_observations
+from artifactstore.provenance_documents import first_observations, observed_package_details
 from artifactstore.registry.downloads import EVERY_SIZE, archive
 from artifactstore.registry.files import page_of_files
 from artifactstore.registry.open_packages import draft_of, find_open_package, list_open_packages
 from artifactstore.registry.packages import list_packages, read_manifest
-from artifactstore.registry.provenance import FIRST_OBSERVATIONS, list_observations
 from artifactstore.registry.registry import Registry
 from artifactstore.registry.verify import own_damage, verify_package
 
@@ -117,8 +115,7 @@ def show(caller: CurrentCaller, registry: CurrentRegistry, viewer: CurrentViewer
         if (document := _open_details(caller, registry, package_id)) is None:
             raise
         return JSONResponse(document)
-    observed = list_observations(registry, package.row_id, limit=FIRST_OBSERVATIONS + 1, viewer=viewer)
-    return JSONResponse({**package_details(package, holds), **first_observations(observed)})
+    return JSONResponse(observed_package_details(registry, package, holds, viewer=viewer))
 
 
 def _open_details(caller: Caller, registry: Registry, package_id: str) -> dict[str, object] | None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from artifactstore.domain.canonical import canonical_json
-from artifactstore.domain.instant import parse_instant
+from artifactstore.domain.instant import moment_of, parse_instant
 from artifactstore.domain.package import MAX_TEXT_CHARACTERS, text_problem
 from artifactstore.errors import UsageError
 from artifactstore.pilots.guide_board import layout
@@ -82,7 +82,7 @@ def envelope_of(facts: RunFacts, seen: RunObservation) -> EnvelopeInput:
 
 def _time(value: JsonValue) -> datetime | None:
     try:
-        return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=parse_instant((as_text(value) or "").strip()))
+        return moment_of(parse_instant((as_text(value) or "").strip()))
     except UsageError:
         return None
 
