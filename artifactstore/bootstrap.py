@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, cast
 
 from artifactstore.built_in import BACKENDS, DEFAULT_CAPABILITIES, InstalledWords, load_entry_point
 from artifactstore.catalog.catalog import Catalog
+from artifactstore.catalog.contributions import head
 from artifactstore.catalog.database import DEFAULT_LIMITS
-from artifactstore.catalog.migrations import HEAD
 from artifactstore.catalog.sqlite import SqliteDatabase
 from artifactstore.catalog.upgrade import current_revision, is_at_head
 from artifactstore.catalog.upgrade import upgrade as upgrade_database
@@ -236,12 +236,12 @@ def _require_head(url: str) -> None:
     if is_in_memory(url):
         return
     revision = database_revision(url)
-    if revision != HEAD:
+    if revision != head():
         raise _not_at_head(revision)
 
 
 def _not_at_head(revision: str | None) -> DatabaseVersionError:
-    found = "is not there" if revision is None else f"is at revision {revision}, and this version needs {HEAD}"
+    found = "is not there" if revision is None else f"is at revision {revision}, and this version needs {head()}"
     return DatabaseVersionError(
         f"the database {found}", hint="`artifactstore db upgrade` creates it, or brings it to where it must be."
     )

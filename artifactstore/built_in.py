@@ -8,14 +8,15 @@ installed with, and with no other.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
+from artifactstore.catalog import contributions
 from artifactstore.domain.capabilities import Capability
 from artifactstore.domain.package import slug_problem, text_problem
 from artifactstore.domain.vocabulary import IdentifierKind, LocationKind, Scoping, Words, owner_of
 from artifactstore.errors import ArtifactStoreError, ConfigurationError, PluginFailedError, PluginUnknownError
 from artifactstore.plugins.contract import Plugin
-from artifactstore.plugins.loaded import LoadedPlugin
+from artifactstore.plugins.loaded import DISTRIBUTION, LoadedPlugin
 from artifactstore.version import VERSION
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ backend has any. It checks what it is given, and raises ``ConfigurationError``.
 """
 PLUGINS = "artifactstore.plugins"
 """By the plug-in's name, a ``Plugin``."""
-DISTRIBUTION = "artifactstore"
 
 ENTRY_POINTS = {
     BACKENDS: {
@@ -51,6 +51,9 @@ DEFAULT_CAPABILITIES: Mapping[str, frozenset[Capability]] = {
     "testing-os": frozenset({Capability.INGEST}),
 }
 """What our own pilots may do where the configuration does not name them."""
+
+CONTRIBUTIONS = ("artifactstore.pilots.testing_os.recorded:CONTRIBUTION",)
+"""What our own pilots add to the catalog. Registered by importing this module, so before any database is opened."""
 
 
 def load_entry_point(group: str, name: str) -> object:
@@ -202,3 +205,7 @@ def _resolve(reference: str) -> object:
     for attribute in attributes.split("."):
         found = getattr(found, attribute)
     return found
+
+
+for _reference in CONTRIBUTIONS:
+    contributions.register(cast("contributions.Contribution", _resolve(_reference)))

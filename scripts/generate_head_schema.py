@@ -1,29 +1,45 @@
-"""Write artifactstore/catalog/migrations/head.sql: what all migrations come to, for new SQLite databases.
+"""Write each branch's ``head.sql``: what its migrations come to, for new SQLite databases.
 
-Run it after adding a migration; a test compares the file with what the migrations give.
+Run it after adding a migration; a test compares the files with what the migrations give.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from artifactstore.catalog import migrations
+import artifactstore.built_in  # noqa: F401 - registers what pilots contribute
+from artifactstore.catalog.contributions import branches
 from artifactstore.catalog.upgrade import migrate
 
-HEAD_SQL = Path(migrations.__file__).with_name("head.sql")
+if TYPE_CHECKING:
+    from artifactstore.catalog.migrations import Branch
+
+_STATEMENTS = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid"
 
 
-def head_schema() -> str:
-    """The statements that make a migrated database's tables, in the order the migrations made them."""
+def head_schemas() -> dict[Path, str]:
+    """For each branch's file the statements that make its tables, in the order the migrations made them."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    migrate(connection)
-    rows = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid").fetchall()
-    statements = [statement.strip() for (statement,) in rows]
-    statements.append(f"INSERT INTO alembic_version (version_num) VALUES ('{migrations.HEAD}')")
+    found: dict[Path, str] = {}
+    made = 0
+    for branch in branches():
+        migrate(connection, branch)
+        statements = [statement.strip() for (statement,) in connection.execute(_STATEMENTS)]
+        version = f"INSERT INTO alembic_version (version_num) VALUES ('{branch.head}')"
+        found[head_file(branch)] = ";\n".join([*statements[made:], version]) + "\n"
+        made = len(statements)
     connection.close()
-    return ";\n".join(statements) + "\n"
+    return found
+
+
+def head_file(branch: Branch) -> Path:
+    """Where a branch has it."""
+    return Path(str(import_module(branch.package).__file__)).with_name("head.sql")
 
 
 if __name__ == "__main__":
-    HEAD_SQL.write_text(head_schema(), encoding="utf-8")
+    for file, statements in head_schemas().items():
+        file.write_text(statements, encoding="utf-8")

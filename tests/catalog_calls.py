@@ -26,13 +26,17 @@ from artifactstore.domain.digest import BlobMeasure
 from artifactstore.domain.event import ObjectRef
 from artifactstore.domain.instant import Instant
 from artifactstore.domain.provenance_events import EnvelopeIndexed, Ingested, PartyRef, SourceIndexed
+from artifactstore.pilots.testing_os import records
+from artifactstore.pilots.testing_os.recorded import SubmissionRecorded, project_recorded
 from artifactstore.testing.builders import file_entry
 from tests.large_catalog import (
     BIG_PACKAGE,
+    BIG_REPO,
     BUSY_ENVELOPE,
     NOW,
     OPEN_OWNER,
     RARE_PRODUCER,
+    SAME_MS,
     address,
     envelope_of,
     manifest_of,
@@ -290,6 +294,18 @@ FUNCTIONS: dict[str, Callable[[Any], object]] = {
     "webhook_deliveries.deliveries": lambda on: [
         webhook_deliveries.deliveries(on, webhook, limit=PAGE) for webhook in ("common", "rare", "nobody")
     ],
+    "records.newest": lambda on: [
+        records.newest(on, external_id) for external_id in (f"o/r{LATE}/d/{LATE}", "o/big/d/often", "nothing")
+    ],
+    "records.surfaces": lambda on: [
+        records.surfaces(on, repo) for repo in (None, BIG_REPO, f"o/r{LATE + 1}", "nothing")
+    ],
+    "records.history": lambda on: [
+        records.history(on, repo, before=before, limit=PAGE)
+        for repo in (BIG_REPO, f"o/r{LATE + 1}", "nothing")
+        for before in (None, (SAME_MS, PACKAGES // 2), (0, 0))
+    ],
+    "recorded.project_recorded": lambda on: project_recorded(on, a_record(package_id(3)), "local:x"),
     "blobs.live_locations": lambda on: blobs.live_locations(on, address(LATE)),
     "blobs.condemned_locations": lambda on: blobs.condemned_locations(on, address(LATE)),
     "blobs.resolve": lambda on: (
@@ -311,6 +327,17 @@ FUNCTIONS: dict[str, Callable[[Any], object]] = {
 _PACK = ObjectRef("default", "pack", pack_of(LATE), 5_000)
 _FILE = file_entry("new", b"new")
 _SAID: Any = {"plugin_name": "mailbox", "contract_version": "1", "is_declared": False, "indexed_at": NOW}
+
+
+def a_record(package: str) -> SubmissionRecorded:
+    """Of a repository that has very many."""
+    return SubmissionRecorded(
+        package_id=package, external_id="o/big/d/new", repo=BIG_REPO, run_id="new", profile="default",
+        status="accepted", verified="fail", may_be_replaced=False, finished_at="x", path="records/new",
+        surfaces=("cli", "web", "api"), recorded_at=NOW, finished_ms=SAME_MS + 1,
+    )  # fmt: skip
+
+
 EVENTS = (
     events.MetadataSchemaRegistered(slug="new", json_schema={}, registered_at=NOW),
     events.PackageOpened(
@@ -344,5 +371,6 @@ EVENTS = (
     ),
     events.PackageObserved(package_id=package_id(BIG_PACKAGE), envelope_id=b"new", observed_at=NOW),
     Ingested(envelope_id=b"new", source_id=source_of(BIG_PACKAGE), source_created=False),
+    a_record("new"),
 )  # fmt: skip
 """One of each, in an order in which they may happen."""

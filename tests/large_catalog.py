@@ -28,6 +28,9 @@ BIG_PACKAGE = 2
 BUSY_ENVELOPE = 1
 """The row id of an envelope that observed very many packages."""
 OPEN_OWNER = "token:ci-1"
+BIG_REPO = "o/big"
+"""A repository with half of all records, the most of them finished at different times, very many at one."""
+SAME_MS = 1_790_000_000_000
 _DRAFT = encode({"retention_class": "raw-evidence", "as_revision": False})
 _NO_BLOBS = encode([])
 
@@ -118,12 +121,25 @@ INSERT INTO package_observation (package, envelope, observed_at, observed_by, pr
 INSERT INTO package_observation (package, envelope, observed_at, observed_by, producer) SELECT {big}, n +
     {count}, {now}, 'token:ci-1', 'producer-old' FROM numbers WHERE n <= {few};
 INSERT INTO package_observation (package, envelope, observed_at, observed_by, producer) SELECT n, {busy},
-    {now}, 'token:ci-1', {producer} FROM numbers WHERE n <= {few} AND n <> {busy}
+    {now}, 'token:ci-1', {producer} FROM numbers WHERE n <= {few} AND n <> {busy};
+INSERT INTO testing_os_record (id, package, external_id, repo, run_id, profile, status, verified, may_be_replaced,
+    finished_at, finished_ms, path, recorded_at, recorded_by) SELECT n, n, CASE WHEN n % 4 = 0 THEN 'o/big/d/often' ELSE
+    {repo} || '/d/' || n END, {repo}, '' || n, 'default', 'accepted', CASE WHEN n % 6 = 0 THEN 'pass' ELSE 'fail' END,
+    0, 'x', {same_ms} - (n - n % 3) * (n % 3), 'records/' || n, {now}, 'local:x' FROM numbers WHERE n > 10;
+INSERT INTO testing_os_surface (record, position, repo, surface, is_passing, finished_ms) SELECT n, 0, {repo}, CASE
+    WHEN n % 6 <> 0 AND n % 5 = 0 THEN 'web' WHEN n % 12 = 0 THEN 'api' ELSE 'cli' END, CASE WHEN n % 6 = 0 THEN 1
+    ELSE 0 END, {same_ms} - (n - n % 3) * (n % 3) FROM numbers WHERE n > 10;
+INSERT INTO testing_os_latest (repo, surface, first_order, latest_ms, latest_order, record) SELECT {repo}, 'cli',
+    '0r 0', {same_ms}, '0r 0', n FROM numbers WHERE n > 10 AND n % 2 = 1;
+INSERT INTO testing_os_latest (repo, surface, first_order, latest_ms, latest_order, record) SELECT '{big_repo}',
+    CASE n WHEN 12 THEN 'cli' WHEN 14 THEN 'web' ELSE 'api' END, '0r 0', {same_ms}, '0r 0', n FROM numbers WHERE n IN
+    (12, 14, 16)
 """
 """One statement for each kind of row; ``n`` counts from 1."""
 _COLUMNS = {
     "package_id": "'01a1f8b7-5d5e-7097-b1ac-' || (100000000000 + n)",
     "open_id": "'02a1f8b7-5d5e-7097-b1ac-' || (100000000000 + n)",
+    "repo": "CASE WHEN n % 2 = 0 THEN '{big_repo}' ELSE 'o/r' || n END",
     "producer": "CASE WHEN n % {fifth} = 0 THEN 'producer-rare' WHEN n < {tenth} THEN 'producer-old'"
     " ELSE 'producer-' || (n % 18) END",
 }
@@ -134,6 +150,7 @@ def fill(registry: Registry, packages: int) -> None:
     few = max(packages // 20, 1_000)
     values = {
         "count": packages, "now": NOW, "due": DUE, "held": HELD, "big": BIG_PACKAGE, "busy": BUSY_ENVELOPE, "few": few,
+        "big_repo": BIG_REPO, "same_ms": SAME_MS,
         "fifth": packages // 5, "tenth": packages // 10, "half": packages // 2,
     }  # fmt: skip
     with registry.transaction() as tx:
@@ -148,7 +165,7 @@ def fill(registry: Registry, packages: int) -> None:
         for sql in indexes:
             connection.execute(sql)
         if on_postgres:
-            for table in ("package", "blob", "stored_object", "hold", "source", "envelope"):
+            for table in ("package", "blob", "stored_object", "hold", "source", "envelope", "testing_os_record"):
                 connection.execute(f"SELECT setval('{table}_id_seq', (SELECT max(id) FROM {table}))")
 
 

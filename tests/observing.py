@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from artifactstore.built_in import load_plugin, words_of
-from artifactstore.catalog import tables
+from artifactstore.catalog.contributions import all_tables
 from artifactstore.domain.capabilities import Capability
 from artifactstore.domain.provenance import EnvelopeInput, IngestInput, PartyInput, Retrieval, SourceInput
 from artifactstore.domain.vocabulary import CORE, IdentifierKind, LocationKind, Scoping, Words
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from artifactstore.registry.registry import Registry
 
-TABLES = tuple(tables.Package.metadata.tables)
+TABLES = tuple(all_tables().tables)
 
 
 def mailbox_words() -> Words:

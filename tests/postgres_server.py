@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from artifactstore.bootstrap import open_database
-from artifactstore.catalog import tables
-from artifactstore.catalog.migrations import HEAD
+from artifactstore.catalog.contributions import all_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TABLES = tuple(tables.Package.metadata.tables)
+TABLES = tuple(all_tables().tables)
 _START_TIMEOUT_S = 60
 _END_TIMEOUT_S = 60
 _UNPRIVILEGED = "nobody"
@@ -130,7 +129,6 @@ class PostgresServer:
             for table in TABLES:
                 connection.execute(f"DELETE FROM {table}")
             connection.execute("SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S'")
-            connection.execute("UPDATE alembic_version SET version_num = %s", (HEAD,))
             connection.execute("INSERT INTO event_log (log_id, created_at) VALUES (%s, 1)", (secrets.token_bytes(32),))
 
     def _run(self, program: str, *arguments: str) -> None:

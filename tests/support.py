@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from artifactstore.bootstrap import scratch_database
@@ -58,6 +59,13 @@ def replay_is_exact(registry: Registry) -> ReplayReport:
     """Raises unless the tables are what the log says."""
     with scratch_database() as scratch:
         return check_replay(registry, scratch)
+
+
+def say_revision(database: Path, *revisions: str) -> None:
+    """Let a SQLite file say that it is elsewhere than it is."""
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("DELETE FROM alembic_version")
+        connection.executemany("INSERT INTO alembic_version VALUES (?)", [(revision,) for revision in revisions])
 
 
 def fetch(registry: Registry, package_id: str, folder: Path) -> dict[str, bytes]:

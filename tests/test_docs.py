@@ -18,7 +18,8 @@ from artifactstore import errors
 from artifactstore.api import bodies, protocol, serve, service
 from artifactstore.api.errors import status_of
 from artifactstore.built_in import DEFAULT_CAPABILITIES
-from artifactstore.catalog import sqlite, tables
+from artifactstore.catalog import sqlite
+from artifactstore.catalog.contributions import all_tables as all_definitions
 from artifactstore.catalog.replay import NATURAL_ROWS
 from artifactstore.cli import main as cli_main
 from artifactstore.cli.exit_codes import CALLER_CAN_MEND_IT, DONE, INTERRUPTED, PARTLY_DONE, SYSTEM_FAILED, exit_code_of
@@ -365,7 +366,7 @@ def test_help_of_every_command_is_the_page() -> None:
 
 
 def all_tables() -> list[Table]:
-    return list(tables.Package.metadata.tables.values())
+    return list(all_definitions().tables.values())
 
 
 def kind_of(table: Table) -> str:

@@ -42,6 +42,11 @@ def _projects(
     return register
 
 
+def contribute(kind: type[Event], projection: Callable[[Connection, Any, str], None]) -> None:
+    """How tables follow from an event that is not the core's; see ``contributions``."""
+    _PROJECTIONS[kind] = projection
+
+
 @_projects(events.MetadataSchemaRegistered)
 def _metadata_schema_registered(connection: Connection, event: events.MetadataSchemaRegistered, actor: str) -> None:
     connection.execute(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from artifactstore.catalog import blobs, event_log
+from artifactstore.catalog.contributions import in_words
 from artifactstore.catalog.package_filter import EVERY_PACKAGE, PackageFilter, page_of_packages
 from artifactstore.catalog.records import (
     FileSum,
@@ -267,9 +268,9 @@ class Queries:
         return self._placed("blob_location.object_id = ? AND blob_location.status <> 'live'", row_id)
 
     def schema_revision(self) -> str:
-        """Where the migrations have brought the tables."""
-        [(revision,)] = self.connection.execute("SELECT version_num FROM alembic_version")
-        return str(revision)
+        """Where the migrations have brought the tables: a revision of each branch, the core's first."""
+        rows = self.connection.execute("SELECT version_num FROM alembic_version")
+        return in_words([str(revision) for (revision,) in rows])
 
     # the event log
 

@@ -74,7 +74,7 @@ NATURAL_ROWS = {
         " JOIN envelope ON envelope.id = package_observation.envelope ORDER BY package.package_id, envelope.envelope_id"
     ),
 }
-"""For each projected table, its rows by natural keys, in a fixed order."""
+"""For each projected table, its rows by natural keys, in a fixed order; contributed ones are added."""
 
 
 class Difference(NamedTuple):

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from pathlib import Path
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Protocol
 
-from artifactstore.catalog import event_log, migrations
+from artifactstore.catalog import event_log
+from artifactstore.catalog.contributions import branches, head, in_words
 from artifactstore.catalog.database import Database
-from artifactstore.catalog.migrations import HEAD, REVISIONS
 from artifactstore.errors import DatabaseVersionError
 from artifactstore.failpoints import failpoint
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from artifactstore.catalog.database import Connection
+    from artifactstore.catalog.migrations import Branch
     from artifactstore.domain.instant import Instant
 
 
@@ -31,14 +32,17 @@ class UpgradableDatabase(Database, Protocol):
 
 
 def current_revision(database: Database) -> str | None:
-    """The revision a database is at; None for a new one. Raises ``DatabaseVersionError`` for one not known here."""
+    """The revisions a database is at, the core's first; None for a new one.
+
+    Raises ``DatabaseVersionError`` for one not known here.
+    """
     with database.read() as connection:
         return _revision(connection)
 
 
 def is_at_head(database: Database) -> bool:
     """Whether nothing is to be done."""
-    return current_revision(database) == HEAD
+    return current_revision(database) == head()
 
 
 def upgrade(database: UpgradableDatabase, *, now: Instant) -> None:
@@ -51,15 +55,15 @@ def upgrade(database: UpgradableDatabase, *, now: Instant) -> None:
         revision = _revision(connection)
         if revision is None and isinstance(driver, sqlite3.Connection):
             _create(driver)
-        elif revision != HEAD:
-            migrate(driver)
+        elif revision != head():
+            migrate(driver, *branches())
         event_log.create(connection, secrets.token_bytes(32), now)
         failpoint("upgrade.before-commit")
     failpoint("upgrade.after-commit")
 
 
-def migrate(driver: Any) -> None:
-    """Apply every migration that is missing, within the caller's transaction if there is one."""
+def migrate(driver: Any, *wanted: Branch) -> None:
+    """Apply every migration of these branches that is missing, within the caller's transaction if there is one."""
     from alembic import command
     from alembic.config import Config
     from sqlalchemy import create_engine
@@ -70,7 +74,10 @@ def migrate(driver: Any) -> None:
     with engine.connect() as bound:
         config = Config(attributes={"connection": bound})
         config.set_main_option("script_location", "artifactstore.catalog:migrations")
-        command.upgrade(config, "head")
+        config.set_main_option("path_separator", "space")
+        config.set_main_option("version_locations", " ".join(f"{branch.package}:versions" for branch in branches()))
+        for branch in wanted:
+            command.upgrade(config, branch.head)
 
 
 _POSTGRESQL: tuple[str, dict[str, Any]] = ("postgresql+psycopg://", {"use_native_hstore": False})
@@ -98,17 +105,18 @@ class _Borrowed:
 def _revision(connection: Connection) -> str | None:
     if not connection.has_table("alembic_version"):
         return None
-    for (revision,) in connection.execute("SELECT version_num FROM alembic_version"):
-        if revision not in REVISIONS:
-            raise DatabaseVersionError(
-                f"the database is at revision {revision!r}, which this artifactstore does not know",
-                hint="It was upgraded by a newer artifactstore; install that version or a later one.",
-            )
-        return str(revision)
-    return None
+    rows = connection.execute("SELECT version_num FROM alembic_version")
+    found = [str(revision) for (revision,) in rows]
+    if strange := set(found).difference(*[branch.revisions for branch in branches()]):
+        raise DatabaseVersionError(
+            f"the database is at revision {min(strange)!r}, which this artifactstore does not know",
+            hint="It was upgraded by a newer artifactstore; install that version or a later one.",
+        )
+    return in_words(found) or None
 
 
 def _create(connection: sqlite3.Connection) -> None:
-    statements = Path(migrations.__file__).with_name("head.sql").read_text(encoding="utf-8")
-    for statement in statements.split(";\n"):
-        connection.execute(statement)
+    for branch in branches():
+        statements = files(branch.package).joinpath("head.sql").read_text(encoding="utf-8")
+        for statement in statements.split(";\n"):
+            connection.execute(statement)

@@ -321,7 +321,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
         PackageObserved,
     )
 }
-"""Every type of the core's by its name in the log."""
+"""Every type by its name in the log, but those of plug-ins; ``catalog.contributions`` adds those of built-in pilots."""
 
 TAKES_AWAY = (BlobDamaged.type, ObjectDamaged.type, ObjectCondemned.type, ObjectDeleted.type)
 """The types after which an object or blob that was present may count as absent."""

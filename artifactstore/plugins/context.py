@@ -18,6 +18,7 @@ from artifactstore.errors import (
     PluginFailedError,
     ProvenanceError,
 )
+from artifactstore.plugins.contributed import Contributed
 from artifactstore.registry.ingest import check
 from artifactstore.registry.progress import SILENT
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from artifactstore.domain.manifest import Manifest
     from artifactstore.domain.package import PackageDraft
     from artifactstore.domain.provenance import EnvelopeInput, IngestResult, PartyInput, Provenance, SourceInput
-    from artifactstore.plugins.contract import Plugin
     from artifactstore.plugins.host import PluginHost
     from artifactstore.plugins.loaded import LoadedPlugin
     from artifactstore.registry.progress import Progress
@@ -45,9 +45,9 @@ class EmbeddedContext:
     meaning to.
     """
 
-    __slots__ = ("_host", "_plugin", "_progress", "_provenance")
+    __slots__ = ("_host", "_loaded", "_progress", "_provenance")
     _host: PluginHost
-    _plugin: Plugin
+    _loaded: LoadedPlugin
     _progress: Progress
     _provenance: Provenance
 
@@ -55,7 +55,7 @@ class EmbeddedContext:
         if hasattr(self, "_host"):
             _refuse()
         object.__setattr__(self, "_host", host.acting_as(loaded.provenance.actor))
-        object.__setattr__(self, "_plugin", loaded.plugin)
+        object.__setattr__(self, "_loaded", loaded)
         object.__setattr__(self, "_progress", progress)
         object.__setattr__(self, "_provenance", loaded.provenance)
 
@@ -108,13 +108,17 @@ class EmbeddedContext:
         registry = self._host.registry
         return observed_package_details(registry, *find_package(registry, package_id))
 
+    def contributed(self) -> Contributed:
+        """What a pilot may do besides that contributes to the catalog. Raises ``CapabilityDeniedError`` for others."""
+        return Contributed(self._host, self._loaded, schema_of=self._own_schema, progress=self._progress)
+
     def _own_schema(self, draft: PackageDraft) -> dict[str, JsonValue] | None:
         """Raises ``PluginFailedError`` for a plug-in that fails to say its schemas."""
         if draft.schema is None:
             return None
         name = self._provenance.plugin_name
         try:
-            schema = self._plugin.schemas().get(draft.schema)
+            schema = self._loaded.plugin.schemas().get(draft.schema)
         except ArtifactStoreError:
             raise
         except (Exception, SystemExit) as error:

@@ -19,10 +19,11 @@ from artifactstore.registry.observing import ObservationBeside, Observed, observ
 from artifactstore.registry.progress import SILENT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from artifactstore.domain.canonical import JsonValue
-    from artifactstore.domain.package import PackageDraft
+    from artifactstore.domain.event import Event
+    from artifactstore.domain.package import PackageDraft, PackageReceipt
     from artifactstore.domain.provenance import IngestInput, IngestResult, Provenance
     from artifactstore.domain.vocabulary import Vocabulary
     from artifactstore.registry.progress import Progress
@@ -88,15 +89,25 @@ class PluginHost:
         schema_of: SchemaOf | None = None,
         progress: Progress = SILENT,
         answer_for: str | None = None,
+        events_of: Callable[[PackageReceipt], Sequence[Event]] | None = None,
     ) -> IngestResult:
-        """What ``PluginContext.ingest`` promises. ``schema_of`` answers the plug-in's own schema of a package."""
+        """What ``PluginContext.ingest`` promises. ``schema_of`` answers the plug-in's own schema of a package.
+
+        ``events_of`` answers what a pilot of ours contributes to the package's transaction; see ``Contributed``.
+        """
         observed = self.observed(given, provenance, answer_for=answer_for)
         registry = self.registry.acting_as(provenance.actor)
         if given.package is None:
             return observe(registry, observed)
         schema = None if schema_of is None else schema_of(given.package)
         return observe_package(
-            registry, observed, given.package, as_revision=as_revision, schema=schema, progress=progress
+            registry,
+            observed,
+            given.package,
+            as_revision=as_revision,
+            schema=schema,
+            progress=progress,
+            events_of=events_of,
         )
 
     def beside(self, given: IngestInput, provenance: Provenance, *, answer_for: str | None = None) -> ObservationBeside:

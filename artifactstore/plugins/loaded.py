@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from artifactstore.plugins.contract import Plugin
 
 
+DISTRIBUTION = "artifactstore"
+"""What our own plug-ins are installed with."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoadedPlugin:
     """A plug-in that is installed, and where it came from."""

@@ -20,7 +20,7 @@ from artifactstore.registry.packages import require_content
 from artifactstore.registry.progress import SILENT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from artifactstore.catalog.catalog import Transaction
     from artifactstore.catalog.provenance import Known
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from artifactstore.domain.provenance import Provenance
     from artifactstore.registry.progress import Progress
     from artifactstore.registry.registry import Registry
+
+    EventsOf = Callable[[PackageReceipt], Sequence[Event]]
 
 T = TypeVar("T")
 _KEYS = 3
@@ -69,12 +71,14 @@ def observe_package(
     as_revision: bool = False,
     schema: dict[str, JsonValue] | None = None,
     progress: Progress = SILENT,
+    events_of: EventsOf | None = None,
 ) -> IngestResult:
     """Record an observation and the package that was observed, each by its own rules, in one transaction.
 
-    Raises what ``ingest`` raises, with nothing recorded.
+    ``events_of`` answers what else is to happen in it. Raises what ``ingest`` and ``events_of`` raise, with nothing
+    recorded.
     """
-    note = ObservationBeside(registry, observed)
+    note = ObservationBeside(registry, observed, events_of)
     receipt = ingest(registry, draft, as_revision=as_revision, schema=schema, beside=note, progress=progress)
     return note.result(receipt)
 
@@ -91,13 +95,16 @@ def observe_finalized(registry: Registry, package_id: str, beside: ObservationBe
 class ObservationBeside:
     """Records an observation in the transaction of its package. An attempt made again replaces the one before."""
 
-    def __init__(self, registry: Registry, observed: Observed) -> None:
+    def __init__(self, registry: Registry, observed: Observed, events_of: EventsOf | None = None) -> None:
         self._registry = registry
         self._observed = observed
+        self._events_of = events_of
         self._before: Known | None = None
 
     def __call__(self, tx: Transaction, receipt: PackageReceipt) -> None:
-        """In the package's transaction."""
+        """In the package's transaction. What else happens comes before the signal."""
+        if self._events_of is not None:
+            tx.record(*self._events_of(receipt))
         self._before = record_observation(tx, self._registry, self._observed, package_id=receipt.package_id)
 
     def result(self, receipt: PackageReceipt) -> IngestResult:

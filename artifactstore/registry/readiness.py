@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from blake3 import blake3
 
-from artifactstore.catalog.migrations import HEAD
+from artifactstore.catalog.contributions import head
 from artifactstore.errors import ArtifactStoreError, BlobCorruptError, DatabaseVersionError
 from artifactstore.registry.ingest import check_storage
 from artifactstore.registry.placing import placed
@@ -52,8 +52,8 @@ def _check(registry: Registry, ask: Callable[[Registry], str]) -> Check:
 
 def _ask_database(registry: Registry) -> str:
     with registry.catalog.snapshot() as queries:
-        if (revision := queries.schema_revision()) != HEAD:
-            raise DatabaseVersionError(f"the database is at revision {revision}, and this version needs {HEAD}")
+        if (revision := queries.schema_revision()) != head():
+            raise DatabaseVersionError(f"the database is at revision {revision}, and this version needs {head()}")
         queries.latest_seq()
     return "at head"
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from artifactstore.catalog import duties as duty_rows
 from artifactstore.catalog import event_log, overview, probes
 from artifactstore.catalog import subscriptions as subscription_rows
-from artifactstore.catalog.migrations import HEAD
+from artifactstore.catalog.contributions import head
 from artifactstore.errors import ConfigurationError
 from artifactstore.registry.duties import MAX_SKEW_S, host_and_process, is_alive
 from artifactstore.registry.store_duties import ALL, duties_of
@@ -101,7 +101,7 @@ class StoreStatus:
     @property
     def is_at_head(self) -> bool:
         """Whether the database has the revision that this software needs."""
-        return self.revision == HEAD
+        return self.revision == head()
 
 
 def store_status(registry: Registry, subscribers: Sequence[Subscriber] = ()) -> StoreStatus:

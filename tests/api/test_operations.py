@@ -29,7 +29,7 @@ from artifactstore.errors import ConfigurationError
 from artifactstore.testing.builders import some_bytes
 from tests.api.stored import begin_get, comes_true, log_lines, record
 from tests.service import clean_environment, make_tokens, serving, settings_of
-from tests.support import run_cli
+from tests.support import run_cli, say_revision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -117,9 +117,9 @@ def altered(server: Server, alteration: str, mending: str) -> Iterator[None]:
 
 @pytest.mark.parametrize("revision", ["0001", "9999"])
 def test_a_database_that_is_not_at_head_is_not_ready(breakable: Server, revision: str) -> None:
-    stands_at = "UPDATE alembic_version SET version_num = '{}'"
+    stands_at = "UPDATE alembic_version SET version_num = '{}' WHERE version_num = '{}'"
 
-    with altered(breakable, stands_at.format(revision), stands_at.format(HEAD)):
+    with altered(breakable, stands_at.format(revision, HEAD), stands_at.format(HEAD, revision)):
         answer = ask_whether_ready(breakable)
 
     assert (503, {"database": False, "storage": True}) == (answer.status, oks(answer))
@@ -385,8 +385,7 @@ def _raw(server: Server, request: str) -> Any:
 def test_it_never_migrates(tmp_path: Path) -> None:
     missing = run_cli(tmp_path / "missing", "serve", "--port", "0")
     make_tokens(tmp_path / "old")
-    with closing(sqlite3.connect(tmp_path / "old" / "artifactstore.db")) as database, database:
-        database.execute("UPDATE alembic_version SET version_num = '0001'")
+    say_revision(tmp_path / "old" / "artifactstore.db", "0001")
     old = run_cli(tmp_path / "old", "serve", "--port", "0")
 
     assert (1, "", 1, "") == (missing.code, missing.stdout, old.code, old.stdout)

@@ -13,7 +13,7 @@ import pytest
 from artifactstore.api.serve import _announce
 from artifactstore.api.service import Service
 from artifactstore.api.status_models import StoreState
-from artifactstore.catalog.migrations import HEAD
+from artifactstore.catalog.contributions import head
 from artifactstore.registry.duties import run_now
 from artifactstore.registry.readiness import CHECKS, Check
 from artifactstore.registry.store_duties import ALL, SWEEP
@@ -53,7 +53,7 @@ def test_the_state_of_a_store_is_what_the_model_says(watched: Server) -> None:
     document = state(watched)
 
     StoreState.model_validate(document)
-    assert {"kind": "sqlite", "revision": HEAD, "at_head": True} == document["database"]
+    assert {"kind": "sqlite", "revision": head(), "at_head": True} == document["database"]
     assert document["event_log"]["latest_seq"] > 0
     assert ("default", "file", True) == tuple(document["backends"][0][name] for name in ("name", "scheme", "default"))
     assert [each.name for each in ALL] == [each["name"] for each in document["duties"]]

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from artifactstore.bootstrap import open_registry
-from artifactstore.catalog.migrations import HEAD, REVISIONS
+from artifactstore.catalog.contributions import head
+from artifactstore.catalog.migrations import REVISIONS
 from artifactstore.config import Settings
 from artifactstore.domain.instant import parse_instant
 from artifactstore.registry.tokens import authenticate
-from tests.support import run_cli
+from tests.support import run_cli, say_revision
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,12 +133,12 @@ def test_a_name_that_is_in_use_is_refused_until_it_is_revoked(home: Path) -> Non
 def test_where_there_is_no_database_nothing_is_made_by_looking(home: Path) -> None:
     answer = run_cli(home, "db", "current")
 
-    assert {"revision": None, "head": HEAD, "at_head": False} == answer.document
+    assert {"revision": None, "head": head(), "at_head": False} == answer.document
     assert not home.exists()
 
 
 def test_an_upgrade_makes_the_database_and_is_harmless_again(home: Path) -> None:
-    at_head = {"revision": HEAD, "head": HEAD, "at_head": True}
+    at_head = {"revision": head(), "head": head(), "at_head": True}
 
     assert at_head == run_cli(home, "db", "upgrade").document
     assert at_head == run_cli(home, "db", "current").document
@@ -146,21 +147,14 @@ def test_an_upgrade_makes_the_database_and_is_harmless_again(home: Path) -> None
     assert before == (home / "artifactstore.db").read_bytes()
 
 
-def say_revision(home: Path, revision: str) -> None:
-    connection = sqlite3.connect(home / "artifactstore.db")
-    connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
-    connection.commit()
-    connection.close()
-
-
 def test_looking_at_a_database_that_is_behind_leaves_it_there(home: Path) -> None:
     run_cli(home, "db", "upgrade")
-    say_revision(home, REVISIONS[0])
+    say_revision(home / "artifactstore.db", REVISIONS[0])
     before = sorted(path.name for path in home.iterdir())
 
     answers = [run_cli(home, "db", "current").document for _ in range(2)]
 
-    assert [{"revision": REVISIONS[0], "head": HEAD, "at_head": False}] * 2 == answers
+    assert [{"revision": REVISIONS[0], "head": head(), "at_head": False}] * 2 == answers
     assert before == sorted(path.name for path in home.iterdir())
 
 
@@ -171,7 +165,7 @@ def test_an_upgrade_brings_a_database_from_the_first_revision_to_the_newest(home
 
     upgraded = run_cli(home, "db", "upgrade").document
 
-    assert (REVISIONS[0], HEAD, True) == (behind["revision"], upgraded["revision"], upgraded["at_head"])
+    assert (REVISIONS[0], head(), True) == (behind["revision"], upgraded["revision"], upgraded["at_head"])
     assert 0 == run_cli(home, "token", "create", "ci", "--scope", "read").code
 
 
@@ -198,7 +192,7 @@ def made_at(home: Path, revision: str) -> None:
 
 def test_a_database_of_a_newer_version_is_refused(home: Path) -> None:
     run_cli(home, "db", "upgrade")
-    say_revision(home, "9999")
+    say_revision(home / "artifactstore.db", "9999")
 
     for command in ("current", "upgrade"):
         answer = run_cli(home, "db", command)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +11,7 @@ from artifactstore.bootstrap import open_registry
 from artifactstore.config import Settings
 from artifactstore.registry.ingest import ingest
 from artifactstore.testing.builders import package_draft
+from tests.support import say_revision
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,10 +54,7 @@ def test_a_newer_database_is_refused(tmp_path: Path) -> None:
 
     settings = Settings.from_environment({"ARTIFACTSTORE_HOME": str(tmp_path)})
     open_registry(settings).close()
-    connection = sqlite3.connect(tmp_path / "artifactstore.db")
-    connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    connection.commit()
-    connection.close()
+    say_revision(tmp_path / "artifactstore.db", "0004", "9999")
 
     with pytest.raises(DatabaseVersionError, match="9999"):
         open_registry(settings)

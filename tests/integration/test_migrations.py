@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -14,16 +15,18 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
 from artifactstore.bootstrap import open_registry
-from artifactstore.catalog import tables
-from artifactstore.catalog.migrations import HEAD, REVISIONS
+from artifactstore.catalog.contributions import Contribution, all_tables, branches, contribution_of, head, register
+from artifactstore.catalog.migrations import CORE, Branch
 from artifactstore.catalog.replay import NATURAL_ROWS
 from artifactstore.catalog.sqlite import SqliteDatabase
-from artifactstore.catalog.upgrade import is_at_head, migrate
+from artifactstore.catalog.upgrade import current_revision, is_at_head, migrate
+from artifactstore.domain.events import EVENT_TYPES, PackageExpired
+from artifactstore.errors import DatabaseVersionError
 from artifactstore.registry.ingest import ingest
 from artifactstore.testing.builders import package_draft
-from scripts.generate_head_schema import HEAD_SQL, head_schema
+from scripts.generate_head_schema import head_schemas
 from tests.service import settings_of
-from tests.support import replay_is_exact
+from tests.support import replay_is_exact, say_revision
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,23 +53,26 @@ OPERATIONAL = {
 THE_RECORD = {"event", "event_log"}
 
 
-def test_head_is_known_without_alembic() -> None:
+@pytest.mark.parametrize("branch", branches(), ids=lambda branch: branch.package)
+def test_head_is_known_without_alembic(branch: Branch) -> None:
     config = Config()
     config.set_main_option("script_location", "artifactstore.catalog:migrations")
+    config.set_main_option("path_separator", "space")
+    config.set_main_option("version_locations", f"{branch.package}:versions")
     script = ScriptDirectory.from_config(config)
 
-    assert script.get_current_head() == HEAD
-    assert {revision.revision for revision in script.walk_revisions()} == set(REVISIONS)
+    assert script.get_current_head() == branch.head
+    assert [revision.revision for revision in script.walk_revisions()] == [*reversed(branch.revisions)]
 
 
 def test_the_migrated_database_is_what_the_tables_say() -> None:
     database = SqliteDatabase(None)
     with database.driver_connection() as connection:
-        migrate(connection)
+        migrate(connection, *branches())
 
         engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
         with engine.connect() as bound:
-            differences = compare_metadata(MigrationContext.configure(bound), tables.Package.metadata)
+            differences = compare_metadata(MigrationContext.configure(bound), all_tables())
 
     assert [] == differences
     assert is_at_head(database)
@@ -74,18 +80,27 @@ def test_the_migrated_database_is_what_the_tables_say() -> None:
 
 
 def test_every_table_is_projected_operational_or_the_record() -> None:
-    assert set(tables.Package.metadata.tables) == {*NATURAL_ROWS, *OPERATIONAL, *THE_RECORD}
+    assert set(all_tables().tables) == {*NATURAL_ROWS, *OPERATIONAL, *THE_RECORD}
 
 
 def test_a_new_database_is_what_the_migrations_come_to() -> None:
-    assert head_schema() == HEAD_SQL.read_text(), "run scripts/generate_head_schema.py"
+    for file, statements in head_schemas().items():
+        assert statements == file.read_text(), "run scripts/generate_head_schema.py"
+
+
+def test_a_new_database_is_made_at_the_head_of_every_branch(home: Path) -> None:
+    open_registry(settings_of(home)).close()
+
+    with closing(sqlite3.connect(home / "artifactstore.db")) as connection:
+        rows = connection.execute("SELECT version_num FROM alembic_version ORDER BY 1").fetchall()
+    assert sorted((branch.head,) for branch in branches()) == rows
 
 
 def test_migrating_stays_within_the_callers_transaction() -> None:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     connection.execute("BEGIN IMMEDIATE")
 
-    migrate(connection)
+    migrate(connection, *branches())
 
     assert connection.in_transaction
     connection.execute("ROLLBACK")
@@ -94,6 +109,9 @@ def test_migrating_stays_within_the_callers_transaction() -> None:
 
 
 ADDED_SINCE_0001 = (
+    "testing_os_latest",
+    "testing_os_surface",
+    "testing_os_record",
     "webhook_delivery",
     "subscription",
     "package_observation",
@@ -127,7 +145,7 @@ def test_packages_of_the_first_version_are_found_by_their_metadata_after_an_upgr
         before = connection.execute("SELECT * FROM package_metadata ORDER BY key").fetchall()
         _take_back_to_0001(connection)
 
-        migrate(connection)
+        migrate(connection, *branches())
 
         after = connection.execute("SELECT * FROM package_metadata ORDER BY key").fetchall()
     assert before == after
@@ -143,4 +161,82 @@ def _take_back_to_0001(connection: sqlite3.Connection) -> None:
     connection.execute("DROP INDEX package_by_producer_and_subject")
     connection.execute("DROP INDEX package_by_schema")
     connection.execute("DROP INDEX package_by_retention_class")
-    connection.execute("UPDATE alembic_version SET version_num = '0001'")
+    connection.execute("DELETE FROM alembic_version")
+    connection.execute("INSERT INTO alembic_version VALUES ('0001')")
+
+
+@pytest.fixture
+def without_pilots(home: Path) -> SqliteDatabase:
+    """A store that was made before any pilot contributed tables, with a package in it."""
+    with closing(open_registry(settings_of(home))) as registry:
+        ingest(registry, package_draft({"a": b"a"}))
+    with closing(sqlite3.connect(home / "artifactstore.db")) as connection, connection:
+        for table in ("testing_os_latest", "testing_os_surface", "testing_os_record"):
+            connection.execute(f"DROP TABLE {table}")
+    say_revision(home / "artifactstore.db", CORE.head)
+    return SqliteDatabase(home / "artifactstore.db")
+
+
+def test_a_store_from_before_a_pilot_is_behind_and_brought_to_head_when_it_is_opened(
+    without_pilots: SqliteDatabase, home: Path
+) -> None:
+    with closing(without_pilots) as database:
+        assert (CORE.head, False) == (current_revision(database), is_at_head(database))
+
+        with closing(open_registry(settings_of(home))) as registry:
+            assert (head(), True) == (current_revision(database), is_at_head(database))
+            replay_is_exact(registry)
+
+
+def test_a_store_from_before_a_pilot_is_not_served(without_pilots: SqliteDatabase, home: Path) -> None:
+    without_pilots.close()
+
+    with pytest.raises(DatabaseVersionError, match=f"at revision {CORE.head}, and this version needs {head()}"):
+        open_registry(settings_of(home), upgrade=False)
+
+
+@pytest.mark.parametrize("newer", ["0005", "testing_os_0002", "another_0001"])
+def test_a_database_is_refused_if_any_branch_is_newer_or_not_known(home: Path, newer: str) -> None:
+    open_registry(settings_of(home)).close()
+    say_revision(home / "artifactstore.db", CORE.head, newer)
+
+    with pytest.raises(DatabaseVersionError, match=f"'{newer}', which this artifactstore does not know"):
+        open_registry(settings_of(home))
+
+
+# what may be contributed
+
+
+def contribution(**changed: Any) -> Contribution:
+    ours: dict[str, Any] = {
+        "name": "other", "projections": {}, "natural_rows": {}, "tables": "", "branch": Branch("other", ("other_1",)),
+    }  # fmt: skip
+    return Contribution(**{**ours, **changed})
+
+
+@pytest.mark.parametrize(
+    ("changed", "taken"),
+    [
+        ({"name": "testing-os"}, "testing-os"),
+        ({"projections": {PackageExpired: print}}, "v1.package.expired"),
+        ({"natural_rows": {"package": ""}}, "package"),
+        ({"branch": Branch("other", ("0002",))}, "0002"),
+        ({"branch": Branch("other", ("testing_os_0001",))}, "testing_os_0001"),
+    ],
+)
+def test_nothing_that_is_there_can_be_contributed_again(changed: dict[str, Any], taken: str) -> None:
+    before = (dict(EVENT_TYPES), dict(NATURAL_ROWS), branches())
+
+    with pytest.raises(ValueError, match=f"contributes {taken}, which is taken"):
+        register(contribution(**changed))
+
+    assert before == (EVENT_TYPES, NATURAL_ROWS, branches())
+
+
+def test_registering_the_same_again_changes_nothing() -> None:
+    before = branches()
+    (known,) = [found for found in [contribution_of("testing-os")] if found is not None]
+
+    register(known)
+
+    assert before == branches()

@@ -24,6 +24,7 @@ from artifactstore.catalog.package_filter import PackageFilter
 from artifactstore.catalog.queries import Queries
 from artifactstore.config import Settings
 from artifactstore.domain import events
+from artifactstore.pilots import testing_os
 from artifactstore.registry.open_packages import MAX_OPEN
 from tests.catalog_calls import EVENTS, FUNCTIONS, LATE, PACKAGES, PAGE, POSITIONS, QUERIES, TRANSACTIONS
 from tests.conftest import DATABASES
@@ -216,11 +217,12 @@ def count_of(large: Registry, members: dict[str, Any]) -> int:
 
 
 def test_every_function_that_executes_statements_is_measured() -> None:
-    modules = [info.name for info in pkgutil.iter_modules(catalog_package.__path__)]
+    packages = (catalog_package, testing_os)
+    modules = [(each.__name__, info.name) for each in packages for info in pkgutil.iter_modules(each.__path__)]
     found = {
         f"{module}.{name}"
-        for module in modules
-        for name, function in vars(import_module(f"artifactstore.catalog.{module}")).items()
+        for package, module in modules
+        for name, function in vars(import_module(f"{package}.{module}")).items()
         if inspect.isfunction(function) and not name.startswith("_") and function.__module__.endswith(f".{module}")
         and any("Connection" == kind for kind in function.__annotations__.values())
     }  # fmt: skip

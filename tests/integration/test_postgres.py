@@ -20,9 +20,8 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
 from artifactstore.bootstrap import database_revision, open_database, open_registry
-from artifactstore.catalog import tables
+from artifactstore.catalog.contributions import all_tables, head
 from artifactstore.catalog.database import DatabaseLimits
-from artifactstore.catalog.migrations import HEAD
 from artifactstore.catalog.package_filter import PackageFilter
 from artifactstore.catalog.queries import Queries
 from artifactstore.config import Settings
@@ -89,7 +88,7 @@ def test_the_migrated_database_is_what_the_tables_say(url: str) -> None:
     engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=NullPool)
 
     with engine.connect() as bound:
-        differences: list[Any] = compare_metadata(MigrationContext.configure(bound), tables.Package.metadata)
+        differences: list[Any] = compare_metadata(MigrationContext.configure(bound), all_tables())
 
     index = [each for each in differences if each[0].endswith("_index")]
     assert [["package_file_by_blob"]] * 2 == [[each[1].name] for each in index]
@@ -121,8 +120,8 @@ def test_four_processes_that_upgrade_a_new_database_make_one_store(postgres: Pos
     running = [start_cli(home, "db", "upgrade", settings={"ARTIFACTSTORE_DATABASE_URL": url}) for _ in range(4)]
     answers = [(*process.communicate(timeout=120), process.returncode) for process in running]
 
-    assert [HEAD] * 4 == [json.loads(stdout)["revision"] for stdout, _, _ in answers], answers
-    assert database_revision(url) == HEAD
+    assert [head()] * 4 == [json.loads(stdout)["revision"] for stdout, _, _ in answers], answers
+    assert database_revision(url) == head()
     with postgres.asked(url) as connection:
         assert [(1,)] == connection.execute("SELECT count(*) FROM event_log").fetchall()
 
@@ -136,7 +135,7 @@ def test_a_server_is_not_started_on_a_database_that_is_not_at_head(postgres: Pos
 
 def test_a_database_of_a_newer_version_is_refused(url: str, home: Path, postgres: PostgresServer) -> None:
     with postgres.asked(url) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.execute("UPDATE alembic_version SET version_num = '9999' WHERE version_num = '0004'")
 
     with pytest.raises(DatabaseVersionError, match="9999"):
         opened(url, home)
@@ -159,6 +158,9 @@ def test_only_who_asks_upgrades_a_database_and_its_packages_are_found_by_their_m
         for index in ("package_by_schema", "package_by_retention_class", "package_by_producer_and_subject"):
             connection.execute(f"DROP INDEX {index}")
         connection.execute("DROP INDEX stored_object_by_backend")
+        for table in ("testing_os_latest", "testing_os_surface", "testing_os_record"):
+            connection.execute(f"DROP TABLE {table}")
+        connection.execute("DELETE FROM alembic_version WHERE version_num <> '0004'")
         connection.execute("UPDATE alembic_version SET version_num = '0001'")
 
     with pytest.raises(DatabaseVersionError, match="is at revision 0001"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
 from contextlib import suppress
 from dataclasses import replace
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from artifactstore.bootstrap import database_revision, open_registry
-from artifactstore.catalog.migrations import HEAD
+from artifactstore.catalog.contributions import head
 from artifactstore.config import BackendSettings, Settings
 from artifactstore.documents import token_document
 from artifactstore.domain.access import StaticToken, parse_scopes
@@ -33,6 +32,7 @@ from artifactstore.errors import (
 )
 from artifactstore.registry import tokens
 from artifactstore.registry.tokens import TokenUses, authenticate, create_token, list_tokens, revoke_token
+from tests.support import say_revision
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -481,10 +481,7 @@ def at_an_earlier_revision(home: Path) -> Settings:
     """A store whose database says that it is not at head."""
     settings = Settings.from_environment({"ARTIFACTSTORE_HOME": str(home)})
     open_registry(settings).close()
-    connection = sqlite3.connect(home / "artifactstore.db")
-    connection.execute("UPDATE alembic_version SET version_num = '0001'")
-    connection.commit()
-    connection.close()
+    say_revision(home / "artifactstore.db", "0001")
     return settings
 
 
@@ -499,7 +496,7 @@ def test_a_database_that_is_not_there_is_refused_and_not_made(home: Path) -> Non
 
 
 def test_a_database_that_is_behind_is_refused_and_not_upgraded(at_an_earlier_revision: Settings) -> None:
-    with pytest.raises(DatabaseVersionError, match=f"at revision 0001, and this version needs {HEAD}") as caught:
+    with pytest.raises(DatabaseVersionError, match=f"at revision 0001, and this version needs {head()}") as caught:
         open_registry(at_an_earlier_revision, upgrade=False)
 
     assert "artifactstore db upgrade" in (caught.value.hint or "")

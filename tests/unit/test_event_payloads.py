@@ -18,6 +18,7 @@ from artifactstore.domain.event import Event, ObjectRef
 from artifactstore.domain.events import EVENT_TYPES, FilesAdded, event_from
 from artifactstore.domain.provenance_events import EnvelopeIndexed, Ingested, PartyRef, SourceIndexed
 from artifactstore.errors import EventLogCorruptError
+from artifactstore.pilots.testing_os.recorded import SubmissionRecorded
 from artifactstore.testing.builders import file_entry
 from tests.unit.strategies import file_lists, raw_digests
 
@@ -118,6 +119,21 @@ EVENTS: list[Event] = [
     Ingested(envelope_id=bytes(32), source_id=bytes(range(32)), source_created=True),
     Ingested(envelope_id=bytes(32), source_id=bytes(32), source_created=False, package_id=PACKAGE),
     events.PackageObserved(package_id=PACKAGE, envelope_id=bytes(32), observed_at=1),
+    SubmissionRecorded(
+        package_id=PACKAGE,
+        external_id="o/r/2026-03-19/1",
+        repo="o/r",
+        run_id="1",
+        profile="default",
+        status="accepted",
+        verified="pass",
+        may_be_replaced=False,
+        finished_at="2026-03-19T00:00:00Z",
+        path="records/o/r/2026/03/19/run-1.json",
+        surfaces=("cli", "web"),
+        recorded_at=1,
+        finished_ms=-1,
+    ),
 ]
 PLUGIN_EVENT = events.PluginEvent(type="plugin.mailbox.flagged", about="<7@example.org>", body=METADATA)
 
@@ -192,6 +208,7 @@ def test_type_names_have_a_version_and_a_noun(name: str) -> None:
     version, noun, *_ = name.split(".")
 
     nouns = {"package", "metadata_schema", "retention", "hold", "blob", "object", "read", "source", "core"}
+    nouns |= {"testing_os"}
     assert (version, noun in nouns) == ("v1", True)
 
 

@@ -11,7 +11,7 @@ app = typer.Typer(no_args_is_help=False, rich_markup_mode=None)
 
 @app.command()
 def current(context: typer.Context) -> None:
-    """Show the revision the database is at, and the newest. Nothing is made or upgraded.
+    """Show the revisions the database is at, and the newest. Nothing is made or upgraded.
 
     "revision" is null for a database that is not there yet.
     """
@@ -48,6 +48,6 @@ def _database_url() -> str:
 
 
 def _document(revision: str | None) -> dict[str, object]:
-    from artifactstore.catalog.migrations import HEAD
+    from artifactstore.catalog.contributions import head
 
-    return {"revision": revision, "head": HEAD, "at_head": revision == HEAD}
+    return {"revision": revision, "head": head(), "at_head": revision == head()}

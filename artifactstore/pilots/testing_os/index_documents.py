@@ -7,17 +7,9 @@ and surface are enough, and one more record costs the same however many there ar
 - ``row``, the latest of those records: the greatest ``finished_ms``, then the smallest ``order``.
 
 Both are a minimum or a maximum, so records may come in any order, or many times (``with_row``), and the documents are
-built from these entries alone (``documents``). A projection keeps a row per repository and surface for that::
-
-    repo, surface                                     its key
-    first_key, first_position                         the smaller pair wins
-    latest_ms, latest_key, latest_position            the greater latest_ms wins, then the smaller pair
-    run_id, verified, finished_at, path               of the record that has won
-
-and reads them by ``ORDER BY first_key, first_position``: a repository's place is that of its first surface. Only where
-a record is taken away or replaced must its repository's and surface's records be looked at again, for which they are
-indexed by (repo, surface, latest_ms, latest_key). ``latest_ms`` is NULL for an instant that JavaScript cannot read, and
-NULL is older than all others. The keys must compare by their bytes (PostgreSQL: ``COLLATE "C"``).
+built from these entries alone (``documents``). The table ``testing_os_latest`` keeps one for each repository and
+surface, an order as the text that sorts alike (by its bytes), and is read whole (``records.entries``). An accepted
+record is never taken away, so nothing is ever looked for anew.
 
 ``stale.json`` depends on the clock. It is built when it is asked for.
 """
@@ -39,6 +31,7 @@ if TYPE_CHECKING:
 STALE_DAYS = 30
 ACCEPTED = "accepted"
 MS_PER_DAY = 86_400_000
+MAX_SURFACES = 10
 
 _REJECTED = "records/_rejected/"
 
@@ -48,6 +41,17 @@ class ScanOrder(NamedTuple):
 
     key: str
     position: int
+
+    @property
+    def text(self) -> str:
+        """Sorts as the pair does: a record has fewer than ten surfaces."""
+        return f"{self.key} {self.position}"
+
+    @classmethod
+    def of_text(cls, text: str) -> ScanOrder:
+        """The inverse of ``text``."""
+        key, _, position = text.rpartition(" ")
+        return cls(key, int(position))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,12 @@ def scan_key(path: str) -> str:
     return ("1" if path.startswith(_REJECTED) else "0") + path.replace("/", " ")
 
 
+def scan_order(path: str, position: int) -> ScanOrder:
+    """When a surface is come to that is the one of this number in a record."""
+    assert position < MAX_SURFACES, "the schema of records knows eight surfaces"
+    return ScanOrder(scan_key(path), position)
+
+
 def rows_of(record: Mapping[str, JsonValue], path: str) -> Iterator[Row]:
     """A row for each surface of a record that its schema allows, in the order of its results."""
     verification, overall, timing = (_object(record, key) for key in ("verification", "overall_verdict", "timing"))
@@ -119,7 +129,7 @@ def rows_of(record: Mapping[str, JsonValue], path: str) -> Iterator[Row]:
             verification_status=str(verification["status"]),
             finished_at=str(timing["finished_at"]),
             path=path,
-            order=ScanOrder(scan_key(path), position),
+            order=scan_order(path, position),
         )
 
 

@@ -1,0 +1,1 @@
+"""Each migration of the branch, oldest first."""

@@ -1,0 +1,93 @@
+"""Statements on what is recorded: a submission's record, the indexes, a repository's history."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from artifactstore.pilots.testing_os.index_documents import ACCEPTED, Entry, Row, ScanOrder
+
+if TYPE_CHECKING:
+    from artifactstore.catalog.database import Connection
+
+_LAST = 2**62
+
+
+class StoredRecord(NamedTuple):
+    """A row of ``testing_os_record``, and the package it is."""
+
+    package_row: int
+    package_id: str
+    revision: int
+    external_id: str
+    repo: str
+    run_id: str
+    profile: str
+    status: str
+    verified: str
+    may_be_replaced: int
+    finished_at: str
+    finished_ms: int
+    path: str
+    recorded_at: int
+
+
+class Surface(NamedTuple):
+    """A surface of a repository: what is known of it, and since when it has not passed; None if it passes."""
+
+    entry: Entry
+    package_id: str
+    failing_since_ms: int | None
+
+
+_RECORD = "SELECT record.package, package.package_id, package.revision, " + ", ".join(
+    f"record.{column}" for column in StoredRecord._fields[3:]
+)
+_FROM = " FROM testing_os_record AS record JOIN package ON package.id = record.package"
+
+
+def newest(connection: Connection, external_id: str) -> StoredRecord | None:
+    """The record that counts under an external id: the last one."""
+    rows = connection.execute(
+        f"{_RECORD}{_FROM} WHERE record.external_id = ? ORDER BY record.external_id DESC, record.id DESC LIMIT 1",
+        (external_id,),
+    )
+    return next(map(StoredRecord._make, rows), None)
+
+
+def surfaces(connection: Connection, repo: str | None = None) -> list[Surface]:
+    """Every surface of a repository that has an accepted record, or of all; in no order that says anything."""
+    condition, parameters = ("", ()) if repo is None else (" WHERE latest.repo = ?", (repo,))
+    rows = connection.execute(
+        "SELECT latest.repo, latest.surface, latest.first_order, latest.latest_order, record.run_id, record.verified,"
+        " record.finished_at, record.path, package.package_id, latest.failing_since_ms"
+        " FROM testing_os_latest AS latest JOIN testing_os_record AS record ON record.id = latest.record"
+        f" JOIN package ON package.id = record.package{condition} ORDER BY latest.repo, latest.surface",
+        parameters,
+    )
+    return [_surface(*row) for row in rows]
+
+
+def history(
+    connection: Connection, repo: str, *, before: tuple[int, int] | None = None, limit: int
+) -> list[StoredRecord]:
+    """A page of a repository's records, rejected ones too, the latest to finish first.
+
+    ``before`` is (finished_ms, package_row) of the last one of the page before.
+    """
+    # tuples, so that only the index can serve that has them in this order
+    key = "record.repo, record.finished_ms, record.package"
+    finished_ms, package_row = before or (_LAST, _LAST)
+    rows = connection.execute(
+        f"{_RECORD}{_FROM} WHERE ({key}) < (?, ?, ?) AND ({key}) >= (?, ?, ?)"
+        f" ORDER BY {', '.join(f'{column} DESC' for column in key.split(', '))} LIMIT ?",
+        (repo, finished_ms, package_row, repo, -_LAST, -_LAST, limit),
+    )
+    return list(map(StoredRecord._make, rows))
+
+
+def _surface(
+    repo: str, surface: str, first: str, latest: str, run_id: str, verified: str, finished_at: str, path: str,
+    package_id: str, failing_since_ms: int | None,
+) -> Surface:  # fmt: skip
+    row = Row(repo, surface, run_id, verified, ACCEPTED, finished_at, path, ScanOrder.of_text(latest))
+    return Surface(Entry(ScanOrder.of_text(first), row), package_id, failing_since_ms)

@@ -1,0 +1,87 @@
+"""What a pilot that contributes to the catalog may do besides: record its own events with a package, and look.
+
+Only what ``built_in`` has registered contributes, so nobody else's plug-in is handed this. The events that come with a
+package are those of the pilot's own contribution and no others; ``context.emit`` is as narrow for it as for anyone.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from artifactstore.catalog.contributions import contribution_of
+from artifactstore.domain.provenance import IngestInput
+from artifactstore.errors import CapabilityDeniedError, EmitGuardError
+from artifactstore.plugins.loaded import DISTRIBUTION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from artifactstore.catalog.contributions import Contribution
+    from artifactstore.catalog.database import Connection
+    from artifactstore.domain.event import Event
+    from artifactstore.domain.package import PackageDraft, PackageReceipt
+    from artifactstore.domain.provenance import EnvelopeInput, IngestResult, PartyInput, SourceInput
+    from artifactstore.plugins.host import PluginHost, SchemaOf
+    from artifactstore.plugins.loaded import LoadedPlugin
+    from artifactstore.registry.progress import Progress
+
+
+class Contributed:
+    """The write and read access of one pilot's contribution, on one store."""
+
+    def __init__(self, host: PluginHost, loaded: LoadedPlugin, *, schema_of: SchemaOf, progress: Progress) -> None:
+        """Raises ``CapabilityDeniedError`` for a plug-in that contributes nothing, whatever it is called."""
+        self._host = host
+        self._loaded = loaded
+        self._contribution = _contribution_of(loaded)
+        self._schema_of = schema_of
+        self._progress = progress
+
+    def ingest(
+        self,
+        *,
+        source: SourceInput,
+        envelope: EnvelopeInput,
+        parties: Sequence[PartyInput] = (),
+        package: PackageDraft,
+        as_revision: bool = False,
+        events_of: Callable[[PackageReceipt], Sequence[Event]],
+    ) -> IngestResult:
+        """As ``PluginContext.ingest``, with what ``events_of`` answers recorded in the package's transaction.
+
+        It is asked in that transaction, perhaps more than once; what it raises takes everything back. Raises
+        ``EmitGuardError`` for an event that is not the pilot's.
+        """
+        return self._host.ingest(
+            IngestInput.of_call(source, envelope, parties, package),
+            self._loaded.provenance,
+            as_revision=as_revision,
+            schema_of=self._schema_of,
+            progress=self._progress,
+            events_of=lambda receipt: self._own(events_of(receipt)),
+        )
+
+    @contextmanager
+    def look(self) -> Iterator[Connection]:
+        """One consistent view of the catalog."""
+        with self._host.registry.catalog.snapshot() as queries:
+            yield queries.connection
+
+    def _own(self, events: Sequence[Event]) -> Sequence[Event]:
+        for event in events:
+            if type(event) not in self._contribution.projections:
+                raise EmitGuardError(
+                    f"{event.type} is not an event that {self._contribution.name} contributes", reason="namespace"
+                )
+        return events
+
+
+def _contribution_of(loaded: LoadedPlugin) -> Contribution:
+    found = contribution_of(loaded.plugin.name) if loaded.distribution == DISTRIBUTION else None
+    if found is None:
+        raise CapabilityDeniedError(
+            f"the plug-in {loaded.plugin.name!r} contributes nothing to the catalog",
+            hint="Only pilots that come with artifactstore do.",
+        )
+    return found
