@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from artifactstore.bootstrap import open_database
-from artifactstore.catalog.contributions import all_tables
+from artifactstore.catalog.contributions import all_tables, branches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,6 +129,9 @@ class PostgresServer:
             for table in TABLES:
                 connection.execute(f"DELETE FROM {table}")
             connection.execute("SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S'")
+            connection.execute("DELETE FROM alembic_version")
+            for branch in branches():
+                connection.execute("INSERT INTO alembic_version (version_num) VALUES (%s)", (branch.head,))
             connection.execute("INSERT INTO event_log (log_id, created_at) VALUES (%s, 1)", (secrets.token_bytes(32),))
 
     def _run(self, program: str, *arguments: str) -> None:
