@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from artifactstore.errors import ArtifactStoreError, InvalidRequestError
+from artifactstore.errors import ArtifactStoreError, InvalidRequestError, Problem
 
 
 class SubmissionInvalidError(InvalidRequestError):
@@ -17,6 +17,17 @@ class YamlInvalidError(InvalidRequestError):
 
     code = "YAML_INVALID"
     default_hint = "YAML is read as version 1.2: yes and on are text, a date needs quotes, a key stands once."
+
+
+class RecordUnfilableError(InvalidRequestError):
+    """A submission whose record cannot be kept, where profile 1.1 throws: ``reason`` says as which of its errors."""
+
+    code = "RECORD_UNFILABLE"
+    default_hint = "Nothing was recorded. Mend the submission; its run id is not used up."
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message, problems=(Problem("reason", reason),))
+        self.reason = reason
 
 
 class ProvenanceFaultError(ArtifactStoreError):

@@ -58,6 +58,10 @@ class Profile:
     """The reason for a submission that is none."""
     last_key_wins: bool
     """Of equal keys in a submission; else they are refused."""
+    throws_unfilable: bool
+    """What cannot be filed is an error; else it is a rejection that is recorded nowhere."""
+    replaces_rejections: bool
+    """A stored rejection whose reasons are all retryable gives way to a submission that is accepted."""
 
 
 def check_policies(policies: Policies) -> None:
@@ -95,6 +99,8 @@ DEFAULT = Profile(
     file_record=file_record,
     not_an_object="submission-malformed: submission is null or not an object",
     last_key_wins=False,
+    throws_unfilable=False,
+    replaces_rejections=True,
 )
 
 V1_1 = Profile(
@@ -114,6 +120,8 @@ V1_1 = Profile(
     file_record=file_record_1_1,
     not_an_object="submission is null or not an object",
     last_key_wins=True,
+    throws_unfilable=True,
+    replaces_rejections=False,
 )
 
 PROFILES = {profile.name: profile for profile in (DEFAULT, V1_1)}

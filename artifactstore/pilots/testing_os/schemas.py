@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 SUBMISSION_SCHEMA = "testing-os.submission.v1"
 RECORD_SCHEMA = "testing-os.record.v1"
 POLICY_SCHEMA = "testing-os.policy.v1"
-SLUGS = (SUBMISSION_SCHEMA, RECORD_SCHEMA, POLICY_SCHEMA)
+RUN_SCHEMA = "testing-os.run.v1"
+"""Of the metadata of the package that a record is."""
+SLUGS = (SUBMISSION_SCHEMA, RECORD_SCHEMA, POLICY_SCHEMA, RUN_SCHEMA)
 MAX_VIOLATIONS = 200
 """Violations told of one document; a hostile one could have a million."""
 MAX_ITEMS = 10_000

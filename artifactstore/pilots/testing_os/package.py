@@ -1,0 +1,225 @@
+"""From a verification to the package that is its record, where it was observed, and the event that the indexes need.
+
+The package holds the record to the byte, the submission as it was received, and everything that was found.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from artifactstore.domain.canonical import canonical_json
+from artifactstore.domain.package import text_problem
+from artifactstore.pilots.testing_os.ecmascript import json_text
+from artifactstore.pilots.testing_os.formats import instant_ms
+from artifactstore.pilots.testing_os.index_documents import rows_of
+from artifactstore.pilots.testing_os.record import instant_text_ms
+from artifactstore.pilots.testing_os.recorded import SubmissionRecorded
+from artifactstore.pilots.testing_os.schemas import RUN_SCHEMA
+from artifactstore.plugins import (
+    BytesSource,
+    EnvelopeInput,
+    FileDraft,
+    PackageDraft,
+    PartyInput,
+    RetentionClass,
+    Retrieval,
+    SourceInput,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from artifactstore.domain.canonical import JsonValue
+    from artifactstore.domain.instant import Instant
+    from artifactstore.domain.package import PackageReceipt
+    from artifactstore.pilots.testing_os.submission import Received
+    from artifactstore.pilots.testing_os.verifier import Verification
+
+PRODUCER = "testing-os"
+LOCATION_KIND = "testing-os.submission"
+TRANSPORT = "testing-os.dispatch"
+RECORD_FILE, SUBMISSION_FILE, VERDICT_FILE = "record.json", "submission.json", "verdict.json"
+MAX_REVIEWERS = 100
+"""People who attested a scenario, as many as are recorded as parties; the record names all."""
+
+_JSON = "application/json"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Judged(NamedTuple):
+    """A verification whose record can be filed, of what, and when."""
+
+    verification: Verification
+    received: Received
+    as_of: Instant
+    verified_at: Instant
+
+    @property
+    def external_id(self) -> str:
+        """``<org>/<repo>/<UTC date>/<run id>``."""
+        assert self.verification.external_id is not None, "what cannot be filed is not recorded"
+        return self.verification.external_id
+
+    @property
+    def record(self) -> Mapping[str, JsonValue]:
+        """What is filed."""
+        return self.verification.record
+
+    @property
+    def verified(self) -> str:
+        """The verdict."""
+        assert self.verification.verdict is not None, "only what is no object has none"
+        return self.verification.verdict.verified
+
+    @property
+    def finished_ms(self) -> int | None:
+        """When the run finished."""
+        return instant_ms(_text(self.record, "timing", "finished_at"))
+
+
+def package_of(judged: Judged, retention_class: RetentionClass) -> PackageDraft:
+    """The draft of a record's package."""
+    files = {
+        RECORD_FILE: (judged.verification.record_text.encode(), "record"),
+        SUBMISSION_FILE: (judged.received.data, "submission"),
+        VERDICT_FILE: ((json_text(explanation(judged.verification, judged.as_of)) + "\n").encode(), "verdict"),
+    }
+    return PackageDraft(
+        producer=PRODUCER,
+        files=tuple(FileDraft(path, BytesSource(data), role, _JSON) for path, (data, role) in files.items()),
+        retention_class=retention_class,
+        external_id=judged.external_id,
+        subject=_text(judged.record, "repo"),
+        schema=RUN_SCHEMA,
+        metadata=_metadata(judged),
+    )
+
+
+def event_of(judged: Judged, receipt: PackageReceipt) -> SubmissionRecorded:
+    """What the tables need of a record."""
+    verification, record = judged.verification, judged.record
+    assert verification.path is not None, "what has an external id has a path"
+    return SubmissionRecorded(
+        package_id=receipt.package_id,
+        external_id=judged.external_id,
+        repo=_text(record, "repo"),
+        run_id=_text(record, "run_id"),
+        profile=verification.profile,
+        status=verification.status.value,
+        verified=judged.verified,
+        may_be_replaced=verification.may_be_replaced,
+        finished_at=_text(record, "timing", "finished_at"),
+        path=verification.path,
+        surfaces=tuple(row.surface for row in rows_of(record, verification.path)),
+        recorded_at=judged.verified_at,
+        finished_ms=judged.finished_ms,
+    )
+
+
+def source_of(judged: Judged) -> SourceInput:
+    """The submission, as a place where something was observed."""
+    name = f"testing-os run {_text(judged.record, 'run_id')}"
+    return SourceInput(LOCATION_KIND, judged.external_id, retrieval=Retrieval(content_type=_JSON, display_name=name))
+
+
+def envelope_of(judged: Judged) -> EnvelopeInput:
+    """The run's end. One that says it ended before 1970 was observed when it was judged."""
+    statement: dict[str, JsonValue] = {
+        "repo": _text(judged.record, "repo"),
+        "run_id": _text(judged.record, "run_id"),
+        "commit_sha": _text(judged.record, "ref", "commit_sha"),
+        "status": judged.verification.status.value,
+        "verified": judged.verified,
+    }
+    finished_ms = judged.finished_ms
+    is_before = finished_ms is None or finished_ms < 0
+    ended = timedelta(microseconds=judged.verified_at) if is_before else timedelta(milliseconds=finished_ms or 0)
+    return EnvelopeInput(TRANSPORT, canonical_json(statement).encode(), _EPOCH + ended)
+
+
+def parties_of(judged: Judged) -> tuple[PartyInput, ...]:
+    """Who took part, as far as the record names anybody: who started the run, what ran it, who attested."""
+    return tuple(dict.fromkeys(_parties(judged.record)))
+
+
+def explanation(verification: Verification, as_of: Instant) -> dict[str, JsonValue]:
+    """Why this verdict: every stage with what it found and what it looked at."""
+    stages = [
+        {
+            "stage": name,
+            "was_skipped": found.was_skipped,
+            "reasons": [asdict(reason) for reason in found.reasons],
+            "warnings": [asdict(warning) for warning in found.warnings],
+            "facts": dict(found.facts),
+        }
+        for name, found in verification.findings.items()
+    ]
+    verdict = None if verification.verdict is None else asdict(verification.verdict)
+    if verdict is not None:
+        verdict["reasons"] = list(verdict["reasons"])
+    unfilable = verification.unfilable
+    return {
+        "profile": verification.profile,
+        "as_of": instant_text_ms(as_of),
+        "status": verification.status.value,
+        "verdict": verdict,
+        "may_be_replaced": verification.may_be_replaced,
+        "policy": {"version": verification.policy_version, "digest": str(verification.policy_digest)},
+        "stages": cast("JsonValue", stages),
+        "external_id": verification.external_id,
+        "path": verification.path,
+        "unfilable": None if unfilable is None else {"code": unfilable.code, "message": unfilable.message},
+    }
+
+
+def _metadata(judged: Judged) -> dict[str, JsonValue]:
+    verification, record = judged.verification, judged.record
+    metadata: dict[str, JsonValue] = {
+        "repo": _text(record, "repo"),
+        "run_id": _text(record, "run_id"),
+        "commit_sha": _text(record, "ref", "commit_sha"),
+        "status": verification.status.value,
+        "verified": judged.verified,
+        "profile": verification.profile,
+        "policy_version": verification.policy_version,
+        "policy_digest": str(verification.policy_digest),
+        "path": verification.path,
+        "surfaces": list(dict.fromkeys(row.surface for row in rows_of(record, verification.path or ""))),
+        "reasons": len(verification.reasons),
+        "warnings": len(verification.warnings),
+    }
+    if (finished_ms := judged.finished_ms) is not None and finished_ms >= 0:
+        metadata["finished_at"] = instant_text_ms(cast("Instant", finished_ms * 1000))
+    return metadata
+
+
+def _parties(record: Mapping[str, JsonValue]) -> Iterator[PartyInput]:
+    repo, source = _text(record, "repo"), record["source"]
+    assert isinstance(source, dict), "the source of a record is an object"
+    for kind, name, role, scope in (
+        ("person", source.get("actor"), "requester", "github"),
+        ("service", source.get("workflow"), "runner", repo),
+        *(("person", name, "reviewer", repo) for name in _reviewers(record)),
+    ):
+        text = unicodedata.normalize("NFC", name.strip()) if isinstance(name, str) else ""
+        if not text_problem(text):
+            yield PartyInput(kind, text, role, "claimed", identifier_scope=scope)
+
+
+def _reviewers(record: Mapping[str, JsonValue]) -> list[str]:
+    results = record["scenario_results"]
+    assert isinstance(results, list), "the results of a record are a list"
+    named = [result.get("attested_by") for result in results if isinstance(result, dict)]
+    return list(dict.fromkeys(name for name in named if isinstance(name, str)))[:MAX_REVIEWERS]
+
+
+def _text(record: Mapping[str, JsonValue], *steps: str) -> str:
+    """A text that the schema of records requires."""
+    found: JsonValue = dict(record)
+    for step in steps:
+        assert isinstance(found, dict), "the schema of records has an object here"
+        found = found[step]
+    return str(found)
