@@ -40,6 +40,8 @@ ON_BOTH_DATABASES = (
     "integration.test_verify",
     "integration.test_webhooks",
     "integration.test_writers",
+    "testing_os.test_indexes",
+    "testing_os.test_recording",
 )
 """Modules whose tests with a ``registry`` are run on each; what they say must be so on either."""
 

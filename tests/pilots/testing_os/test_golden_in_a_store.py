@@ -42,7 +42,9 @@ class GoldenStore:
             outcome = self.store.ingest(
                 receive(submission),
                 policies=lambda repo: load_policies(self._policies, repo),
-                scenarios=lambda _: None if definitions is None else {k: definition_of(v) for k, v in definitions.items()},
+                scenarios=lambda _: (
+                    None if definitions is None else {k: definition_of(v) for k, v in definitions.items()}
+                ),
                 provenance=PROVENANCE[provenance],
                 profile=V1_1,
                 clock=lambda: AS_OF,

@@ -1,0 +1,92 @@
+"""Processes that ingest; the store is that of the environment.
+
+    python -m tests.pilots.testing_os.recording_process many NAME COUNT   # waits for a line; prints the answers
+    python -m tests.pilots.testing_os.recording_process killed           # a child for each line HIT RUN_ID
+
+A child kills itself at that failpoint, and says which it has passed if there are not so many.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from contextlib import closing
+
+from artifactstore import failpoints
+from artifactstore.bootstrap import open_registry
+from artifactstore.config import Settings
+from tests.pilots.testing_os.judging import submission
+from tests.pilots.testing_os.store import RecordStore
+
+SURFACES = ("cli", "web", "api")
+
+
+def numbered(name: str, number: int) -> dict[str, object]:
+    """A submission like no other's: several of them are of one repository and surface."""
+    repo = f"org/repo-{number % 5}"
+    return submission(
+        {
+            "/run_id": f"{name}-{number}",
+            "/repo": repo,
+            "/source/run_url": f"https://github.com/{repo}/actions/runs/1",
+            "/timing/finished_at": f"2026-03-19T{number % 24:02}:00:00Z",
+            "/scenario_results/0/product_surface": SURFACES[number % 3],
+            "/overall_verdict": "pass" if number % 2 else "fail",
+        }
+    )
+
+
+def open_store() -> RecordStore:
+    return RecordStore(open_registry(), Settings.from_environment())
+
+
+def many(name: str, count: int) -> None:
+    store = open_store()
+    with closing(store.registry):
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        sys.stdin.readline()
+        shared = [store.ingest(numbered("shared", number)).answer for number in range(count // 5)]
+        own = [store.ingest(numbered(name, number)).answer for number in range(count)]
+    json.dump([shared, own], sys.stdout)
+
+
+def kill_each() -> None:
+    """For each line a child, forked before anything is open: what it said, and the signal that ended it."""
+    for line in sys.stdin:
+        hit, run_id = line.split()
+        reading, writing = os.pipe()
+        if not (child := os.fork()):
+            os.write(writing, json.dumps(_be_killed(int(hit), run_id)).encode())
+            os._exit(0)
+        os.close(writing)
+        with os.fdopen(reading) as pipe:
+            said = json.loads(pipe.read() or "null")
+        _, status = os.waitpid(child, 0)
+        sys.stdout.write(f"{json.dumps([said, os.waitstatus_to_exitcode(status)])}\n")
+        sys.stdout.flush()
+
+
+def _be_killed(fatal_hit: int, run_id: str) -> list[str]:
+    passed: list[str] = []
+
+    def pass_by(name: str) -> None:
+        passed.append(name)
+        if len(passed) == fatal_hit:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    store = open_store()
+    with closing(store.registry):
+        failpoints.arm(pass_by)
+        store.ingest(submission({"/run_id": run_id}))
+        failpoints.arm(None)
+    return passed
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "many":
+        many(sys.argv[2], int(sys.argv[3]))
+    else:
+        kill_each()
