@@ -76,7 +76,7 @@ def host_of(registry: Registry, settings: Settings, *, validator: Validator | No
 
     ``validator`` has the host's own rules for what plug-ins say: a callable, or a pydantic ``TypeAdapter``.
     """
-    from artifactstore.plugins.host import PluginHost
+    from artifactstore.plugins.host import PluginHost, Surroundings
 
     return PluginHost(
         registry,
@@ -84,6 +84,7 @@ def host_of(registry: Registry, settings: Settings, *, validator: Validator | No
         capabilities={**DEFAULT_CAPABILITIES, **settings.plugin_capabilities},
         max_payload_bytes=settings.max_payload_bytes,
         validator=validator,
+        surroundings=Surroundings(settings.github.token, settings.github.api_url, is_ci=settings.github.is_ci),
     )
 
 

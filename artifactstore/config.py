@@ -49,6 +49,7 @@ NAMES = (
     "ANON_READ",
     "ALLOWED_HOSTS",
     "LOG_LEVEL",
+    "GITHUB_API_URL",
     "S3_ENDPOINT_URL",
     "S3_PUBLIC_ENDPOINT_URL",
     "S3_REGION",
@@ -88,6 +89,16 @@ class BackendSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class GitHubSettings:
+    """What the environment says of GitHub; GitHub's own names, besides the address."""
+
+    token: str | None = field(default=None, repr=False)
+    api_url: str | None = None
+    is_ci: bool = False
+    """Whether this runs in a CI job."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What the environment says, checked. The embedded default needs none of it."""
 
@@ -109,6 +120,7 @@ class Settings:
     max_payload_bytes: int = MAX_PAYLOAD_BYTES
     """Of an envelope."""
     race_retries: int = 1
+    github: GitHubSettings = field(default_factory=GitHubSettings)
     api_url: str | None = None
     """The server that the command line works on; without a slash at its end."""
     api_token: str | None = field(default=None, repr=False)
@@ -143,6 +155,7 @@ class Settings:
             plugin_capabilities=_plugin_capabilities(found),
             max_payload_bytes=_whole_number(found, "MAX_PAYLOAD_BYTES", MAX_PAYLOAD_BYTES, 1, 1024 * 1024),
             race_retries=_whole_number(found, "RACE_RETRIES", 1, 0, 10),
+            github=_github(found, environment),
             api_url=parse_server_url(url, what=f"{PREFIX}API_URL") if (url := found.get("API_URL")) else None,
             api_token=_api_token(found.get("API_TOKEN")),
             auth_tokens=_static_tokens(found.get("AUTH_TOKENS", "")),
@@ -341,6 +354,12 @@ def _plugin_capabilities(found: Mapping[str, str]) -> dict[str, frozenset[Capabi
         return parse_capabilities(found.get("PLUGIN_CAPABILITIES", ""))
     except UsageError as error:
         raise ConfigurationError(f"{PREFIX}PLUGIN_CAPABILITIES: {error.message}", hint=error.hint) from error
+
+
+def _github(found: Mapping[str, str], environment: Mapping[str, str]) -> GitHubSettings:
+    is_ci = any(environment.get(name, "").lower() not in {"", "false", "0"} for name in ("CI", "GITHUB_ACTIONS"))
+    token = environment.get("GITHUB_TOKEN") or environment.get("GH_TOKEN") or None
+    return GitHubSettings(token, found.get("GITHUB_API_URL") or None, is_ci)
 
 
 def _host_names(text: str | None) -> tuple[str, ...]:

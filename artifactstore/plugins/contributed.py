@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from artifactstore.domain.event import Event
     from artifactstore.domain.package import PackageDraft, PackageReceipt
     from artifactstore.domain.provenance import EnvelopeInput, IngestResult, PartyInput, SourceInput
-    from artifactstore.plugins.host import PluginHost, SchemaOf
+    from artifactstore.plugins.host import PluginHost, SchemaOf, Surroundings
     from artifactstore.plugins.loaded import LoadedPlugin
     from artifactstore.registry.progress import Progress
 
@@ -67,6 +67,21 @@ class Contributed:
         """One consistent view of the catalog."""
         with self._host.registry.catalog.snapshot() as queries:
             yield queries.connection
+
+    def read_file(self, package_id: str, path: str) -> bytes:
+        """A small file of a package, checked. Raises what ``registry.files.send_file`` raises."""
+        from io import BytesIO
+
+        from artifactstore.registry.files import send_file
+
+        sink = BytesIO()
+        send_file(self._host.registry, package_id, path, sink)
+        return sink.getvalue()
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """What the settings say of other services."""
+        return self._host.surroundings
 
     def _own(self, events: Sequence[Event]) -> Sequence[Event]:
         for event in events:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from artifactstore.domain.capabilities import Capability
@@ -45,6 +45,16 @@ Validator = Callable[["IngestInput"], object] | TypeValidator
 
 
 @dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the settings say of other services; only pilots that come with artifactstore are told."""
+
+    github_token: str | None = field(default=None, repr=False)
+    github_api_url: str | None = None
+    is_ci: bool = False
+    """Whether this runs in a CI job."""
+
+
+@dataclass(frozen=True, slots=True)
 class PluginHost:
     """A store, and the rules under which plug-ins use it."""
 
@@ -54,6 +64,7 @@ class PluginHost:
     """By plug-in; one that is not named here has none."""
     max_payload_bytes: int = MAX_PAYLOAD_BYTES
     validator: Validator | None = None
+    surroundings: Surroundings = field(default_factory=Surroundings)
 
     def acting_as(self, actor: str) -> PluginHost:
         """The same for one who always acts: nothing is to be made for each call."""

@@ -1,6 +1,7 @@
-"""The testing-os pilot: so far the word for where its submissions are observed, which any plug-in may use.
+"""The testing-os pilot: one submission is judged and becomes one immutable package, its record.
 
-A submission's path id is ``<org>/<repo>/<UTC date>/<run id>``: what makes it another submission or the same.
+A submission's path id is ``<org>/<repo>/<UTC date>/<run id>``: what makes it another submission or the same. ``run`` is
+the programmatic way in, ``artifactstore testing-os`` the command line's. Importing this package loads nothing slow.
 """
 
 from __future__ import annotations
@@ -13,7 +14,13 @@ from artifactstore.plugins import LocationKind, Plugin, Words
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import typer
+
     from artifactstore.domain.canonical import JsonValue
+    from artifactstore.pilots.testing_os.running import run
+    from artifactstore.plugins import CommandDoor
+
+__all__ = ["PLUGIN", "run"]
 
 _PATH_ID = re.compile(r"[^/\s]+/[^/\s]+/[0-9]{4}-[0-9]{2}-[0-9]{2}/[A-Za-z0-9_-]+")
 
@@ -33,4 +40,24 @@ def _schemas() -> Mapping[str, JsonValue]:
     return schemas()
 
 
-PLUGIN = Plugin(name="testing-os", summary="Submissions of testing-os.", schemas=_schemas, words=_words)
+def _add_commands(group: typer.Typer, door: CommandDoor) -> None:
+    from artifactstore.pilots.testing_os.commands import add_commands
+
+    add_commands(group, door)
+
+
+def __getattr__(name: str) -> object:
+    if name == "run":
+        from artifactstore.pilots.testing_os.running import run
+
+        return run
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+PLUGIN = Plugin(
+    name="testing-os",
+    summary="Submissions of testing-os.",
+    schemas=_schemas,
+    words=_words,
+    add_commands=_add_commands,
+)

@@ -196,14 +196,14 @@ def _recorded(contributed: Contributed, judged: Judged, rules: Rules) -> Outcome
         known = _newest(contributed, judged.external_id)
         if known is not None and not (_gives_way(known, rules.profile) and _is_accepted(judged)):
             return _duplicate(judged.received.value, known, judged.verification)
-        failpoint("testing-os.before-record")
+        failpoint("submission.before-record")
         try:
             receipt = _record(contributed, judged, rules, known)
         except (_LostRaceError, RunChangedError, PackageExpiredError, PackageDeletedError, ConcurrentUpdateError):
             if attempt == _ATTEMPTS or _newest(contributed, judged.external_id) == known:
                 raise  # nobody was first: the external id is another's, or the database is not itself
             continue
-        failpoint("testing-os.after-record")
+        failpoint("submission.after-record")
         return Outcome(
             Answer(judged.verification.status.value),
             _member(judged.received.value, "run_id"),

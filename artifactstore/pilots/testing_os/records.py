@@ -54,6 +54,20 @@ def newest(connection: Connection, external_id: str) -> StoredRecord | None:
     return next(map(StoredRecord._make, rows), None)
 
 
+def of_package(connection: Connection, package_id: str) -> StoredRecord | None:
+    """The record that a package is."""
+    rows = connection.execute(f"{_RECORD}{_FROM} WHERE package.package_id = ?", (package_id,))
+    return next(map(StoredRecord._make, rows), None)
+
+
+def page(connection: Connection, *, after: int, limit: int) -> list[StoredRecord]:
+    """A page of all records in the order of their packages, after a package's row."""
+    rows = connection.execute(
+        f"{_RECORD}{_FROM} WHERE record.package > ? ORDER BY record.package LIMIT ?", (after, limit)
+    )
+    return list(map(StoredRecord._make, rows))
+
+
 def surfaces(connection: Connection, repo: str | None = None) -> list[Surface]:
     """Every surface of a repository that has an accepted record, or of all; in no order that says anything."""
     condition, parameters = ("", ()) if repo is None else (" WHERE latest.repo = ?", (repo,))

@@ -196,7 +196,7 @@ def test_the_day_and_the_repository_make_another_run(store: RecordStore) -> None
 def test_who_loses_the_race_is_a_duplicate_of_who_won(store: RecordStore) -> None:
     won: list[Any] = []
 
-    with first_at("testing-os.before-record", lambda: won.append(store.ingest(submission({"/notes": "rival"})))):
+    with first_at("submission.before-record", lambda: won.append(store.ingest(submission({"/notes": "rival"})))):
         outcome = store.ingest(submission())
 
     assert Answer.ACCEPTED is won[0].answer
@@ -272,7 +272,7 @@ def test_a_rejection_gives_way_once(store: RecordStore) -> None:
     store.ingest(submission(RETRYABLE))
     won: list[Any] = []
 
-    with first_at("testing-os.before-record", lambda: won.append(store.ingest(submission({"/notes": "rival"})))):
+    with first_at("submission.before-record", lambda: won.append(store.ingest(submission({"/notes": "rival"})))):
         outcome = store.ingest(submission())
 
     assert (Answer.ACCEPTED, 2) == (won[0].answer, won[0].revision)
@@ -384,7 +384,7 @@ def test_killed_at_every_step_and_sent_again_it_is_recorded_once(tmp_path: Path)
         assert -9 == child(hit, f"run-{hit}")[1]
     driver.communicate(timeout=60)
 
-    assert {"testing-os.before-record", "catalog.after-v1.testing_os.recorded", "catalog.before-commit"} <= {*passed}
+    assert {"submission.before-record", "catalog.after-v1.testing_os.recorded", "catalog.before-commit"} <= {*passed}
     with closing(open_registry(settings_of(home))) as registry:
         store = RecordStore(registry, settings_of(home))
         recorded = {each.run_id for each in store.history(REPO, limit=1_000)}

@@ -1,0 +1,287 @@
+"""``run``: submissions in, packages recorded, and the tree of a repository brought to what is recorded.
+
+::
+
+    with closing(open_registry(settings)) as registry:
+        context = EmbeddedContext(host_of(registry, settings), load_plugin("testing-os"))
+        result = run(context, Path("incoming.json"), Path("."), "github")
+
+One submission's fault is its own: the others are judged all the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from artifactstore.errors import ArtifactStoreError, ConfigurationError, FileUnreadableError
+from artifactstore.pilots.testing_os.exporting import Exported, export
+from artifactstore.pilots.testing_os.ingesting import Answer, Outcome, Rules, ingest_submission
+from artifactstore.pilots.testing_os.policy_files import load_policies, read_scenarios
+from artifactstore.pilots.testing_os.profiles import V1_1, profile_named
+from artifactstore.pilots.testing_os.provenance import rejecting_provenance, stub_provenance
+from artifactstore.pilots.testing_os.scenarios import scenario_ids
+from artifactstore.pilots.testing_os.schemas import SUBMISSION_SCHEMA, violations
+from artifactstore.pilots.testing_os.stage_log import stage_log
+from artifactstore.pilots.testing_os.submission import MAX_SUBMISSION_BYTES, parse_submission, receive
+from artifactstore.plugins import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from artifactstore.domain.canonical import JsonValue
+    from artifactstore.domain.instant import Instant
+    from artifactstore.pilots.testing_os.github_api import GitHubApi
+    from artifactstore.pilots.testing_os.ingesting import RecordingContext
+    from artifactstore.pilots.testing_os.profiles import Profile
+    from artifactstore.pilots.testing_os.provenance import ProvenanceCheck
+    from artifactstore.pilots.testing_os.scenarios import Scenarios
+    from artifactstore.plugins.host import Surroundings
+
+    Payload = Path | bytes | dict[str, JsonValue] | Sequence[Path | bytes | dict[str, JsonValue]]
+
+PROVENANCES = ("github", "stub", "rejecting")
+SCENARIOS = Path("dogfood", "scenarios")
+"""Below the root of a repository."""
+_LINES = frozenset({".ndjson", ".jsonl"})
+
+
+class Submitted:
+    """A submission that is still to be read: its bytes, and where they come from."""
+
+    __slots__ = ("read", "where")
+
+    def __init__(self, where: str, read: Callable[[], bytes]) -> None:
+        self.where = where
+        self.read = read
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A submission of which nothing was recorded, and why."""
+
+    where: str
+    run_id: JsonValue
+    error: ArtifactStoreError
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """The answer: every submission's, in their order, and what was done to the tree."""
+
+    outcomes: tuple[Outcome | Failed, ...]
+    exported: Exported
+
+    @property
+    def persisted_records(self) -> list[str]:
+        """The files of the records that are recorded now and were not before, below the root."""
+        return [each.path for each in self.outcomes if isinstance(each, Outcome) and each.path is not None]
+
+    @property
+    def indexes_rebuilt(self) -> bool:
+        """Whether the tree's indexes were changed."""
+        return self.exported.indexes_changed
+
+    @property
+    def rejected(self) -> list[dict[str, JsonValue]]:
+        """Every submission that was rejected, and why."""
+        return [
+            {"run_id": each.run_id, "path": each.path, "reasons": [*each.rejection_reasons]}
+            for each in self.outcomes
+            if isinstance(each, Outcome) and each.answer is Answer.REJECTED
+        ]
+
+    @property
+    def errors(self) -> list[Failed]:
+        """Every submission of which nothing could be recorded."""
+        return [each for each in self.outcomes if isinstance(each, Failed)]
+
+
+def run(
+    context: RecordingContext,
+    payload: Payload,
+    repo_root: Path,
+    provenance: str | ProvenanceCheck = "github",
+    *,
+    profile: str = "default",
+    scenarios: Path | None = None,
+    as_of: Instant | None = None,
+    write_log: Callable[[str], object] = lambda _: None,
+) -> RunResult:
+    """Judge and record submissions, and write what is new, with the indexes, to the tree at ``repo_root``.
+
+    ``payload``: a file, a directory of files, a file of lines, bytes, a value, or several of these. Policies are those
+    in ``policies`` below the root. Raises ``UsageError`` and ``ConfigurationError`` for what keeps all of them from
+    being judged, and what ``export`` raises: what is recorded by then stays, and the next run exports it.
+    """
+    rules = rules_of(context, repo_root, provenance, profile=profile, scenarios=scenarios, as_of=as_of)
+    outcomes = tuple(ingest_each(context, submitted_of(payload), rules, write_log))
+    return RunResult(outcomes, exported_after(context, outcomes, repo_root, rules, write_log))
+
+
+def ingest_each(
+    context: RecordingContext, submitted: Iterator[Submitted], rules: Rules, write_log: Callable[[str], object]
+) -> Iterator[Outcome | Failed]:
+    """Each submission's answer, one at a time."""
+    for each in submitted:
+        value: JsonValue = None
+        log = stage_log(None, write_log)
+        try:
+            received = parse_submission(each.read(), last_key_wins=rules.profile.last_key_wins)
+            value = received.value
+            log = stage_log(value, write_log)
+            yield ingest_submission(context, received, rules, log)
+        except ConfigurationError:
+            raise
+        except ArtifactStoreError as error:
+            log("error", failed_stage="ingest", code=error.code, message=error.message)
+            yield Failed(each.where, value.get("run_id") if isinstance(value, dict) else None, error)
+
+
+def exported_after(
+    context: RecordingContext,
+    outcomes: Sequence[Outcome | Failed],
+    repo_root: Path,
+    rules: Rules,
+    write_log: Callable[[str], object],
+) -> Exported:
+    """The tree brought to what these submissions have recorded, duplicates too: whoever recorded them may be dead."""
+    import time
+
+    began = time.monotonic()
+    names = [each.package_id for each in outcomes if isinstance(each, Outcome) and each.package_id is not None]
+    as_of = rules.clock() if rules.as_of is None else rules.as_of
+    exported = export(context.contributed(), repo_root, as_of=as_of, package_ids=dict.fromkeys(names))
+    log = stage_log(None, write_log)
+    for path in exported.differing:
+        log("warn", kind="record_differs", path=path)
+    duration_ms = round((time.monotonic() - began) * 1000)
+    log("rebuild_indexes_complete", duration_ms=duration_ms, changed=exported.indexes_changed, corrupted_count=0)
+    return exported
+
+
+def rules_of(
+    context: RecordingContext,
+    repo_root: Path,
+    provenance: str | ProvenanceCheck,
+    *,
+    profile: str = "default",
+    scenarios: Path | None = None,
+    as_of: Instant | None = None,
+) -> Rules:
+    """What to judge by. Raises ``UsageError`` and ``ConfigurationError`` before anything is looked at."""
+    chosen, surroundings = profile_named(profile), context.contributed().surroundings
+    api = _github(surroundings) if provenance == "github" else None
+    rules = Rules(
+        policies=partial(load_policies, repo_root / "policies"),
+        provenance=_provenance(provenance, chosen, surroundings, api),
+        profile=chosen,
+        as_of=as_of,
+    )
+    if scenarios is not None:
+        return replace(rules, scenarios=partial(_scenarios_in, scenarios))
+    if chosen is V1_1:
+        return rules
+    if api is not None:
+        return replace(rules, scenarios=partial(_scenarios_at_commit, api))
+    if (repo_root / SCENARIOS).is_dir():
+        return replace(rules, scenarios=partial(_scenarios_in, repo_root / SCENARIOS))
+    return rules
+
+
+def submitted_of(payload: Any) -> Iterator[Submitted]:
+    """Every submission of a payload, in the order in which they stand."""
+    match payload:
+        case bytes():
+            yield Submitted("the payload", lambda: payload)
+        case dict():
+            yield Submitted("the payload", lambda: receive(payload).data)
+        case Path():
+            yield from _in_files(payload)
+        case _:
+            for each in payload:
+                yield from submitted_of(each)
+
+
+def submitted_lines(lines: Iterator[bytes], where: str) -> Iterator[Submitted]:
+    """A submission for each line that is not blank."""
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield Submitted(f"{where}, line {number}", partial(bytes, line))
+
+
+def _in_files(path: Path) -> Iterator[Submitted]:
+    if path.is_dir():
+        for below in sorted(path.iterdir()):
+            if below.suffix in {".json", *_LINES} and below.is_file():
+                yield from _in_files(below)
+    elif path.suffix in _LINES:
+        try:
+            with path.open("rb") as file:
+                yield from submitted_lines(_bounded(file), path.name)
+        except OSError as error:
+            raise FileUnreadableError(f"{path} cannot be read: {error.strerror}") from error
+    else:
+        yield Submitted(path.name, partial(_content, path))
+
+
+def _bounded(file: Any) -> Iterator[bytes]:
+    """Lines, each cut off where it is too long to be a submission, which it is then told."""
+    while line := file.readline(MAX_SUBMISSION_BYTES + 1):
+        yield line
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_SUBMISSION_BYTES + 1)
+    except OSError as error:
+        raise FileUnreadableError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _provenance(
+    named: str | ProvenanceCheck, profile: Profile, surroundings: Surroundings, api: GitHubApi | None
+) -> ProvenanceCheck:
+    if not isinstance(named, str):
+        return named
+    if named == "github":
+        from artifactstore.pilots.testing_os.github import github_provenance, github_provenance_1_1
+
+        assert api is not None, "it was asked for"
+        return github_provenance_1_1(api) if profile is V1_1 else github_provenance(api)
+    if named == "stub" and surroundings.is_ci:
+        raise UsageError(
+            "stub provenance confirms what nobody has looked up, so it is refused in CI",
+            hint="Use --provenance github there.",
+        )
+    known = {"stub": stub_provenance, "rejecting": rejecting_provenance}
+    if named not in known:
+        raise UsageError(f"there is no provenance {named[:40]!r}", hint=f"There are {', '.join(PROVENANCES)}.")
+    return known[named]
+
+
+def _github(surroundings: Surroundings) -> GitHubApi:
+    from artifactstore.pilots.testing_os.github_api import PUBLIC_API, GitHubApi
+
+    if not surroundings.github_token:
+        raise ConfigurationError(
+            "GitHub cannot be asked without a token", hint="Set GITHUB_TOKEN or GH_TOKEN, which CI jobs have."
+        )
+    return GitHubApi(surroundings.github_token, base_url=surroundings.github_api_url or PUBLIC_API)
+
+
+def _scenarios_in(directory: Path, document: JsonValue) -> Scenarios | None:
+    return read_scenarios(directory, scenario_ids(document)) if isinstance(document, dict) else None
+
+
+def _scenarios_at_commit(api: GitHubApi, document: JsonValue) -> Scenarios | None:
+    """Asked for only what a valid submission names: anything else is rejected without them."""
+    from artifactstore.pilots.testing_os.github import scenario_definitions
+
+    if not isinstance(document, dict) or violations(SUBMISSION_SCHEMA, document):
+        return None
+    ref = document["ref"]
+    assert isinstance(ref, dict), "the schema says so"
+    return scenario_definitions(api, str(document["repo"]), str(ref["commit_sha"]), scenario_ids(document))

@@ -1,0 +1,234 @@
+"""``artifactstore testing-os``, as a process: exit codes, the answer, the stage log, and the tree."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.pilots.testing_os.golden import write_policies
+from tests.pilots.testing_os.judging import REPO, submission
+from tests.service import clean_environment
+from tests.support import tree_contents
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RECORDS = f"records/{REPO}/2026/03/19"
+AS_OF = ("--as-of", "2026-03-20T00:00:00Z")
+
+
+class Command:
+    """A repository with policies, and a store."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root, self.home = folder / "root", folder / "home"
+        self.root.mkdir()
+        write_policies(self.root / "policies", "none")
+
+    def __call__(self, *arguments: str, given: bytes = b"", settings: dict[str, str] | None = None) -> Any:
+        without = {name: text for name, text in clean_environment().items() if name not in {"CI", "GITHUB_ACTIONS"}}
+        answer = subprocess.run(
+            [sys.executable, "-m", "artifactstore", "testing-os", *arguments],
+            env={**without, "ARTIFACTSTORE_HOME": str(self.home), **(settings or {})},
+            input=given, capture_output=True, check=False, timeout=60,
+        )  # fmt: skip
+        return answer.returncode, json.loads(answer.stdout or b"null"), answer.stderr.decode()
+
+    def ingest(self, *arguments: str, given: bytes = b"", **options: Any) -> Any:
+        return self(
+            "ingest", "--repo-root", str(self.root), "--provenance", "stub", *AS_OF, *arguments, given=given, **options
+        )
+
+    def tree(self) -> dict[str, bytes]:
+        return {path: data for path, data in tree_contents(self.root).items() if not path.startswith("policies")}
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    return Command(tmp_path)
+
+
+def encoded(changes: dict[str, Any] | None = None) -> bytes:
+    return json.dumps(submission(changes)).encode()
+
+
+def stages(stderr: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stderr.splitlines() if line.startswith("{")]
+
+
+def test_an_accepted_submission_is_answered_recorded_and_in_the_tree(command: Command) -> None:
+    code, answer, stderr = command.ingest(given=encoded({"/run_id": "r1"}))
+
+    package_id = answer.pop("package_id")
+    assert 0 == code
+    assert {
+        "status": "accepted", "run_id": "r1", "verdict": "pass", "path": str(command.root / RECORDS / "run-r1.json"),
+        "written": True, "rejection_reasons": [], "indexes_rebuilt": True,
+    } == answer  # fmt: skip
+    assert {f"{RECORDS}/run-r1.json", *(f"indexes/{name}.json" for name in ("latest-by-repo", "failing", "stale"))} == {
+        *command.tree()
+    }
+    assert [*json.loads(command.tree()["indexes/latest-by-repo.json"])] == [REPO]
+    logged = stages(stderr)
+    assert {"ts", "component", "stage", "correlation_id", "submission_id"} <= logged[0].keys()
+    assert "accepted" == command("explain", package_id)[1]["status"]
+
+
+def test_a_rejected_one_exits_1_and_a_duplicate_0(command: Command) -> None:
+    bad = encoded({"/policy_version": "1.0.0"})
+
+    rejected = command.ingest(given=bad)
+    duplicate = command.ingest(given=bad)
+
+    assert (1, "rejected") == (rejected[0], rejected[1]["status"])
+    assert [f"records/_rejected/{REPO}"] == [
+        path[: len(f"records/_rejected/{REPO}")] for path in command.tree() if "run-" in path
+    ]
+    assert (0, "duplicate") == (duplicate[0], duplicate[1]["status"])
+    assert {"status", "run_id", "package_id", "indexes_rebuilt"} == duplicate[1].keys()
+
+
+def test_many_at_once_are_answered_together_and_a_mixture_exits_3(command: Command, tmp_path: Path) -> None:
+    lines = [
+        encoded({"/run_id": "a"}),
+        b"",
+        encoded({"/run_id": "b", "/policy_version": "1.0.0"}),
+        b"{",
+        encoded({"/run_id": "a"}),
+    ]
+    (tmp_path / "feed.ndjson").write_bytes(b"\n".join(lines))
+
+    code, answer, _ = command.ingest("--payload", str(tmp_path / "feed.ndjson"))
+    again = command.ingest("--ndjson", given=lines[0] + b"\n" + lines[0])
+
+    assert 3 == code
+    assert ["accepted", "rejected", "error", "duplicate"] == [each["status"] for each in answer["results"]]
+    assert "SUBMISSION_INVALID" == answer["results"][2]["error"]["code"]
+    assert 2 == len(answer["persisted_records"])
+    assert ["b"] == [each["run_id"] for each in answer["rejected"]]
+    assert (0, False) == (again[0], again[1]["indexes_rebuilt"])
+
+
+def test_a_directory_is_read_in_the_order_of_its_names(command: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "incoming"
+    folder.mkdir()
+    for name in ("b", "a"):
+        (folder / f"{name}.json").write_bytes(encoded({"/run_id": name}))
+    (folder / "notes.txt").write_text("no submission")
+
+    code, answer, _ = command.ingest("--payload", str(folder))
+
+    assert (0, ["a", "b"]) == (code, [each["run_id"] for each in answer["results"]])
+
+
+def test_a_tree_that_was_lost_is_made_good_by_the_duplicate(command: Command) -> None:
+    command.ingest(given=encoded({"/run_id": "r1"}))
+    before = command.tree()
+    for path in before:
+        (command.root / path).unlink()
+
+    code, answer, _ = command.ingest(given=encoded({"/run_id": "r1"}))
+
+    assert (0, "duplicate", True) == (code, answer["status"], answer["indexes_rebuilt"])
+    assert before == command.tree()
+
+
+def test_export_writes_everything_and_a_second_one_nothing(command: Command, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        command.ingest(given=encoded({"/run_id": name}))
+    (tmp_path / "other").mkdir()
+
+    first = command("export", "--repo-root", str(tmp_path / "other"), *AS_OF)
+    second = command("export", "--repo-root", str(tmp_path / "other"), *AS_OF)
+
+    assert (0, 2, True) == (first[0], first[1]["records_written"], first[1]["indexes_rebuilt"])
+    assert (0, 0, 2, False) == (
+        second[0],
+        *(second[1][key] for key in ("records_written", "records_present", "indexes_rebuilt")),
+    )
+    assert command.tree() == tree_contents(tmp_path / "other")
+
+
+def test_verify_only_records_nothing(command: Command) -> None:
+    code, answer, _ = command.ingest("--verify-only", given=encoded({"/run_id": "r1"}))
+
+    assert (0, {
+        "status": "accepted", "run_id": "r1", "verdict": "pass", "would_persist_to": f"{RECORDS}/run-r1.json",
+        "verify_only": True, "rejection_reasons": [],
+    }) == (code, answer)  # fmt: skip
+    assert {} == command.tree()
+    assert "accepted" == command.ingest(given=encoded({"/run_id": "r1"}))[1]["status"]
+
+
+def test_explain_tells_every_stage_with_what_it_found(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "one.json").write_bytes(encoded({"/overall_verdict": "nonsense"}))
+
+    code, answer, _ = command(
+        "explain", "--payload", str(tmp_path / "one.json"), "--repo-root", str(command.root), "--provenance", "stub"
+    )
+
+    found = {stage["stage"]: stage for stage in answer["stages"]}
+    assert (0, "rejected", "fail") == (code, answer["status"], answer["verdict"]["verified"])
+    assert ["/overall_verdict"] == [reason["where"] for reason in found["schema"]["reasons"]]
+    assert found["steps"]["was_skipped"]
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        (b"", "SUBMISSION_INVALID"),
+        (b"{", "SUBMISSION_INVALID"),
+        (b'{"a": NaN}', "SUBMISSION_INVALID"),
+        (b'{"a": 1, "a": 2}', "SUBMISSION_INVALID"),
+        (b"[" * 10_000, "SUBMISSION_INVALID"),
+        (b'"' + b"x" * 10_000_000 + b'"', "LIMIT_EXCEEDED"),
+    ],
+    ids=["nothing", "half", "nan", "twice", "deep", "large"],
+)
+def test_what_is_no_submission_is_the_callers_error(command: Command, given: bytes, code: str) -> None:
+    found, answer, stderr = command.ingest(given=given)
+
+    assert (1, None) == (found, answer)
+    assert f"error: {code}:" in stderr
+    assert "Traceback" not in stderr
+    assert not any(path.startswith("records") for path in command.tree())
+
+
+@pytest.mark.parametrize("given", [b"[]", b"null", b"7", b'"x"'], ids=bytes.decode)
+def test_what_is_no_object_is_rejected_and_kept_nowhere(command: Command, given: bytes) -> None:
+    code, answer, _ = command.ingest(given=given)
+
+    assert (1, "rejected", None, False) == (code, answer["status"], answer["path"], answer["written"])
+    assert ["submission-malformed: submission is null or not an object"] == answer["rejection_reasons"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "message"),
+    [
+        (("--provenance", "stub"), {"CI": "true"}, "refused in CI"),
+        (("--provenance", "nobody"), {}, "there is no provenance"),
+        (("--provenance", "github"), {"GITHUB_TOKEN": "", "GH_TOKEN": ""}, "without a token"),
+        (("--profile", "2.0"), {}, "there is no profile"),
+        (("--as-of", "yesterday"), {}, "not a time"),
+        (("--repo-root", "/nowhere"), {}, "global-policy.yaml"),
+    ],
+)
+def test_what_nothing_can_be_judged_by_is_said_before_anything_is(
+    command: Command, arguments: tuple[str, ...], settings: dict[str, str], message: str
+) -> None:
+    code, answer, stderr = command.ingest(*arguments, given=encoded(), settings=settings)
+
+    assert (1, None) == (code, answer)
+    assert message in stderr
+    assert "Traceback" not in stderr
+
+
+def test_a_server_is_not_asked_by_these_commands(command: Command) -> None:
+    code, _, stderr = command.ingest("--server", "http://127.0.0.1:9", given=encoded())
+
+    assert 1 == code
+    assert "works on the host of the store" in stderr
