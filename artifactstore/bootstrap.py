@@ -84,7 +84,9 @@ def host_of(registry: Registry, settings: Settings, *, validator: Validator | No
         capabilities={**DEFAULT_CAPABILITIES, **settings.plugin_capabilities},
         max_payload_bytes=settings.max_payload_bytes,
         validator=validator,
-        surroundings=Surroundings(settings.github.token, settings.github.api_url, is_ci=settings.github.is_ci),
+        surroundings=Surroundings(
+            settings.github.token, settings.github.api_url, settings.github.is_ci, settings.testing_os_repo_root
+        ),
     )
 
 

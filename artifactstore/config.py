@@ -49,6 +49,7 @@ NAMES = (
     "ANON_READ",
     "ALLOWED_HOSTS",
     "LOG_LEVEL",
+    "TESTING_OS_REPO_ROOT",
     "GITHUB_API_URL",
     "S3_ENDPOINT_URL",
     "S3_PUBLIC_ENDPOINT_URL",
@@ -120,6 +121,8 @@ class Settings:
     max_payload_bytes: int = MAX_PAYLOAD_BYTES
     """Of an envelope."""
     race_retries: int = 1
+    testing_os_repo_root: Path | None = None
+    """Has the policies that a server judges submissions by."""
     github: GitHubSettings = field(default_factory=GitHubSettings)
     api_url: str | None = None
     """The server that the command line works on; without a slash at its end."""
@@ -155,6 +158,7 @@ class Settings:
             plugin_capabilities=_plugin_capabilities(found),
             max_payload_bytes=_whole_number(found, "MAX_PAYLOAD_BYTES", MAX_PAYLOAD_BYTES, 1, 1024 * 1024),
             race_retries=_whole_number(found, "RACE_RETRIES", 1, 0, 10),
+            testing_os_repo_root=Path(root) if (root := found.get("TESTING_OS_REPO_ROOT")) else None,
             github=_github(found, environment),
             api_url=parse_server_url(url, what=f"{PREFIX}API_URL") if (url := found.get("API_URL")) else None,
             api_token=_api_token(found.get("API_TOKEN")),

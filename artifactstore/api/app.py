@@ -23,6 +23,7 @@ from artifactstore.api.routes import (
     ingests,
     metadata_schemas,
     packages,
+    pilots,
     push,
     retention,
     store,
@@ -54,7 +55,7 @@ log = structlog.get_logger("artifactstore.api")
 _ROUTERS = (
     *(
         module.router
-        for module in (push, uploads, packages, files, ingests, retention, metadata_schemas, events, store)
+        for module in (push, uploads, packages, files, ingests, retention, metadata_schemas, events, store, pilots)
     ),
     push.preflight_router,
     reference_page.router,
@@ -79,6 +80,7 @@ def build_app(service: Service) -> FastAPI:
         redoc_url=None,
     )
     app.state.service = service
+    app.state.contributed_schemas = pilots.SCHEMAS
     for router in _ROUTERS:
         app.include_router(router)
     app.add_exception_handler(RequestValidationError, _raise_as_ours)

@@ -52,6 +52,7 @@ TAGS = [
     {"name": "provenance", "description": "Where things were observed, and by whom."},
     {"name": "retention", "description": "How long packages stay."},
     {"name": "metadata schemas", "description": "What a package's metadata must satisfy."},
+    {"name": "pilots", "description": "What built-in pilots serve."},
     {"name": "events", "description": "What happened, in order."},
     {"name": "store", "description": "The service and the store as a whole."},
 ]
@@ -106,6 +107,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
         _, definitions = models_json_schema([(model, "validation") for model in described], ref_template=_REF)
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         schemas.update(definitions["$defs"])
+        schemas.update(app.state.contributed_schemas)
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
         for path, operations in document["paths"].items():

@@ -119,6 +119,46 @@ class WebhookFormat:
 
 
 @dataclass(frozen=True, slots=True)
+class RouteRequest:
+    """A request to a contributed route."""
+
+    context: PluginContext
+    caller: str
+    """The name of the token, or of whoever needs none."""
+    parameters: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RouteAnswer:
+    """JSON, as its bytes."""
+
+    body: bytes
+    status: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Something that a plug-in serves at ``/pilots/<its name>/<path>``; an ``ArtifactStoreError`` is answered as such.
+
+    It is read with ETags, by whoever may read packages of the producer that has the plug-in's name; or written to with
+    a JSON body, by whoever may record such packages.
+    """
+
+    path: str
+    summary: str
+    answer: Callable[[RouteRequest], RouteAnswer]
+    schema: Mapping[str, JsonValue]
+    """The JSON Schema of the answer, with a title that no other has; it allows nothing that it does not name."""
+    without_rights: bytes = b""
+    """What whoever may not read is answered: the same as if there were nothing."""
+    parameters: Mapping[str, tuple[str, dict[str, JsonValue]]] = field(default_factory=dict)
+    """Of the query: what each is, and its JSON Schema."""
+    is_write: bool = False
+    max_body_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Plugin:
     """How a plug-in describes itself; its entry point in the group ``artifactstore.plugins`` names one of these.
 
@@ -138,5 +178,7 @@ class Plugin:
     webhook_formats: Callable[[], Sequence[WebhookFormat]] = field(default=tuple)
     run: Callable[[PluginContext, Sequence[str]], Mapping[str, JsonValue] | None] | None = None
     """``artifactstore plugin run <name> ARGUMENTS``; what it answers is printed."""
+    routes: Callable[[], Sequence[Route]] = field(default=tuple)
+    """What it serves; only of plug-ins that come with artifactstore."""
     add_commands: Callable[[typer.Typer, CommandDoor], None] | None = None
     """Adds the commands of its group to the command line; only of plug-ins that come with artifactstore."""

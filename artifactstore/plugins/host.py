@@ -20,6 +20,7 @@ from artifactstore.registry.progress import SILENT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from artifactstore.domain.canonical import JsonValue
     from artifactstore.domain.event import Event
@@ -52,6 +53,8 @@ class Surroundings:
     github_api_url: str | None = None
     is_ci: bool = False
     """Whether this runs in a CI job."""
+    repo_root: Path | None = None
+    """Where a server finds the policies that submissions of testing-os are judged by."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -250,7 +250,8 @@ def _any_of(schema: dict[str, Any] | None) -> list[dict[str, Any]]:
 
 def _is_closed(document: dict[str, Any], schema: dict[str, Any]) -> bool:
     name = schema.get("$ref", "").removeprefix("#/components/schemas/")
-    return document["components"]["schemas"].get(name, {}).get("additionalProperties") is False
+    named = document["components"]["schemas"].get(name, {})
+    return named.get("items", named).get("additionalProperties") is False
 
 
 def test_every_error_answer_is_a_problem_document(document: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ import urllib3
 
 from artifactstore.domain.instant import MICROSECONDS_PER_DAY, Instant
 from artifactstore.registry.tokens import create_token, revoke_token
+from tests.pilots.testing_os.golden import write_policies
 from tests.service import serving
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ WRITE_SOME = "write:<producer>, whichever"
 OWN = "whoever opened the package"
 RECORDED = "read, or whoever recorded it"
 ADMIN = "admin"
+RECORD_RUNS = "write:testing-os, which none of these has but admin"
 
 CALLERS: dict[str, dict[str, int]] = {
     #                  everything that is not 2xx
@@ -49,6 +51,9 @@ CALLERS: dict[str, dict[str, int]] = {
         READ: 404, WRITE: 404, BEGIN: 403, WRITE_SOME: 403, OWN: 404, ADMIN: 403, READ_ALL: 403, RECORDED: 404,
     },
 }  # fmt: skip
+for _refused in CALLERS.values():
+    if ADMIN in _refused:
+        _refused[RECORD_RUNS] = 403
 """What each token is answered where it lacks the right. The package is producer p's, opened by ``writer``."""
 
 
@@ -120,6 +125,10 @@ TABLE = {
     "POST /metadata-schemas": Row(ADMIN, json={"slug": "rights.v1", "json_schema": {"type": "object"}}),
     "GET /metadata-schemas": Row(ANYONE),
     "GET /metadata-schemas/{slug}": Row(ANYONE),
+    "GET /pilots/testing-os/indexes/latest-by-repo.json": Row(ANYONE),
+    "GET /pilots/testing-os/indexes/failing.json": Row(ANYONE),
+    "GET /pilots/testing-os/indexes/stale.json": Row(ANYONE),
+    "POST /pilots/testing-os/submissions": Row(RECORD_RUNS, json=[]),
     "GET /events": Row(ANYONE),
     "GET /events/stream": Row(ANYONE),
     "GET /health": Row(OPEN),
@@ -239,8 +248,15 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with serving(tmp_path_factory.mktemp("rights") / "home") as server:
+    with serving(tmp_path_factory.mktemp("rights") / "home", environment=judging(tmp_path_factory)) as server:
         yield World(server)
+
+
+def judging(folders: pytest.TempPathFactory) -> dict[str, str]:
+    """Lets a server judge submissions; those here are rejected before a run is looked up."""
+    root = folders.mktemp("root")
+    write_policies(root / "policies", "none")
+    return {"ARTIFACTSTORE_TESTING_OS_REPO_ROOT": str(root), "GITHUB_TOKEN": "unused"}
 
 
 STATIC_SECRET = "a-static-secret-of-some-length"

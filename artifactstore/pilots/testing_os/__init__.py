@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 from artifactstore.plugins import LocationKind, Plugin, Words
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import typer
 
     from artifactstore.domain.canonical import JsonValue
     from artifactstore.pilots.testing_os.running import run
     from artifactstore.plugins import CommandDoor
+    from artifactstore.plugins.contract import Route
 
 __all__ = ["PLUGIN", "run"]
 
@@ -46,6 +47,12 @@ def _add_commands(group: typer.Typer, door: CommandDoor) -> None:
     add_commands(group, door)
 
 
+def _routes() -> Sequence[Route]:
+    from artifactstore.pilots.testing_os.routes import routes
+
+    return routes()
+
+
 def __getattr__(name: str) -> object:
     if name == "run":
         from artifactstore.pilots.testing_os.running import run
@@ -60,4 +67,5 @@ PLUGIN = Plugin(
     schemas=_schemas,
     words=_words,
     add_commands=_add_commands,
+    routes=_routes,
 )

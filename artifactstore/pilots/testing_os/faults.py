@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from artifactstore.errors import ArtifactStoreError, InvalidRequestError, Problem
+from artifactstore.errors import InvalidRequestError, Problem, ServiceError
 
 
 class SubmissionInvalidError(InvalidRequestError):
@@ -30,7 +30,7 @@ class RecordUnfilableError(InvalidRequestError):
         self.reason = reason
 
 
-class ProvenanceFaultError(ArtifactStoreError):
+class ProvenanceFaultError(ServiceError):
     """Whether the source run exists could not be found out, and asking again would not help."""
 
     code = "PROVENANCE_FAULT"

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from artifactstore.domain.canonical import parse_json
-from artifactstore.errors import ArtifactStoreError, LimitExceededError
+from artifactstore.errors import ArtifactStoreError, LimitExceededError, ServiceError
 from artifactstore.pilots.testing_os.faults import ProvenanceFaultError, ProvenanceUnavailableError
 from artifactstore.pilots.testing_os.github_api import MAX_ANSWER_BYTES, GitHubApi, GitHubFailedError
 from artifactstore.pilots.testing_os.provenance import Confirmation
@@ -49,7 +49,7 @@ _REPO = re.compile(rf"{_NAME}/{_NAME}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-class ScenarioFetchFaultError(ArtifactStoreError):
+class ScenarioFetchFaultError(ServiceError):
     """A scenario's definition could not be asked for, and asking again would not help."""
 
     code = "SCENARIO_FETCH_FAULT"

@@ -84,6 +84,8 @@ class Rules:
     as_of: Instant | None = None
     """When ages and review dates are judged; now, if None."""
     retention_class: RetentionClass = RetentionClass.PERMANENT_RECORD
+    submitted_by: str | None = None
+    """The token that a server was shown."""
     clock: Callable[[], Instant] = system_clock
 
 
@@ -226,7 +228,7 @@ def _record(contributed: Contributed, judged: Judged, rules: Rules, known: Store
     result = contributed.ingest(
         source=source_of(judged),
         envelope=envelope_of(judged),
-        parties=parties_of(judged),
+        parties=parties_of(judged, rules.submitted_by),
         package=package_of(judged, rules.retention_class),
         as_revision=known is not None,
         events_of=events_of,

@@ -140,9 +140,13 @@ def envelope_of(judged: Judged) -> EnvelopeInput:
     return EnvelopeInput(TRANSPORT, canonical_json(statement).encode(), _EPOCH + ended)
 
 
-def parties_of(judged: Judged) -> tuple[PartyInput, ...]:
-    """Who took part, as far as the record names anybody: who started the run, what ran it, who attested."""
-    return tuple(dict.fromkeys(_parties(judged.record)))
+def parties_of(judged: Judged, submitted_by: str | None = None) -> tuple[PartyInput, ...]:
+    """Who took part, as far as the record names anybody: who started the run, what ran it, who attested.
+
+    And the token that a server was shown with the submission.
+    """
+    sender = PartyInput("service", f"token:{submitted_by}", "sender", "verified", identifier_scope="artifactstore")
+    return tuple(dict.fromkeys([*([sender] if submitted_by else []), *_parties(judged.record)]))
 
 
 def explanation(verification: Verification, as_of: Instant) -> dict[str, JsonValue]:

@@ -170,6 +170,7 @@ def rules_of(
     profile: str = "default",
     scenarios: Path | None = None,
     as_of: Instant | None = None,
+    submitted_by: str | None = None,
 ) -> Rules:
     """What to judge by. Raises ``UsageError`` and ``ConfigurationError`` before anything is looked at."""
     chosen, surroundings = profile_named(profile), context.contributed().surroundings
@@ -179,6 +180,7 @@ def rules_of(
         provenance=_provenance(provenance, chosen, surroundings, api),
         profile=chosen,
         as_of=as_of,
+        submitted_by=submitted_by,
     )
     if scenarios is not None:
         return replace(rules, scenarios=partial(_scenarios_in, scenarios))

@@ -1,0 +1,141 @@
+"""What built-in pilots contribute to the API: each route below ``/pilots/<name>``, under the rights of its packages.
+
+A pilot describes its routes and knows no web framework. Reading takes the right to read packages whose producer has the
+pilot's name, and who has not sees what there is without any; writing takes the right to record such packages.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+from blake3 import blake3
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+from starlette.responses import Response
+
+from artifactstore.api.bodies import held_whole, refuse_announced_length, stream_body
+from artifactstore.api.conditions import select
+from artifactstore.api.guards import CurrentCaller, CurrentService, CurrentWriter
+from artifactstore.api.openapi import header, problems, raw_request
+from artifactstore.api.requests import require_media_type
+from artifactstore.api.service import service_of
+from artifactstore.built_in import ENTRY_POINTS, PLUGINS, load_entry_point, load_plugin
+from artifactstore.domain.digest import Digest
+from artifactstore.plugins.context import EmbeddedContext
+from artifactstore.plugins.contract import Plugin, Route, RouteRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from artifactstore.api.service import Service
+
+_JSON = "application/json"
+SCHEMAS: dict[str, Any] = {}
+"""Of the contributed answers, by their titles: part of the OpenAPI document."""
+_CONDITIONS = [
+    header("If-Match", "Only if it has one of these ETags."),
+    header("If-None-Match", "Only if it has none of these ETags."),
+]
+
+
+def _read_route(router: APIRouter, plugin: str, route: Route) -> None:
+    def read(request: Request, service: CurrentService, caller: CurrentCaller) -> Response:
+        asked = _asked(service, plugin, caller.name, request, b"")
+        return _conditional(request, route.answer(asked).body if caller.can_read(plugin) else route.without_rights)
+
+    router.add_api_route(
+        f"/pilots/{plugin}/{route.path}",
+        read,
+        methods=["GET"],
+        summary=route.summary,
+        description=f"Who may not read packages of the producer `{plugin}` is answered as if there were none.",
+        response_class=Response,
+        responses={
+            **problems(401, 412),
+            200: {"description": route.summary, "content": _content(route)},
+            304: {"description": "Not modified."},
+        },
+        openapi_extra={"parameters": [*_CONDITIONS, *(_parameter(*each) for each in route.parameters.items())]},
+    )
+
+
+def _write_route(router: APIRouter, plugin: str, route: Route) -> None:
+    body = Annotated[bytes, Depends(_body_for(plugin, route.max_body_bytes))]
+
+    def write(request: Request, service: CurrentService, caller: CurrentWriter, body: bytes) -> Response:
+        caller.require_write(plugin)
+        answer = route.answer(_asked(service, plugin, caller.name, request, body))
+        return Response(answer.body, answer.status, media_type=_JSON)
+
+    write.__annotations__["body"] = body
+    router.add_api_route(
+        f"/pilots/{plugin}/{route.path}",
+        write,
+        methods=["POST"],
+        summary=route.summary,
+        description=f"Takes the right to record packages of the producer `{plugin}`.",
+        response_class=Response,
+        status_code=201,
+        responses={
+            **problems(401, 404, 408, 409, 413, 415, 507),
+            201: {"description": "It was recorded.", "content": _content(route)},
+            200: {"description": "Nothing was to be recorded.", "content": _content(route)},
+        },
+        openapi_extra=raw_request(_JSON, {}),
+    )
+
+
+def _content(route: Route) -> dict[str, Any]:
+    title = str(route.schema["title"])
+    SCHEMAS[title] = dict(route.schema)
+    return {_JSON: {"schema": {"$ref": f"#/components/schemas/{title}"}}}
+
+
+def _body_for(plugin: str, max_bytes: int) -> Callable[[Request, CurrentWriter], Awaitable[bytes]]:
+    """The body as it came, read only of whom may write."""
+
+    async def read(request: Request, caller: CurrentWriter) -> bytes:
+        caller.require_write(plugin)
+        require_media_type(request, _JSON)
+        refuse_announced_length(request, max_bytes)
+        service = service_of(request)
+
+        def receive(read: Callable[[int], bytes]) -> bytes:
+            with held_whole(read, max_bytes, service.room) as body:
+                return body
+
+        return await stream_body(request, receive)
+
+    return read
+
+
+def _asked(service: Service, plugin: str, caller: str, request: Request, body: bytes) -> RouteRequest:
+    context = EmbeddedContext(service.host, load_plugin(plugin))
+    return RouteRequest(context, caller, dict(request.query_params), body)
+
+
+def _conditional(request: Request, body: bytes) -> Response:
+    etag = f'"{Digest.blake3(blake3(body).digest())}"'
+    given = {name: ", ".join(request.headers.getlist(name)) for name in request.headers if name != "range"}
+    status = select(given, method=request.method, etag=etag, size_bytes=len(body)).status
+    headers = {"etag": etag, "cache-control": "private, no-cache"}
+    if status == 304:  # noqa: PLR2004 - RFC 9110's number
+        return Response(status_code=status, headers=headers)
+    return Response(body, status, headers=headers, media_type=_JSON)
+
+
+def _parameter(name: str, described: tuple[str, dict[str, Any]]) -> dict[str, Any]:
+    description, schema = described
+    return {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
+
+
+def _router() -> APIRouter:
+    router = APIRouter(tags=["pilots"])
+    for name in ENTRY_POINTS[PLUGINS]:
+        plugin = cast("Plugin", load_entry_point(PLUGINS, name))
+        for route in plugin.routes():
+            (_write_route if route.is_write else _read_route)(router, name, route)
+    return router
+
+
+router = _router()

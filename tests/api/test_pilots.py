@@ -1,0 +1,189 @@
+"""What the testing-os pilot serves: submissions are judged, and the indexes, under the rights of its packages."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from artifactstore.registry.packages import find_package
+from artifactstore.registry.provenance import list_observations
+from artifactstore.registry.tokens import create_token
+from tests.pilots.testing_os.golden import write_policies
+from tests.pilots.testing_os.judging import REPO, submission
+from tests.pilots.testing_os.test_github import GitHub
+from tests.pilots.testing_os.test_github import serving as serving_github
+from tests.service import serving
+from tests.support import replay_is_exact
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator
+    from http.server import BaseHTTPRequestHandler
+    from pathlib import Path
+
+    from tests.service import Answer, Server
+
+SUBMISSIONS = "/pilots/testing-os/submissions"
+INDEXES = "/pilots/testing-os/indexes"
+RUN = {"id": 9123456789, "status": "completed", "head_sha": str(submission()["ref"]["commit_sha"])}
+JSON = {"Content-Type": "application/json"}
+
+
+class Provider:
+    """GitHub, with one run and no definitions."""
+
+    def __init__(self, github: GitHub) -> None:
+        self.status = 200
+        self.github = github.does(self._respond)
+
+    def _respond(self, handler: BaseHTTPRequestHandler, _ended: threading.Event) -> None:
+        is_run = "/actions/runs/" in handler.path
+        body = json.dumps(RUN).encode()
+        handler.send_response(self.status if is_run else 404)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[Provider]:
+    with serving_github() as github:
+        yield Provider(github)
+
+
+@pytest.fixture
+def server(tmp_path: Path, provider: Provider) -> Iterator[Server]:
+    provider.status = 200
+    write_policies(tmp_path / "root" / "policies", "none")
+    environment = {
+        "ARTIFACTSTORE_TESTING_OS_REPO_ROOT": str(tmp_path / "root"),
+        "ARTIFACTSTORE_GITHUB_API_URL": provider.github.url,
+        "GITHUB_TOKEN": "ghp_secret",
+    }
+    with serving(tmp_path / "home", environment=environment) as running:
+        registry = running.registry()
+        for name, scope in (("dispatch", "write:testing-os"), ("dashboard", "read:testing-os")):
+            running.tokens[name] = create_token(registry, name, [scope])[0]
+        registry.close()
+        yield running
+
+
+def submit(server: Server, changes: dict[str, Any] | None = None, *, token: str = "dispatch") -> Answer:
+    document = submission({"/timing/finished_at": days_ago(0), **(changes or {})})
+    return server.ask("POST", SUBMISSIONS, token=token, json_body=document)
+
+
+def days_ago(days: int) -> str:
+    return (datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def test_a_submission_is_judged_recorded_and_in_the_index(server: Server) -> None:
+    first = submit(server, {"/run_id": "r1"})
+    again = submit(server, {"/run_id": "r1"})
+
+    assert (201, "accepted", "pass", True, []) == (
+        first.status, *(first.json[key] for key in ("status", "verdict", "written", "rejection_reasons")),
+    )  # fmt: skip
+    assert (200, "duplicate", first.json["package_id"]) == (
+        again.status,
+        again.json["status"],
+        again.json["package_id"],
+    )
+    index = server.ask("GET", f"{INDEXES}/latest-by-repo.json", token="dashboard")
+    assert [REPO] == list(index.json)
+    assert index.body.endswith(b"}\n")
+    assert [] == server.ask("GET", f"{INDEXES}/failing.json", token="dashboard").json
+    registry = server.registry()
+    package, _ = find_package(registry, first.json["package_id"])
+    (seen,) = list_observations(registry, package.row_id, limit=9)
+    assert ("token:dispatch", "sender", "verified") in {
+        (party.identifier_value, party.role, party.trust) for party in seen.envelope.parties
+    }
+    replay_is_exact(registry)
+    registry.close()
+
+
+def test_a_rejection_is_recorded_and_what_cannot_be_filed_is_not(server: Server) -> None:
+    rejected = submit(server, {"/policy_version": "1.0.0"})
+    unfiled = server.ask("POST", SUBMISSIONS, token="dispatch", json_body=[])
+
+    assert (201, "rejected", True) == (rejected.status, rejected.json["status"], rejected.json["written"])
+    assert rejected.json["rejection_reasons"]
+    assert (200, "rejected", False, None) == (
+        unfiled.status,
+        *(unfiled.json[key] for key in ("status", "written", "package_id")),
+    )
+
+
+@pytest.mark.parametrize(("provider_says", "retryable"), [(401, False), (503, True)])
+def test_a_provider_that_cannot_be_asked_is_said_and_nothing_is_recorded(
+    server: Server, provider: Provider, provider_says: int, retryable: bool
+) -> None:
+    provider.status = provider_says
+
+    answer = submit(server)
+
+    assert (503, retryable) == (answer.status, answer.json["retryable"])
+    assert answer.json["code"] in {"PROVENANCE_FAULT", "PROVENANCE_UNAVAILABLE"}
+    provider.status = 200
+    assert 201 == submit(server).status
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b'{"a": NaN}', b'{"a": 1, "a": 2}', b"[" * 10_000, b"\xff"])
+def test_what_is_no_json_is_a_bad_request(server: Server, body: bytes) -> None:
+    answer = server.ask("POST", SUBMISSIONS, token="dispatch", body=body, headers=JSON)
+
+    assert (400, "SUBMISSION_INVALID") == (answer.status, answer.json["code"])
+
+
+def test_ten_megabytes_are_too_much_and_another_type_is_refused(server: Server) -> None:
+    large = server.ask("POST", SUBMISSIONS, token="dispatch", body=b'"' + b"x" * 10_000_000 + b'"', headers=JSON)
+    other = server.ask("POST", SUBMISSIONS, token="dispatch", body=b"{}", headers={"Content-Type": "text/plain"})
+
+    assert (413, 415) == (large.status, other.status)
+
+
+def test_an_index_that_has_not_changed_is_not_sent_again(server: Server) -> None:
+    first = server.ask("GET", f"{INDEXES}/latest-by-repo.json")
+    same = server.ask("GET", f"{INDEXES}/latest-by-repo.json", headers={"If-None-Match": first.headers["etag"]})
+    submit(server)
+    changed = server.ask("GET", f"{INDEXES}/latest-by-repo.json", headers={"If-None-Match": first.headers["etag"]})
+
+    assert (b"{}\n", 304, b"") == (first.body, same.status, same.body)
+    assert (200, True) == (changed.status, first.headers["etag"] != changed.headers["etag"])
+
+
+def test_stale_is_told_by_a_threshold_in_days(server: Server) -> None:
+    assert submit(server, {"/timing/finished_at": days_ago(3)}).json["status"] == "accepted"
+
+    answers = [server.ask("GET", f"{INDEXES}/stale.json{query}") for query in ("", "?days=36500", "?days=1.5")]
+    wrong = [server.ask("GET", f"{INDEXES}/stale.json?days={days}") for days in ("x", "-1", "nan", "1e9", "")]
+
+    assert [0, 0, 1] == [len(answer.json) for answer in answers]
+    assert {(400, "USAGE")} == {(answer.status, answer.json["code"]) for answer in wrong}
+
+
+def test_who_may_not_read_the_records_sees_none_and_who_may_not_write_them_sends_none(server: Server) -> None:
+    submit(server)
+
+    seen = {
+        token: server.ask("GET", f"{INDEXES}/latest-by-repo.json", token=token).body != b"{}\n"
+        for token in ("admin", "reader", "dashboard", "dispatch", "writer", "other")
+    }
+    sent = {token: submit(server, token=token).status for token in ("reader", "dashboard", "writer", "other")}
+
+    assert {"admin": True, "reader": True, "dashboard": True, "dispatch": True, "writer": False, "other": False} == seen
+    assert {403} == {*sent.values()}
+    assert 401 == server.ask("POST", SUBMISSIONS, token=None, json_body={}).status
+    assert 401 == server.ask("GET", f"{INDEXES}/failing.json", token=None).status
+
+
+def test_a_server_without_policies_takes_none(tmp_path: Path) -> None:
+    with serving(tmp_path / "home") as running:
+        answer = running.ask("POST", SUBMISSIONS, json_body={})
+
+    assert (404, "NOT_FOUND") == (answer.status, answer.json["code"])
+    assert "ARTIFACTSTORE_TESTING_OS_REPO_ROOT" in answer.json["hint"]
