@@ -297,6 +297,7 @@ FUNCTIONS: dict[str, Callable[[Any], object]] = {
     "records.newest": lambda on: [
         records.newest(on, external_id) for external_id in (f"o/r{LATE}/d/{LATE}", "o/big/d/often", "nothing")
     ],
+    "records.of_external_id": lambda on: records.of_external_id(on, "o/big/d/often"),
     "records.of_package": lambda on: (records.of_package(on, package_id(LATE)), records.of_package(on, "nothing")),
     "records.page": lambda on: [records.page(on, after=after, limit=PAGE) for after in POSITIONS],
     "records.surfaces": lambda on: [

@@ -1,4 +1,4 @@
-"""``artifactstore testing-os ingest``, ``explain`` and ``export``. What they import to work, they import themselves."""
+"""``artifactstore testing-os ingest``, ``explain``, ``export`` and ``import``. Each imports what it works with."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from artifactstore.plugins import InvalidRequestError, UsageError
+from artifactstore.plugins import InvalidRequestError, RetentionClass, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -112,6 +112,32 @@ def add_commands(group: typer.Typer, door: CommandDoor) -> None:
         Example: artifactstore testing-os export --repo-root .
         """
         return export_command(door, repo_root, as_of)
+
+    @group.command("import")
+    def _import(
+        directory: Annotated[Path, typer.Argument(metavar="DIR", help="Has records/.", show_default=False)],
+        retention: Annotated[
+            str, typer.Option(metavar="CLASS", help=f"How long to keep them: {', '.join(RetentionClass)}.")
+        ] = RetentionClass.PERMANENT_RECORD.value,
+    ) -> int:
+        """Record every record of a tree on disk. What is there already stays as it is.
+
+        Exits 3 if a file was left out; the answer says which and why.
+
+        Example: artifactstore testing-os import ../dogfood
+        """
+        return import_command(door, directory, RetentionClass.parse(retention))
+
+
+def import_command(door: CommandDoor, directory: Path, retention_class: RetentionClass) -> int:
+    """Answer what was recorded, what was there, and what was left out and why."""
+    from artifactstore.pilots.testing_os.importing import import_tree
+
+    with door.context() as context:
+        done = import_tree(_recording(context).contributed(), directory, retention_class)
+    left_out: list[JsonValue] = [{"path": path, "why": why} for path, why in done.left_out]
+    door.answer({"records_recorded": len(done.recorded), "records_present": done.present, "left_out": left_out})
+    return _MIXED if left_out else _DONE
 
 
 def export_command(door: CommandDoor, repo_root: Path, as_of: str | None) -> int:

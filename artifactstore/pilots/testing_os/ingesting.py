@@ -29,9 +29,11 @@ from artifactstore.pilots.testing_os.ecmascript import is_truthy
 from artifactstore.pilots.testing_os.faults import RecordUnfilableError
 from artifactstore.pilots.testing_os.filing import UNSAFE_RECORD_PATH, UnsafePlaceError
 from artifactstore.pilots.testing_os.package import (
+    Filed,
     Judged,
     envelope_of,
     event_of,
+    filed_of,
     package_of,
     parties_of,
     source_of,
@@ -194,42 +196,43 @@ def _early_duplicate(contributed: Contributed, value: JsonValue, profile: Profil
 
 def _recorded(contributed: Contributed, judged: Judged, rules: Rules) -> Outcome:
     """Recorded, or a duplicate of what was recorded since. Tried again as often as others come first."""
+    value, filed = judged.received.value, filed_of(judged, submitted_by=rules.submitted_by)
     for attempt in range(1, _ATTEMPTS + 1):
-        known = _newest(contributed, judged.external_id)
-        if known is not None and not (_gives_way(known, rules.profile) and _is_accepted(judged)):
-            return _duplicate(judged.received.value, known, judged.verification)
+        known = _newest(contributed, filed.external_id)
+        if known is not None and not (_gives_way(known, rules.profile) and filed.status == Status.ACCEPTED):
+            return _duplicate(value, known, judged.verification)
         failpoint("submission.before-record")
         try:
-            receipt = _record(contributed, judged, rules, known)
-        except (_LostRaceError, RunChangedError, PackageExpiredError, PackageDeletedError, ConcurrentUpdateError):
-            if attempt == _ATTEMPTS or _newest(contributed, judged.external_id) == known:
+            receipt = record_filed(contributed, filed, known, rules.retention_class)
+        except LOST_RACES:
+            if attempt == _ATTEMPTS or _newest(contributed, filed.external_id) == known:
                 raise  # nobody was first: the external id is another's, or the database is not itself
             continue
         failpoint("submission.after-record")
-        return Outcome(
-            Answer(judged.verification.status.value),
-            _member(judged.received.value, "run_id"),
-            judged.verification,
-            receipt.package_id,
-            receipt.revision,
-            judged.verification.path,
-        )
+        run_id, answer = _member(value, "run_id"), Answer(filed.status)
+        return Outcome(answer, run_id, judged.verification, receipt.package_id, receipt.revision, filed.path)
     raise AssertionError("the last attempt returns or raises")
 
 
-def _record(contributed: Contributed, judged: Judged, rules: Rules, known: StoredRecord | None) -> PackageReceipt:
+def record_filed(
+    contributed: Contributed, filed: Filed, known: StoredRecord | None, retention_class: RetentionClass
+) -> PackageReceipt:
+    """Record a record as a package, or as the next revision of the one that is known.
+
+    Raises one of ``LOST_RACES`` if what is known is not the newest any more; nothing is recorded then.
+    """
     revision = 1 if known is None else known.revision + 1
 
     def events_of(receipt: PackageReceipt) -> Sequence[Event]:
         if receipt.reused_existing or receipt.revision != revision:
-            raise _LostRaceError(f"{judged.external_id} was recorded by another writer meanwhile")
-        return [event_of(judged, receipt)]
+            raise LostRaceError(f"{filed.external_id} was recorded by another writer meanwhile")
+        return [event_of(filed, receipt)]
 
     result = contributed.ingest(
-        source=source_of(judged),
-        envelope=envelope_of(judged),
-        parties=parties_of(judged, rules.submitted_by),
-        package=package_of(judged, rules.retention_class),
+        source=source_of(filed),
+        envelope=envelope_of(filed),
+        parties=parties_of(filed),
+        package=package_of(filed, retention_class),
         as_revision=known is not None,
         events_of=events_of,
     )
@@ -237,11 +240,14 @@ def _record(contributed: Contributed, judged: Judged, rules: Rules, known: Store
     return result.package.receipt
 
 
-class _LostRaceError(ConflictError):
+class LostRaceError(ConflictError):
     """Somebody else has recorded a package under this external id meanwhile; said only if it is no record of ours."""
 
     code = "RUN_CHANGED"
     default_hint = "A package of this producer has the external id and is no record; it was not recorded by this pilot."
+
+
+LOST_RACES = (LostRaceError, RunChangedError, PackageExpiredError, PackageDeletedError, ConcurrentUpdateError)
 
 
 def _unfiled(judged: Judged, profile: Profile, log: StageLog) -> Outcome:
@@ -274,10 +280,6 @@ def _newest(contributed: Contributed, external_id: str) -> StoredRecord | None:
 
 def _gives_way(known: StoredRecord, profile: Profile) -> bool:
     return profile.replaces_rejections and known.status == Status.REJECTED and bool(known.may_be_replaced)
-
-
-def _is_accepted(judged: Judged) -> bool:
-    return judged.verification.status is Status.ACCEPTED
 
 
 def _member(value: JsonValue, key: str) -> JsonValue:

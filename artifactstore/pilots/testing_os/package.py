@@ -1,4 +1,4 @@
-"""From a verification to the package that is its record, where it was observed, and the event that the indexes need.
+"""From a record to the package that it is, where it was observed, and the event that the indexes need.
 
 The package holds the record to the byte, the submission as it was received, and everything that was found.
 """
@@ -6,7 +6,7 @@ The package holds the record to the byte, the submission as it was received, and
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -42,6 +42,10 @@ PRODUCER = "testing-os"
 LOCATION_KIND = "testing-os.submission"
 TRANSPORT = "testing-os.dispatch"
 RECORD_FILE, SUBMISSION_FILE, VERDICT_FILE = "record.json", "submission.json", "verdict.json"
+IMPORTED = "imported"
+"""The profile of what other software has judged."""
+FROM_TREE = "testing-os.tree"
+"""The transport of what was read from a tree."""
 MAX_REVIEWERS = 100
 """People who attested a scenario, as many as are recorded as parties; the record names all."""
 
@@ -50,29 +54,35 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Judged(NamedTuple):
-    """A verification whose record can be filed, of what, and when."""
+    """A verification, of what, and when."""
 
     verification: Verification
     received: Received
     as_of: Instant
     verified_at: Instant
 
-    @property
-    def external_id(self) -> str:
-        """``<org>/<repo>/<UTC date>/<run id>``."""
-        assert self.verification.external_id is not None, "what cannot be filed is not recorded"
-        return self.verification.external_id
 
-    @property
-    def record(self) -> Mapping[str, JsonValue]:
-        """What is filed."""
-        return self.verification.record
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filed:
+    """A record that can be kept: it keeps its schema, and its place can be told."""
 
-    @property
-    def verified(self) -> str:
-        """The verdict."""
-        assert self.verification.verdict is not None, "only what is no object has none"
-        return self.verification.verdict.verified
+    record: Mapping[str, JsonValue]
+    files: Mapping[str, tuple[bytes, str]]
+    """What its package holds: bytes and role, by path."""
+    external_id: str
+    path: str
+    """In a tree of records."""
+    profile: str
+    status: str
+    verified: str
+    may_be_replaced: bool
+    recorded_at: Instant
+    reasons: int
+    warnings: int
+    policy_digest: str | None = None
+    transport: str = TRANSPORT
+    submitted_by: str | None = None
+    """The token that a server was shown."""
 
     @property
     def finished_ms(self) -> int | None:
@@ -80,73 +90,96 @@ class Judged(NamedTuple):
         return instant_ms(_text(self.record, "timing", "finished_at"))
 
 
-def package_of(judged: Judged, retention_class: RetentionClass) -> PackageDraft:
-    """The draft of a record's package."""
-    files = {
-        RECORD_FILE: (judged.verification.record_text.encode(), "record"),
-        SUBMISSION_FILE: (judged.received.data, "submission"),
-        VERDICT_FILE: ((json_text(explanation(judged.verification, judged.as_of)) + "\n").encode(), "verdict"),
-    }
-    return PackageDraft(
-        producer=PRODUCER,
-        files=tuple(FileDraft(path, BytesSource(data), role, _JSON) for path, (data, role) in files.items()),
-        retention_class=retention_class,
-        external_id=judged.external_id,
-        subject=_text(judged.record, "repo"),
-        schema=RUN_SCHEMA,
-        metadata=_metadata(judged),
-    )
-
-
-def event_of(judged: Judged, receipt: PackageReceipt) -> SubmissionRecorded:
-    """What the tables need of a record."""
-    verification, record = judged.verification, judged.record
-    assert verification.path is not None, "what has an external id has a path"
-    return SubmissionRecorded(
-        package_id=receipt.package_id,
-        external_id=judged.external_id,
-        repo=_text(record, "repo"),
-        run_id=_text(record, "run_id"),
+def filed_of(judged: Judged, *, submitted_by: str | None = None) -> Filed:
+    """What a verification comes to whose record can be filed."""
+    verification = judged.verification
+    external_id, path, verdict = verification.external_id, verification.path, verification.verdict
+    assert external_id is not None, "what cannot be filed is not recorded"
+    assert path is not None, "what has an external id has a path"
+    assert verdict is not None, "only what is no object has none"
+    found = json_text(explanation(verification, judged.as_of)) + "\n"
+    return Filed(
+        record=verification.record,
+        files={
+            RECORD_FILE: (verification.record_text.encode(), "record"),
+            SUBMISSION_FILE: (judged.received.data, "submission"),
+            VERDICT_FILE: (found.encode(), "verdict"),
+        },
+        external_id=external_id,
+        path=path,
         profile=verification.profile,
         status=verification.status.value,
-        verified=judged.verified,
+        verified=verdict.verified,
         may_be_replaced=verification.may_be_replaced,
-        finished_at=_text(record, "timing", "finished_at"),
-        path=verification.path,
-        surfaces=tuple(row.surface for row in rows_of(record, verification.path)),
         recorded_at=judged.verified_at,
-        finished_ms=judged.finished_ms,
+        reasons=len(verification.reasons),
+        warnings=len(verification.warnings),
+        policy_digest=str(verification.policy_digest),
+        submitted_by=submitted_by,
     )
 
 
-def source_of(judged: Judged) -> SourceInput:
+def package_of(filed: Filed, retention_class: RetentionClass) -> PackageDraft:
+    """The draft of a record's package."""
+    return PackageDraft(
+        producer=PRODUCER,
+        files=tuple(FileDraft(path, BytesSource(data), role, _JSON) for path, (data, role) in filed.files.items()),
+        retention_class=retention_class,
+        external_id=filed.external_id,
+        subject=_text(filed.record, "repo"),
+        schema=RUN_SCHEMA,
+        metadata=_metadata(filed),
+    )
+
+
+def event_of(filed: Filed, receipt: PackageReceipt) -> SubmissionRecorded:
+    """What the tables need of a record."""
+    return SubmissionRecorded(
+        package_id=receipt.package_id,
+        external_id=filed.external_id,
+        repo=_text(filed.record, "repo"),
+        run_id=_text(filed.record, "run_id"),
+        profile=filed.profile,
+        status=filed.status,
+        verified=filed.verified,
+        may_be_replaced=filed.may_be_replaced,
+        finished_at=_text(filed.record, "timing", "finished_at"),
+        path=filed.path,
+        surfaces=tuple(row.surface for row in rows_of(filed.record, filed.path)),
+        recorded_at=filed.recorded_at,
+        finished_ms=filed.finished_ms,
+    )
+
+
+def source_of(filed: Filed) -> SourceInput:
     """The submission, as a place where something was observed."""
-    name = f"testing-os run {_text(judged.record, 'run_id')}"
-    return SourceInput(LOCATION_KIND, judged.external_id, retrieval=Retrieval(content_type=_JSON, display_name=name))
+    name = f"testing-os run {_text(filed.record, 'run_id')}"
+    return SourceInput(LOCATION_KIND, filed.external_id, retrieval=Retrieval(content_type=_JSON, display_name=name))
 
 
-def envelope_of(judged: Judged) -> EnvelopeInput:
+def envelope_of(filed: Filed) -> EnvelopeInput:
     """The run's end. One that says it ended before 1970 was observed when it was judged."""
     statement: dict[str, JsonValue] = {
-        "repo": _text(judged.record, "repo"),
-        "run_id": _text(judged.record, "run_id"),
-        "commit_sha": _text(judged.record, "ref", "commit_sha"),
-        "status": judged.verification.status.value,
-        "verified": judged.verified,
+        "repo": _text(filed.record, "repo"),
+        "run_id": _text(filed.record, "run_id"),
+        "commit_sha": _text(filed.record, "ref", "commit_sha"),
+        "status": filed.status,
+        "verified": filed.verified,
     }
-    finished_ms = judged.finished_ms
+    finished_ms = filed.finished_ms
     is_before = finished_ms is None or finished_ms < 0
-    ended = timedelta(microseconds=judged.verified_at) if is_before else timedelta(milliseconds=finished_ms or 0)
-    return EnvelopeInput(TRANSPORT, canonical_json(statement).encode(), _EPOCH + ended)
+    ended = timedelta(microseconds=filed.recorded_at) if is_before else timedelta(milliseconds=finished_ms or 0)
+    return EnvelopeInput(filed.transport, canonical_json(statement).encode(), _EPOCH + ended)
 
 
-def parties_of(judged: Judged, submitted_by: str | None = None) -> tuple[PartyInput, ...]:
+def parties_of(filed: Filed) -> tuple[PartyInput, ...]:
     """Who took part, as far as the record names anybody: who started the run, what ran it, who attested.
 
     And the token that a server was shown with the submission.
     """
-    sender = PartyInput("service", f"token:{submitted_by}", "sender", "verified", identifier_scope="artifactstore")
-    return tuple(dict.fromkeys([*([sender] if submitted_by else []), *_parties(judged.record)]))
+    token = f"token:{filed.submitted_by}"
+    sender = PartyInput("service", token, "sender", "verified", identifier_scope="artifactstore")
+    return tuple(dict.fromkeys([*([sender] if filed.submitted_by else []), *_parties(filed.record)]))
 
 
 def explanation(verification: Verification, as_of: Instant) -> dict[str, JsonValue]:
@@ -179,23 +212,24 @@ def explanation(verification: Verification, as_of: Instant) -> dict[str, JsonVal
     }
 
 
-def _metadata(judged: Judged) -> dict[str, JsonValue]:
-    verification, record = judged.verification, judged.record
+def _metadata(filed: Filed) -> dict[str, JsonValue]:
+    record = filed.record
     metadata: dict[str, JsonValue] = {
         "repo": _text(record, "repo"),
         "run_id": _text(record, "run_id"),
         "commit_sha": _text(record, "ref", "commit_sha"),
-        "status": verification.status.value,
-        "verified": judged.verified,
-        "profile": verification.profile,
-        "policy_version": verification.policy_version,
-        "policy_digest": str(verification.policy_digest),
-        "path": verification.path,
-        "surfaces": list(dict.fromkeys(row.surface for row in rows_of(record, verification.path or ""))),
-        "reasons": len(verification.reasons),
-        "warnings": len(verification.warnings),
+        "status": filed.status,
+        "verified": filed.verified,
+        "profile": filed.profile,
+        "policy_version": _text(record, "policy_version"),
+        "path": filed.path,
+        "surfaces": [row.surface for row in rows_of(record, filed.path)],
+        "reasons": filed.reasons,
+        "warnings": filed.warnings,
     }
-    if (finished_ms := judged.finished_ms) is not None and finished_ms >= 0:
+    if filed.policy_digest is not None:
+        metadata["policy_digest"] = filed.policy_digest
+    if (finished_ms := filed.finished_ms) is not None and finished_ms >= 0:
         metadata["finished_at"] = instant_text_ms(cast("Instant", finished_ms * 1000))
     return metadata
 

@@ -45,13 +45,22 @@ _RECORD = "SELECT record.package, package.package_id, package.revision, " + ", "
 _FROM = " FROM testing_os_record AS record JOIN package ON package.id = record.package"
 
 
+_MAX_REVISIONS = 10
+"""Of a record there are two at most: a rejection gives way once."""
+
+
 def newest(connection: Connection, external_id: str) -> StoredRecord | None:
     """The record that counts under an external id: the last one."""
+    return next(iter(of_external_id(connection, external_id, limit=1)), None)
+
+
+def of_external_id(connection: Connection, external_id: str, *, limit: int = _MAX_REVISIONS) -> list[StoredRecord]:
+    """The records under an external id, the last one first."""
     rows = connection.execute(
-        f"{_RECORD}{_FROM} WHERE record.external_id = ? ORDER BY record.external_id DESC, record.id DESC LIMIT 1",
-        (external_id,),
+        f"{_RECORD}{_FROM} WHERE record.external_id = ? ORDER BY record.external_id DESC, record.id DESC LIMIT ?",
+        (external_id, limit),
     )
-    return next(map(StoredRecord._make, rows), None)
+    return list(map(StoredRecord._make, rows))
 
 
 def of_package(connection: Connection, package_id: str) -> StoredRecord | None:

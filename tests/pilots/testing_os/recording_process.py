@@ -1,9 +1,10 @@
 """Processes that ingest; the store is that of the environment.
 
     python -m tests.pilots.testing_os.recording_process many NAME COUNT   # waits for a line; prints the answers
-    python -m tests.pilots.testing_os.recording_process killed           # a child for each line HIT RUN_ID
+    python -m tests.pilots.testing_os.recording_process killed           # a child for each line HIT RUN_ID [ROOT]
 
-A child kills itself at that failpoint, and says which it has passed if there are not so many.
+A child kills itself at that failpoint, and says which it has passed if there are not so many. With a root it also
+writes the tree there.
 """
 
 from __future__ import annotations
@@ -13,12 +14,19 @@ import os
 import signal
 import sys
 from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from artifactstore import failpoints
 from artifactstore.bootstrap import open_registry
 from artifactstore.config import Settings
-from tests.pilots.testing_os.judging import submission
+from artifactstore.pilots.testing_os import run
+from artifactstore.pilots.testing_os.provenance import stub_provenance
+from tests.pilots.testing_os.judging import AS_OF, submission
 from tests.pilots.testing_os.store import RecordStore
+
+if TYPE_CHECKING:
+    from artifactstore.pilots.testing_os.running import RunResult
 
 SURFACES = ("cli", "web", "api")
 
@@ -56,10 +64,10 @@ def many(name: str, count: int) -> None:
 def kill_each() -> None:
     """For each line a child, forked before anything is open: what it said, and the signal that ended it."""
     for line in sys.stdin:
-        hit, run_id = line.split()
+        hit, run_id, *root = line.split()
         reading, writing = os.pipe()
         if not (child := os.fork()):
-            os.write(writing, json.dumps(_be_killed(int(hit), run_id)).encode())
+            os.write(writing, json.dumps(_be_killed(int(hit), run_id, root)).encode())
             os._exit(0)
         os.close(writing)
         with os.fdopen(reading) as pipe:
@@ -69,7 +77,12 @@ def kill_each() -> None:
         sys.stdout.flush()
 
 
-def _be_killed(fatal_hit: int, run_id: str) -> list[str]:
+def run_one(store: RecordStore, run_id: str, root: Path) -> RunResult:
+    payload = json.dumps(submission({"/run_id": run_id})).encode()
+    return run(store.context, payload, root, stub_provenance, as_of=AS_OF)
+
+
+def _be_killed(fatal_hit: int, run_id: str, root: list[str]) -> list[str]:
     passed: list[str] = []
 
     def pass_by(name: str) -> None:
@@ -80,7 +93,10 @@ def _be_killed(fatal_hit: int, run_id: str) -> list[str]:
     store = open_store()
     with closing(store.registry):
         failpoints.arm(pass_by)
-        store.ingest(submission({"/run_id": run_id}))
+        if root:
+            run_one(store, run_id, Path(root[0]))
+        else:
+            store.ingest(submission({"/run_id": run_id}))
         failpoints.arm(None)
     return passed
 
