@@ -128,7 +128,7 @@ TABLE = {
     "GET /pilots/testing-os/indexes/latest-by-repo.json": Row(ANYONE),
     "GET /pilots/testing-os/indexes/failing.json": Row(ANYONE),
     "GET /pilots/testing-os/indexes/stale.json": Row(ANYONE),
-    "POST /pilots/testing-os/submissions": Row(RECORD_RUNS, json=[]),
+    "POST /pilots/testing-os/submissions": Row(RECORD_RUNS, body=b"[]", headers={"Content-Type": "application/json"}),
     "GET /events": Row(ANYONE),
     "GET /events/stream": Row(ANYONE),
     "GET /health": Row(OPEN),

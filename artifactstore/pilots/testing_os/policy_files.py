@@ -7,6 +7,7 @@ repository's policy is kept as a value, and the policy stage rejects for it.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from artifactstore.errors import ConfigurationError, InvalidRequestError, LinkInvalidError
@@ -65,7 +66,7 @@ def _global(tree: DirectoryTree) -> dict[str, JsonValue]:
     file = tree.file(GLOBAL_POLICY)
     if file is None:
         raise ConfigurationError(f"there is no {GLOBAL_POLICY}", hint="Without a global policy nothing can be judged.")
-    document = load_yaml(_read(file), what=GLOBAL_POLICY)
+    document = _parsed(_read(file), GLOBAL_POLICY)
     if not isinstance(document, dict):
         raise ConfigurationError(f"{GLOBAL_POLICY} is not a mapping")
     return document
@@ -79,9 +80,15 @@ def _repository(tree: DirectoryTree, repo: JsonValue) -> RepositoryPolicy | None
     path = f"repos/{repo}.yaml"
     try:
         file = tree.file(path)
-        return None if file is None else RepositoryPolicy(load_yaml(_read(file), what=path))
+        return None if file is None else RepositoryPolicy(_parsed(_read(file), path))
     except InvalidRequestError as error:
         return RepositoryPolicy(None, problem=f"{path} cannot be read: {_problem(error)}")
+
+
+@lru_cache(maxsize=64)
+def _parsed(data: bytes, what: str) -> JsonValue:
+    """The same bytes say the same, to be read and not written to: a feed reads its global policy a thousand times."""
+    return load_yaml(data, what=what)
 
 
 def _problem(error: InvalidRequestError) -> str:
