@@ -55,7 +55,11 @@ VerifyOnly = Annotated[bool, typer.Option("--verify-only", help="Judge, and reco
 
 def add_commands(group: typer.Typer, door: CommandDoor) -> None:
     """Add the pilot's commands to its group."""
+    _add_judging(group, door)
+    _add_trees(group, door)
 
+
+def _add_judging(group: typer.Typer, door: CommandDoor) -> None:
     @group.command("ingest")
     def _ingest(
         payload: Payload = None,
@@ -105,6 +109,8 @@ def add_commands(group: typer.Typer, door: CommandDoor) -> None:
             rules = _rules(recording, repo_root, provenance, profile, scenarios, as_of)
             door.answer(_explanation(rules, _submitted(payload, ndjson=False), door))
 
+
+def _add_trees(group: typer.Typer, door: CommandDoor) -> None:
     @group.command("export")
     def _export(repo_root: RepoRoot = Path(), as_of: AsOf = None) -> int:
         """Write every record that is not there yet, and the indexes, to a tree on disk.
