@@ -16,7 +16,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, cast
 
-from artifactstore.built_in import BACKENDS, DEFAULT_CAPABILITIES, InstalledWords, load_entry_point
+from artifactstore.built_in import (
+    BACKENDS,
+    DEFAULT_CAPABILITIES,
+    InstalledWords,
+    load_entry_point,
+    register_contributions,
+)
 from artifactstore.catalog.catalog import Catalog
 from artifactstore.catalog.contributions import head
 from artifactstore.catalog.database import DEFAULT_LIMITS
@@ -39,6 +45,8 @@ if TYPE_CHECKING:
     from artifactstore.storage.port import ObjectStore
 
 _SQLITE = "sqlite://"
+
+register_contributions()
 
 
 def open_registry(

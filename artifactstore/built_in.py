@@ -10,7 +10,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from artifactstore.catalog import contributions
 from artifactstore.domain.capabilities import Capability
 from artifactstore.domain.package import slug_problem, text_problem
 from artifactstore.domain.vocabulary import IdentifierKind, LocationKind, Scoping, Words, owner_of
@@ -53,7 +52,18 @@ DEFAULT_CAPABILITIES: Mapping[str, frozenset[Capability]] = {
 """What our own pilots may do where the configuration does not name them."""
 
 CONTRIBUTIONS = ("artifactstore.pilots.testing_os.recorded:CONTRIBUTION",)
-"""What our own pilots add to the catalog. Registered by importing this module, so before any database is opened."""
+"""What our own pilots add to the catalog; see ``register_contributions``."""
+
+
+def register_contributions() -> None:
+    """Make what our own pilots contribute part of the catalog: before a database is opened, or events are named.
+
+    Whoever imports ``bootstrap`` has done so. Harmless if it is done already; too slow to be done for a help text.
+    """
+    from artifactstore.catalog.contributions import Contribution, register
+
+    for reference in CONTRIBUTIONS:
+        register(cast("Contribution", _resolve(reference)))
 
 
 def load_entry_point(group: str, name: str) -> object:
@@ -205,7 +215,3 @@ def _resolve(reference: str) -> object:
     for attribute in attributes.split("."):
         found = getattr(found, attribute)
     return found
-
-
-for _reference in CONTRIBUTIONS:
-    contributions.register(cast("contributions.Contribution", _resolve(_reference)))

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import artifactstore.built_in  # noqa: F401 - registers what pilots contribute
+from artifactstore.built_in import register_contributions
 from artifactstore.catalog.contributions import branches
 from artifactstore.catalog.upgrade import migrate
 
@@ -22,6 +22,7 @@ _STATEMENTS = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowi
 
 def head_schemas() -> dict[Path, str]:
     """For each branch's file the statements that make its tables, in the order the migrations made them."""
+    register_contributions()
     connection = sqlite3.connect(":memory:", isolation_level=None)
     found: dict[Path, str] = {}
     made = 0

@@ -30,10 +30,9 @@ def list_(context: typer.Context) -> None:
     What a server would refuse of them is refused here, too. How far each has been told is what
     `artifactstore subscription list` shows.
     """
-    from artifactstore.config import Settings
     from artifactstore.webhooks import recent_deliveries, webhook_document
 
-    door, settings = door_of(context), Settings.from_environment()
+    door, settings = door_of(context), _settings()
     webhooks = settings.webhook_configuration()
     with door.registry() as registry:
         _check(door, registry, settings, webhooks)
@@ -96,9 +95,16 @@ def _check(door: Door, registry: Registry, settings: Settings, webhooks: Mapping
 
 
 def _configured() -> Mapping[str, Webhook]:
+    return _settings().webhook_configuration()
+
+
+def _settings() -> Settings:
+    """With the events of our own pilots known, which webhooks may name."""
+    from artifactstore.built_in import register_contributions
     from artifactstore.config import Settings
 
-    return Settings.from_environment().webhook_configuration()
+    register_contributions()
+    return Settings.from_environment()
 
 
 def _named(webhooks: Mapping[str, Webhook], name: str) -> Webhook:

@@ -232,3 +232,22 @@ def test_a_server_is_not_asked_by_these_commands(command: Command) -> None:
 
     assert 1 == code
     assert "works on the host of the store" in stderr
+
+
+def test_a_webhook_may_be_told_of_records(tmp_path: Path) -> None:
+    (tmp_path / "webhooks.toml").write_text(
+        '[webhooks.hub]\nurl = "https://hub.example.org/x"\nevents = ["v1.testing_os.recorded"]\n'
+        'secrets = ["whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="]\n'
+    )
+    settings = {
+        "ARTIFACTSTORE_HOME": str(tmp_path / "home"),
+        "ARTIFACTSTORE_WEBHOOKS_CONFIG_PATH": str(tmp_path / "webhooks.toml"),
+    }
+
+    answer = subprocess.run(
+        [sys.executable, "-m", "artifactstore", "webhook", "list"], env={**clean_environment(), **settings},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+    assert 0 == answer.returncode, answer.stderr
+    assert "v1.testing_os.recorded" in answer.stdout
