@@ -7,7 +7,7 @@ package are those of the pilot's own contribution and no others; ``context.emit`
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from artifactstore.catalog.contributions import contribution_of
 from artifactstore.domain.provenance import IngestInput
@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     from artifactstore.plugins.host import PluginHost, SchemaOf, Surroundings
     from artifactstore.plugins.loaded import LoadedPlugin
     from artifactstore.registry.progress import Progress
+
+
+class RecordingContext(Protocol):
+    """The context of a plug-in that contributes to the catalog."""
+
+    def contributed(self) -> Contributed:
+        """Raises ``CapabilityDeniedError`` for one that does not."""
 
 
 class Contributed:

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from artifactstore.domain.canonical import JsonValue
     from artifactstore.domain.instant import Instant
     from artifactstore.errors import ArtifactStoreError
-    from artifactstore.pilots.testing_os.ingesting import Outcome, RecordingContext, Rules
+    from artifactstore.pilots.testing_os.ingesting import Outcome
+    from artifactstore.pilots.testing_os.rules import Rules
     from artifactstore.pilots.testing_os.running import Failed, RunResult, Submitted
     from artifactstore.plugins import CommandDoor, PluginContext
+    from artifactstore.plugins.contributed import RecordingContext
 
 _DONE, _CALLER, _SYSTEM, _MIXED = range(4)
 
@@ -260,7 +262,7 @@ def _recording(context: PluginContext) -> RecordingContext:
 def _rules(
     context: RecordingContext, repo_root: Path, provenance: str, profile: str, scenarios: Path | None, as_of: str | None
 ) -> Rules:
-    from artifactstore.pilots.testing_os.running import rules_of
+    from artifactstore.pilots.testing_os.rules import rules_of
 
     return rules_of(context, repo_root, provenance, profile=profile, scenarios=scenarios, as_of=_instant(as_of))
 

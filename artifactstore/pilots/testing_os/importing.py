@@ -13,9 +13,9 @@ from artifactstore.domain.instant import system_clock
 from artifactstore.pilots.testing_os import records
 from artifactstore.pilots.testing_os.filing import UnsafePlaceError, place_of_1_1
 from artifactstore.pilots.testing_os.formats import instant_ms
-from artifactstore.pilots.testing_os.ingesting import LOST_RACES, record_filed
 from artifactstore.pilots.testing_os.package import FROM_TREE, IMPORTED, RECORD_FILE, Filed
 from artifactstore.pilots.testing_os.reasons import may_be_replaced
+from artifactstore.pilots.testing_os.recording import LOST_RACES, record_filed
 from artifactstore.pilots.testing_os.schemas import RECORD_SCHEMA, violations
 from artifactstore.pilots.testing_os.tree_reading import Corruption, Skipped, TreeRecord, read_tree
 from artifactstore.pilots.testing_os.verifier import Status

@@ -13,82 +13,30 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from artifactstore.domain.instant import system_clock
-from artifactstore.errors import (
-    ConcurrentUpdateError,
-    ConflictError,
-    PackageDeletedError,
-    PackageExpiredError,
-    RunChangedError,
-)
 from artifactstore.failpoints import failpoint
 from artifactstore.pilots.testing_os import records
 from artifactstore.pilots.testing_os.ecmascript import is_truthy
 from artifactstore.pilots.testing_os.faults import RecordUnfilableError
 from artifactstore.pilots.testing_os.filing import UNSAFE_RECORD_PATH, UnsafePlaceError
-from artifactstore.pilots.testing_os.package import (
-    Filed,
-    Judged,
-    envelope_of,
-    event_of,
-    filed_of,
-    package_of,
-    parties_of,
-    source_of,
-)
-from artifactstore.pilots.testing_os.profiles import DEFAULT
+from artifactstore.pilots.testing_os.package import Judged, filed_of
+from artifactstore.pilots.testing_os.recording import LOST_RACES, record_filed
 from artifactstore.pilots.testing_os.verifier import Status, verify
-from artifactstore.plugins import RetentionClass
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping
 
     from artifactstore.domain.canonical import JsonValue
-    from artifactstore.domain.event import Event
-    from artifactstore.domain.instant import Instant
-    from artifactstore.domain.package import PackageReceipt
-    from artifactstore.pilots.testing_os.policy import Policies
     from artifactstore.pilots.testing_os.profiles import Profile
-    from artifactstore.pilots.testing_os.provenance import ProvenanceCheck
     from artifactstore.pilots.testing_os.records import StoredRecord
-    from artifactstore.pilots.testing_os.scenarios import Scenarios
+    from artifactstore.pilots.testing_os.rules import Rules
     from artifactstore.pilots.testing_os.stage_log import StageLog
     from artifactstore.pilots.testing_os.submission import Received
     from artifactstore.pilots.testing_os.verifier import Verification
-    from artifactstore.plugins.contributed import Contributed
+    from artifactstore.plugins.contributed import Contributed, RecordingContext
 
 _ATTEMPTS = 4
-
-
-class RecordingContext(Protocol):
-    """The context of a plug-in that contributes to the catalog."""
-
-    def contributed(self) -> Contributed:
-        """Raises ``CapabilityDeniedError`` for one that does not."""
-
-
-def _no_definitions(_document: JsonValue) -> Scenarios | None:
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What submissions are judged by, and how long their records stay."""
-
-    policies: Callable[[JsonValue], Policies]
-    """Those of a repository, by what a submission says it is."""
-    provenance: ProvenanceCheck
-    scenarios: Callable[[JsonValue], Scenarios | None] = _no_definitions
-    """The definitions of a submission's scenarios; None if nobody looks for any."""
-    profile: Profile = DEFAULT
-    as_of: Instant | None = None
-    """When ages and review dates are judged; now, if None."""
-    retention_class: RetentionClass = RetentionClass.PERMANENT_RECORD
-    submitted_by: str | None = None
-    """The token that a server was shown."""
-    clock: Callable[[], Instant] = system_clock
 
 
 class Answer(StrEnum):
@@ -212,42 +160,6 @@ def _recorded(contributed: Contributed, judged: Judged, rules: Rules) -> Outcome
         run_id, answer = _member(value, "run_id"), Answer(filed.status)
         return Outcome(answer, run_id, judged.verification, receipt.package_id, receipt.revision, filed.path)
     raise AssertionError("the last attempt returns or raises")
-
-
-def record_filed(
-    contributed: Contributed, filed: Filed, known: StoredRecord | None, retention_class: RetentionClass
-) -> PackageReceipt:
-    """Record a record as a package, or as the next revision of the one that is known.
-
-    Raises one of ``LOST_RACES`` if what is known is not the newest any more; nothing is recorded then.
-    """
-    revision = 1 if known is None else known.revision + 1
-
-    def events_of(receipt: PackageReceipt) -> Sequence[Event]:
-        if receipt.reused_existing or receipt.revision != revision:
-            raise LostRaceError(f"{filed.external_id} was recorded by another writer meanwhile")
-        return [event_of(filed, receipt)]
-
-    result = contributed.ingest(
-        source=source_of(filed),
-        envelope=envelope_of(filed),
-        parties=parties_of(filed),
-        package=package_of(filed, retention_class),
-        as_revision=known is not None,
-        events_of=events_of,
-    )
-    assert result.package is not None, "a record was handed in as a package"
-    return result.package.receipt
-
-
-class LostRaceError(ConflictError):
-    """Somebody else has recorded a package under this external id meanwhile; said only if it is no record of ours."""
-
-    code = "RUN_CHANGED"
-    default_hint = "A package of this producer has the external id and is no record; it was not recorded by this pilot."
-
-
-LOST_RACES = (LostRaceError, RunChangedError, PackageExpiredError, PackageDeletedError, ConcurrentUpdateError)
 
 
 def _unfiled(judged: Judged, profile: Profile, log: StageLog) -> Outcome:

@@ -16,7 +16,8 @@ from artifactstore.plugins.contract import Route, RouteAnswer, RouteRequest
 
 if TYPE_CHECKING:
     from artifactstore.domain.canonical import JsonValue
-    from artifactstore.pilots.testing_os.ingesting import Outcome, RecordingContext
+    from artifactstore.pilots.testing_os.ingesting import Outcome
+    from artifactstore.plugins.contributed import RecordingContext
 
 _MOST_DAYS = 36_500
 _DAYS: dict[str, JsonValue] = {"type": "number", "minimum": 0, "maximum": _MOST_DAYS}
@@ -132,7 +133,7 @@ def _days(text: str | None) -> float:
 def _submit(request: RouteRequest) -> RouteAnswer:
     """201 if it was recorded, accepted or rejected; 200 for a duplicate and for what cannot be filed."""
     from artifactstore.pilots.testing_os.ingesting import ingest_submission
-    from artifactstore.pilots.testing_os.running import rules_of
+    from artifactstore.pilots.testing_os.rules import rules_of
     from artifactstore.pilots.testing_os.stage_log import stage_log
     from artifactstore.pilots.testing_os.submission import parse_submission
 

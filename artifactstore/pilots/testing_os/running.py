@@ -11,34 +11,25 @@ One submission's fault is its own: the others are judged all the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artifactstore.errors import ArtifactStoreError, ConfigurationError, FileUnreadableError
 from artifactstore.pilots.testing_os.exporting import Exported, export
-from artifactstore.pilots.testing_os.ingesting import Answer, Outcome, Rules, ingest_submission
-from artifactstore.pilots.testing_os.policy_files import load_policies, read_scenarios
-from artifactstore.pilots.testing_os.profiles import V1_1, profile_named
-from artifactstore.pilots.testing_os.provenance import rejecting_provenance, stub_provenance
-from artifactstore.pilots.testing_os.scenarios import scenario_ids
-from artifactstore.pilots.testing_os.schemas import SUBMISSION_SCHEMA, violations
+from artifactstore.pilots.testing_os.ingesting import Answer, Outcome, ingest_submission
+from artifactstore.pilots.testing_os.rules import Rules, rules_of
 from artifactstore.pilots.testing_os.stage_log import stage_log
 from artifactstore.pilots.testing_os.submission import MAX_SUBMISSION_BYTES, parse_submission, receive
-from artifactstore.plugins import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from artifactstore.domain.canonical import JsonValue
     from artifactstore.domain.instant import Instant
-    from artifactstore.pilots.testing_os.github_api import GitHubApi
-    from artifactstore.pilots.testing_os.ingesting import RecordingContext
-    from artifactstore.pilots.testing_os.profiles import Profile
     from artifactstore.pilots.testing_os.provenance import ProvenanceCheck
-    from artifactstore.pilots.testing_os.scenarios import Scenarios
-    from artifactstore.plugins.host import Surroundings
+    from artifactstore.plugins.contributed import RecordingContext
 
     Payload = Path | bytes | dict[str, JsonValue] | Sequence[Path | bytes | dict[str, JsonValue]]
 
@@ -162,37 +153,6 @@ def exported_after(
     return exported
 
 
-def rules_of(
-    context: RecordingContext,
-    repo_root: Path,
-    provenance: str | ProvenanceCheck,
-    *,
-    profile: str = "default",
-    scenarios: Path | None = None,
-    as_of: Instant | None = None,
-    submitted_by: str | None = None,
-) -> Rules:
-    """What to judge by. Raises ``UsageError`` and ``ConfigurationError`` before anything is looked at."""
-    chosen, surroundings = profile_named(profile), context.contributed().surroundings
-    api = _github(surroundings) if provenance == "github" else None
-    rules = Rules(
-        policies=partial(load_policies, repo_root / "policies"),
-        provenance=_provenance(provenance, chosen, surroundings, api),
-        profile=chosen,
-        as_of=as_of,
-        submitted_by=submitted_by,
-    )
-    if scenarios is not None:
-        return replace(rules, scenarios=partial(_scenarios_in, scenarios))
-    if chosen is V1_1:
-        return rules
-    if api is not None:
-        return replace(rules, scenarios=partial(_scenarios_at_commit, api))
-    if (repo_root / SCENARIOS).is_dir():
-        return replace(rules, scenarios=partial(_scenarios_in, repo_root / SCENARIOS))
-    return rules
-
-
 def submitted_of(payload: Any) -> Iterator[Submitted]:
     """Every submission of a payload, in the order in which they stand."""
     match payload:
@@ -241,49 +201,3 @@ def _content(path: Path) -> bytes:
             return file.read(MAX_SUBMISSION_BYTES + 1)
     except OSError as error:
         raise FileUnreadableError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _provenance(
-    named: str | ProvenanceCheck, profile: Profile, surroundings: Surroundings, api: GitHubApi | None
-) -> ProvenanceCheck:
-    if not isinstance(named, str):
-        return named
-    if named == "github":
-        from artifactstore.pilots.testing_os.github import github_provenance, github_provenance_1_1
-
-        assert api is not None, "it was asked for"
-        return github_provenance_1_1(api) if profile is V1_1 else github_provenance(api)
-    if named == "stub" and surroundings.is_ci:
-        raise UsageError(
-            "stub provenance confirms what nobody has looked up, so it is refused in CI",
-            hint="Use --provenance github there.",
-        )
-    known = {"stub": stub_provenance, "rejecting": rejecting_provenance}
-    if named not in known:
-        raise UsageError(f"there is no provenance {named[:40]!r}", hint=f"There are {', '.join(PROVENANCES)}.")
-    return known[named]
-
-
-def _github(surroundings: Surroundings) -> GitHubApi:
-    from artifactstore.pilots.testing_os.github_api import PUBLIC_API, GitHubApi
-
-    if not surroundings.github_token:
-        raise ConfigurationError(
-            "GitHub cannot be asked without a token", hint="Set GITHUB_TOKEN or GH_TOKEN, which CI jobs have."
-        )
-    return GitHubApi(surroundings.github_token, base_url=surroundings.github_api_url or PUBLIC_API)
-
-
-def _scenarios_in(directory: Path, document: JsonValue) -> Scenarios | None:
-    return read_scenarios(directory, scenario_ids(document)) if isinstance(document, dict) else None
-
-
-def _scenarios_at_commit(api: GitHubApi, document: JsonValue) -> Scenarios | None:
-    """Asked for only what a valid submission names: anything else is rejected without them."""
-    from artifactstore.pilots.testing_os.github import scenario_definitions
-
-    if not isinstance(document, dict) or violations(SUBMISSION_SCHEMA, document):
-        return None
-    ref = document["ref"]
-    assert isinstance(ref, dict), "the schema says so"
-    return scenario_definitions(api, str(document["repo"]), str(ref["commit_sha"]), scenario_ids(document))

@@ -11,9 +11,10 @@ from artifactstore.built_in import load_plugin
 from artifactstore.config import BackendSettings, Settings
 from artifactstore.pilots.testing_os import records
 from artifactstore.pilots.testing_os.index_documents import IndexDocuments, documents
-from artifactstore.pilots.testing_os.ingesting import Outcome, Rules, ingest_submission
+from artifactstore.pilots.testing_os.ingesting import Outcome, ingest_submission
 from artifactstore.pilots.testing_os.package import RECORD_FILE
 from artifactstore.pilots.testing_os.provenance import stub_provenance
+from artifactstore.pilots.testing_os.rules import Rules
 from artifactstore.pilots.testing_os.stage_log import stage_log
 from artifactstore.pilots.testing_os.submission import Received, parse_submission
 from artifactstore.plugins.context import EmbeddedContext
