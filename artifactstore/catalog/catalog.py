@@ -7,6 +7,7 @@ are in one transaction, so the tables never say more or less than the log.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from artifactstore.catalog import event_log
@@ -24,6 +25,15 @@ if TYPE_CHECKING:
     from artifactstore.domain.instant import Instant
 
 
+@dataclass(slots=True)
+class _Reliance:
+    """What has to be present still when a transaction commits, as it was when the log ended at ``since``."""
+
+    since: int
+    blobs: list[bytes] = field(default_factory=list)
+    manifests: list[bytes] = field(default_factory=list)
+
+
 class Transaction(Queries):
     """One intention: read, record events, committed once by whoever opened it."""
 
@@ -31,7 +41,7 @@ class Transaction(Queries):
         super().__init__(connection)
         self._actor = actor
         self._events: list[Event] = []
-        self._relied: tuple[list[bytes], bytes | None, int] | None = None
+        self._relied: _Reliance | None = None
 
     def record(self, *events: Event) -> None:
         """Let these events have happened: the tables follow now, the log at the commit."""
@@ -44,7 +54,7 @@ class Transaction(Queries):
         """Until the transaction ends nobody else has the lock of this name; what they did is seen from here on.
 
         Taken before what is decided under it is read. In this order, so that no two wait for each other: idempotency
-        key, open package, schema, run, rows; ``lock_log`` alone.
+        key, open package, schema, run (several by name), contribution, rows; ``lock_log`` alone.
         """
         self.connection.lock(f"{kind} {name}")
 
@@ -61,8 +71,13 @@ class Transaction(Queries):
 
         Else ``ConcurrentUpdateError``. Every change of presence is an event and events are appended under one lock. So
         under that lock a look at the log's tail says whether anything was taken away; only then all is looked up again.
+        Said more than once, all of it counts.
         """
-        self._relied = (list(blobs), manifest, since)
+        relied = self._relied = self._relied or _Reliance(since)
+        relied.since = min(since, relied.since)
+        relied.blobs += blobs
+        if manifest is not None:
+            relied.manifests.append(manifest)
 
     # leases: operational, so not events
 
@@ -93,17 +108,17 @@ class Transaction(Queries):
     def _check_reliance(self) -> None:
         if self._relied is None:
             return
-        blobs, manifest, since = self._relied
-        taken_away = event_log.next_of_types(self.connection, TAKES_AWAY, after=since, limit=1)
-        if taken_away and not (self._are_present(blobs) and self._is_present(manifest)):
+        relied = self._relied
+        taken_away = event_log.next_of_types(self.connection, TAKES_AWAY, after=relied.since, limit=1)
+        if taken_away and not (self._are_present(relied.blobs) and all(map(self._is_present, relied.manifests))):
             raise ConcurrentUpdateError("something this package relies on was taken away while it was stored")
 
     def _are_present(self, blobs: list[bytes]) -> bool:
         presence = self.blob_presence(blobs)
         return all(presence.get(address, False) for address in blobs)
 
-    def _is_present(self, manifest: bytes | None) -> bool:
-        return manifest is None or any(found.status == "live" for found in self.objects_of_digest("manifest", manifest))
+    def _is_present(self, manifest: bytes) -> bool:
+        return any(found.status == "live" for found in self.objects_of_digest("manifest", manifest))
 
 
 class Catalog:

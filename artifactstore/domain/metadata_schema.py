@@ -7,6 +7,8 @@ let its author make the registry fetch addresses.
 
 from __future__ import annotations
 
+import json
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, NoReturn
 
@@ -25,6 +27,8 @@ MAX_SCHEMA_EXPANSION = 100_000
 MAX_VIOLATIONS = 200
 """Violations reported for one document; more would not help its author."""
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_REMEMBERED = 32
+"""Compiled schemas."""
 _REFERENCES = frozenset({"$ref", "$dynamicRef", "$recursiveRef"})
 
 
@@ -41,13 +45,13 @@ def check_schema(slug: str, schema: JsonValue) -> dict[str, JsonValue]:
     problems = tuple(_outside_references(checked, ""))
     if problems:
         raise SchemaInvalidError(f"schema {slug} refers to something outside itself", problems=problems)
-    _compile(slug, checked)
+    _compiled(slug, json.dumps(checked))
     return checked
 
 
 def check_metadata(slug: str, schema: dict[str, JsonValue], metadata: dict[str, JsonValue]) -> None:
     """Raises ``MetadataInvalidError`` with every violation, each under the JSON pointer of the offending value."""
-    violations = (_violation(error) for error in _compile(slug, schema).iter_errors(metadata))
+    violations = (_violation(error) for error in _compiled(slug, json.dumps(schema)).iter_errors(metadata))
     problems = tuple(sorted(islice(violations, MAX_VIOLATIONS)))
     if problems:
         raise MetadataInvalidError(f"metadata violates schema {slug} in {len(problems)} place(s)", problems=problems)
@@ -109,12 +113,14 @@ def _outside_references(value: JsonValue, pointer: str) -> Iterator[Problem]:
             yield from _outside_references(item, below)
 
 
-def _compile(slug: str, schema: dict[str, JsonValue]) -> jsonschema_rs.Draft202012Validator:
+@lru_cache(maxsize=_REMEMBERED)
+def _compiled(slug: str, schema: str) -> jsonschema_rs.Draft202012Validator:
+    """From its JSON, so that what is remembered cannot change."""
     import jsonschema_rs
 
     try:
         return jsonschema_rs.Draft202012Validator(
-            schema,
+            json.loads(schema),
             retriever=_refuse_retrieval,
             pattern_options=jsonschema_rs.RegexOptions(),
             validate_formats=True,

@@ -7,16 +7,20 @@ package are those of the pilot's own contribution and no others; ``context.emit`
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from artifactstore.catalog.contributions import contribution_of
 from artifactstore.domain.provenance import IngestInput
 from artifactstore.errors import CapabilityDeniedError, EmitGuardError
+from artifactstore.plugins.host import GivenPackage
 from artifactstore.plugins.loaded import DISTRIBUTION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from artifactstore.catalog.catalog import Transaction
     from artifactstore.catalog.contributions import Contribution
     from artifactstore.catalog.database import Connection
     from artifactstore.domain.event import Event
@@ -34,6 +38,25 @@ class RecordingContext(Protocol):
         """Raises ``CapabilityDeniedError`` for one that does not."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recordable:
+    """A package of a pilot's: what ``PluginContext.ingest`` takes, and the events that are the pilot's own.
+
+    ``events_of`` is asked in the package's transaction, perhaps more than once; what it raises takes everything back.
+    """
+
+    source: SourceInput
+    envelope: EnvelopeInput
+    parties: Sequence[PartyInput] = ()
+    package: PackageDraft
+    as_revision: bool = False
+    events_of: Callable[[PackageReceipt], Sequence[Event]]
+
+    def given(self) -> IngestInput:
+        """As the host takes it."""
+        return IngestInput.of_call(self.source, self.envelope, self.parties, self.package)
+
+
 class Contributed:
     """The write and read access of one pilot's contribution, on one store."""
 
@@ -45,28 +68,31 @@ class Contributed:
         self._schema_of = schema_of
         self._progress = progress
 
-    def ingest(
-        self,
-        *,
-        source: SourceInput,
-        envelope: EnvelopeInput,
-        parties: Sequence[PartyInput] = (),
-        package: PackageDraft,
-        as_revision: bool = False,
-        events_of: Callable[[PackageReceipt], Sequence[Event]],
-    ) -> IngestResult:
-        """As ``PluginContext.ingest``, with what ``events_of`` answers recorded in the package's transaction.
+    def ingest(self, recordable: Recordable) -> IngestResult:
+        """As ``PluginContext.ingest``, with the pilot's events in the package's transaction.
 
-        It is asked in that transaction, perhaps more than once; what it raises takes everything back. Raises
-        ``EmitGuardError`` for an event that is not the pilot's.
+        Raises ``EmitGuardError`` for an event that is not the pilot's.
         """
         return self._host.ingest(
-            IngestInput.of_call(source, envelope, parties, package),
+            recordable.given(),
             self._loaded.provenance,
-            as_revision=as_revision,
+            as_revision=recordable.as_revision,
             schema_of=self._schema_of,
             progress=self._progress,
-            events_of=lambda receipt: self._own(events_of(receipt)),
+            events_of=partial(self._events, recordable),
+        )
+
+    def ingest_together(self, several: Sequence[Recordable]) -> list[IngestResult]:
+        """The same for packages that are all new, in one transaction.
+
+        Raises ``ConcurrentUpdateError`` if one is recorded already, and what ``ingest`` raises for any; nothing is
+        recorded then.
+        """
+        given = [
+            GivenPackage(each.given(), each.package, each.as_revision, partial(self._events, each)) for each in several
+        ]
+        return self._host.ingest_together(
+            given, self._loaded.provenance, schema_of=self._schema_of, progress=self._progress
         )
 
     @contextmanager
@@ -90,7 +116,10 @@ class Contributed:
         """What the settings say of other services."""
         return self._host.surroundings
 
-    def _own(self, events: Sequence[Event]) -> Sequence[Event]:
+    def _events(self, recordable: Recordable, tx: Transaction, receipt: PackageReceipt) -> Sequence[Event]:
+        """Those who write to the pilot's tables do so one after the other: no two wait for each other's rows."""
+        tx.lock("contribution", self._contribution.name)
+        events = recordable.events_of(receipt)
         for event in events:
             if type(event) not in self._contribution.projections:
                 raise EmitGuardError(

@@ -9,13 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from artifactstore.domain.capabilities import Capability
 from artifactstore.domain.observation import check_input, settled
 from artifactstore.domain.provenance import MAX_PAYLOAD_BYTES
 from artifactstore.errors import ArtifactStoreError, CapabilityDeniedError, ObservationError, Problem
-from artifactstore.registry.observing import ObservationBeside, Observed, observe, observe_package
+from artifactstore.registry.observing import (
+    ObservationBeside,
+    Observed,
+    ObservedDraft,
+    observe,
+    observe_package,
+    observe_packages,
+)
 from artifactstore.registry.progress import SILENT
 
 if TYPE_CHECKING:
@@ -23,10 +30,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from artifactstore.domain.canonical import JsonValue
-    from artifactstore.domain.event import Event
-    from artifactstore.domain.package import PackageDraft, PackageReceipt
+    from artifactstore.domain.package import PackageDraft
     from artifactstore.domain.provenance import IngestInput, IngestResult, Provenance
     from artifactstore.domain.vocabulary import Vocabulary
+    from artifactstore.registry.observing import EventsOf
     from artifactstore.registry.progress import Progress
     from artifactstore.registry.registry import Registry
 
@@ -55,6 +62,15 @@ class Surroundings:
     """Whether this runs in a CI job."""
     repo_root: Path | None = None
     """Where a server finds the policies that submissions of testing-os are judged by."""
+
+
+class GivenPackage(NamedTuple):
+    """One of several packages that are handed in at once: what ``PluginHost.ingest`` takes of each."""
+
+    given: IngestInput
+    package: PackageDraft
+    as_revision: bool
+    events_of: EventsOf
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +119,7 @@ class PluginHost:
         schema_of: SchemaOf | None = None,
         progress: Progress = SILENT,
         answer_for: str | None = None,
-        events_of: Callable[[PackageReceipt], Sequence[Event]] | None = None,
+        events_of: EventsOf | None = None,
     ) -> IngestResult:
         """What ``PluginContext.ingest`` promises. ``schema_of`` answers the plug-in's own schema of a package.
 
@@ -123,6 +139,25 @@ class PluginHost:
             progress=progress,
             events_of=events_of,
         )
+
+    def ingest_together(
+        self, several: Sequence[GivenPackage], provenance: Provenance, *, schema_of: SchemaOf, progress: Progress
+    ) -> list[IngestResult]:
+        """``ingest`` for several new packages in one transaction; raises what ``observe_packages`` raises."""
+        schemas = {
+            each.package.schema: schema_of(each.package) for each in {e.package.schema: e for e in several}.values()
+        }
+        drafts = [
+            ObservedDraft(
+                self.observed(each.given, provenance),
+                each.package,
+                each.as_revision,
+                schemas[each.package.schema],
+                each.events_of,
+            )
+            for each in several
+        ]
+        return observe_packages(self.registry.acting_as(provenance.actor), drafts, progress=progress)
 
     def beside(self, given: IngestInput, provenance: Provenance, *, answer_for: str | None = None) -> ObservationBeside:
         """The observation of a package that is recorded by other means, to stand in its transaction."""

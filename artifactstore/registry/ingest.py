@@ -7,7 +7,7 @@ processes that ingest one run at once both store, one records, the other answers
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from artifactstore.domain.canonical import canonical_json
 from artifactstore.domain.digest import Digest
@@ -61,9 +61,21 @@ if TYPE_CHECKING:
 
     Beside = Callable[[Transaction, PackageReceipt], object]
 
+T = TypeVar("T")
+
 _ATTEMPTS = 3
 _NAMED_DIFFERENCES = 20
 _NOWHERE = (None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class IngestRequest:
+    """A draft that is to become a package; ``ingest`` says what stands with it."""
+
+    draft: PackageDraft
+    as_revision: bool = False
+    schema: dict[str, JsonValue] | None = None
+    beside: Beside | None = None
 
 
 class Opened(NamedTuple):
@@ -89,16 +101,16 @@ def ingest(
     ``beside`` is recorded in the package's own transaction, also for one that was there already.
     Raises ``InvalidRequestError`` or ``StorageError``, with nothing recorded.
     """
-    draft = checked_draft(registry, draft, schema)
-    here = _placed_and_checked(registry)
+    request = IngestRequest(checked_draft(registry, draft, schema), as_revision, schema, beside)
+    here = placed_and_checked(registry)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             with gc_paused():
-                return _ingest(here, draft, as_revision, schema, beside, progress)
+                return _ingest(here, request, progress)
         except ConcurrentUpdateError:
             if attempt == _ATTEMPTS:
                 raise
-            here = _placed_and_checked(registry)
+            here = placed_and_checked(registry)
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -134,7 +146,7 @@ def check_storage(registry: Registry) -> None:
     _check_storage(registry, newest)
 
 
-def _placed_and_checked(registry: Registry) -> Registry:
+def placed_and_checked(registry: Registry) -> Registry:
     """The registry that puts new objects where they go now, which is there and usable."""
     with registry.catalog.snapshot() as queries:
         here = placed_by(queries, registry)
@@ -159,21 +171,23 @@ def _check_object(registry: Registry, newest: ObjectRecord) -> None:
         ) from error
 
 
-def _ingest(
-    registry: Registry,
-    draft: PackageDraft,
-    as_revision: bool,
-    schema: dict[str, JsonValue] | None,
-    beside: Beside | None,
-    progress: Progress,
-) -> PackageReceipt:
-    if existing := _find_existing(registry, draft, as_revision, progress):
-        return record_beside(registry, receipt_of(existing, stored_bytes=0), beside)
+def _ingest(registry: Registry, request: IngestRequest, progress: Progress) -> PackageReceipt:
+    if existing := _find_existing(registry, request, progress):
+        return record_beside(registry, receipt_of(existing, stored_bytes=0), request.beside)
     with Lease(registry, "ingest") as lease:
-        stored = store(registry, draft, lease, progress)
-        failpoint("record.before-transaction")
-        receipt = _record_patiently(registry, draft, stored, lease, as_revision, schema, beside)
+        stored = store(registry, request.draft, lease, progress)
+        receipt = record_patiently(registry, lease, lambda tx: write_package(tx, registry, request, stored))
     failpoint("record.before-answer")
+    return receipt
+
+
+def write_package(tx: Transaction, registry: Registry, request: IngestRequest, stored: Stored) -> PackageReceipt:
+    """Record what is stored, its schema and what stands beside it, in a transaction the caller owns."""
+    if request.draft.schema is not None and request.schema is not None:
+        record_schema(tx, registry, request.draft.schema, request.schema)
+    receipt = record(tx, registry, request.draft, stored, as_revision=request.as_revision)
+    if request.beside is not None:
+        request.beside(tx, receipt)
     return receipt
 
 
@@ -185,47 +199,32 @@ def record_beside(registry: Registry, receipt: PackageReceipt, beside: Beside | 
     return receipt
 
 
-def _record_patiently(
-    registry: Registry,
-    draft: PackageDraft,
-    stored: Stored,
-    lease: Lease,
-    as_revision: bool,
-    schema: dict[str, JsonValue] | None,
-    beside: Beside | None,
-) -> PackageReceipt:
-    """Record what is stored. A database that is busy for long is asked again: all the bytes are there already."""
+def record_patiently(registry: Registry, lease: Lease, write: Callable[[Transaction], T]) -> T:
+    """Record what is stored and end its lease. A database that is busy for long is asked again: the bytes are there."""
+    failpoint("record.before-transaction")
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             with registry.transaction() as tx:
-                if draft.schema is not None and schema is not None:
-                    record_schema(tx, registry, draft.schema, schema)
-                receipt = record(tx, registry, draft, stored, as_revision=as_revision)
-                if beside is not None:
-                    beside(tx, receipt)
+                recorded = write(tx)
                 lease.end_in(tx)
         except CatalogUnavailableError:
             if attempt == _ATTEMPTS:
                 raise
         else:
-            return receipt
+            return recorded
     raise AssertionError("the last attempt returns or raises")
 
 
-def _find_existing(
-    registry: Registry,
-    draft: PackageDraft,
-    as_revision: bool,
-    progress: Progress,
-) -> PackageRecord | None:
+def _find_existing(registry: Registry, request: IngestRequest, progress: Progress) -> PackageRecord | None:
     """A whole package that is this draft, found by hashing alone; None if something is to be stored or recorded."""
+    draft = request.draft
     with registry.catalog.snapshot() as queries:
         known = queries.revisions(draft.producer, draft.external_id) if draft.external_id else []
     if not known:
         return None
     manifest = describe(draft, progress)
     with registry.catalog.snapshot() as queries:
-        return existing_package(queries, manifest, as_revision=as_revision)
+        return existing_package(queries, manifest, as_revision=request.as_revision)
 
 
 def existing_package(queries: Queries, manifest: Manifest, *, as_revision: bool) -> PackageRecord | None:
@@ -252,7 +251,7 @@ def record(
     ``opened`` names a package that was opened before; without it the package is opened now.
     """
     digest = stored.manifest_object.blake3
-    tx.lock("run", _run(stored.manifest, digest))
+    tx.lock("run", run_of(stored))
     known = _known(tx, stored.manifest, digest)
     found = _decide(tx, known, stored.manifest, digest, as_revision=as_revision)
     manifest_relied_on = None if stored.manifest_written else digest
@@ -283,9 +282,10 @@ class _NextRevision:
     supersedes: str | None
 
 
-def _run(manifest: Manifest, digest: bytes) -> str:
+def run_of(stored: Stored) -> str:
     """What no two packages with different content, or none with the same, may be: as ``_known`` looks for it."""
-    return f"{manifest.producer} {manifest.external_id or digest.hex()}"
+    manifest = stored.manifest
+    return f"{manifest.producer} {manifest.external_id or stored.manifest_object.blake3.hex()}"
 
 
 def _known(queries: Queries, manifest: Manifest, digest: bytes) -> list[PackageRecord]:

@@ -15,7 +15,8 @@ from artifactstore.domain.provenance import IngestedEnvelope, IngestedPackage, I
 from artifactstore.domain.provenance_events import EnvelopeIndexed, Ingested, SourceIndexed
 from artifactstore.errors import ConcurrentUpdateError
 from artifactstore.failpoints import failpoint
-from artifactstore.registry.ingest import gone, ingest, receipt_of
+from artifactstore.registry.ingest import IngestRequest, gone, ingest, receipt_of
+from artifactstore.registry.ingest_together import ingest_together
 from artifactstore.registry.packages import require_content
 from artifactstore.registry.progress import SILENT
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from artifactstore.registry.progress import Progress
     from artifactstore.registry.registry import Registry
 
-    EventsOf = Callable[[PackageReceipt], Sequence[Event]]
+    EventsOf = Callable[[Transaction, PackageReceipt], Sequence[Event]]
 
 T = TypeVar("T")
 _KEYS = 3
@@ -83,6 +84,32 @@ def observe_package(
     return note.result(receipt)
 
 
+class ObservedDraft(NamedTuple):
+    """An observation and the draft that was observed, as ``observe_package`` takes them."""
+
+    observed: Observed
+    draft: PackageDraft
+    as_revision: bool = False
+    schema: dict[str, JsonValue] | None = None
+    events_of: EventsOf | None = None
+
+
+def observe_packages(
+    registry: Registry, several: Sequence[ObservedDraft], *, progress: Progress = SILENT
+) -> list[IngestResult]:
+    """Record several new packages and where each was observed, in one transaction.
+
+    Raises what ``ingest_together`` raises, with nothing recorded.
+    """
+    notes = [ObservationBeside(registry, each.observed, each.events_of) for each in several]
+    requests = [
+        IngestRequest(each.draft, each.as_revision, each.schema, note)
+        for each, note in zip(several, notes, strict=True)
+    ]
+    receipts = ingest_together(registry, requests, progress=progress)
+    return [note.result(receipt) for note, receipt in zip(notes, receipts, strict=True)]
+
+
 def observe_finalized(registry: Registry, package_id: str, beside: ObservationBeside) -> PackageReceipt:
     """Record where a package was observed that is recorded already; the receipt of one that was there.
 
@@ -104,7 +131,7 @@ class ObservationBeside:
     def __call__(self, tx: Transaction, receipt: PackageReceipt) -> None:
         """In the package's transaction. What else happens comes before the signal."""
         if self._events_of is not None:
-            tx.record(*self._events_of(receipt))
+            tx.record(*self._events_of(tx, receipt))
         self._before = record_observation(tx, self._registry, self._observed, package_id=receipt.package_id)
 
     def result(self, receipt: PackageReceipt) -> IngestResult:

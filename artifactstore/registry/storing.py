@@ -1,4 +1,4 @@
-"""Moving a draft's bytes into storage: small blobs into packs, large ones as objects, then the manifest.
+"""Moving the bytes of drafts into storage: small blobs into packs, large ones as objects, then the manifests.
 
 Nothing is recorded here. What is left behind if it stops is unreferenced objects and a lease that runs out; the next
 attempt finds the objects present. Memory does not grow with bytes: at most one batch of small files and a few buffers
@@ -7,6 +7,7 @@ of a large one are held at a time.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,6 +25,8 @@ from artifactstore.storage.pack import PackWriter
 from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectKind, PutOutcome
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from artifactstore.catalog.queries import Queries
     from artifactstore.catalog.records import ObjectRecord
     from artifactstore.domain.digest import BlobMeasure
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 
 _BATCH_BYTES = 8 * 1024 * 1024
 _BATCH_FILES = 1_000
+_MANIFESTS_AT_ONCE = 8
 
 
 class Placement(NamedTuple):
@@ -55,8 +59,9 @@ class Stored:
     manifest_object: ObjectRef
     manifest_written: bool
     objects: list[ObjectRef]
+    """All of the pass."""
     placements: dict[bytes, Placement]
-    """Blobs stored by this pass, by address; the others were present."""
+    """Blobs stored by this pass, by address; the others were present, or are another's stored before this."""
     new_blobs: dict[bytes, BlobMeasure]
     """Blobs the catalog did not know when they were looked up."""
     stored_bytes: int
@@ -68,14 +73,33 @@ class Stored:
 
 def store(registry: Registry, draft: PackageDraft, lease: Lease, progress: Progress) -> Stored:
     """Store what is not present yet of a draft whose files stand in path order."""
+    return store_all(registry, [draft], lease, progress)[0]
+
+
+def store_all(registry: Registry, drafts: Sequence[PackageDraft], lease: Lease, progress: Progress) -> list[Stored]:
+    """The same of several, whose small blobs share packs. They are to be recorded together and in their order.
+
+    What two of them have in common is new with the first; an object that several lie in counts as bytes of the first.
+    """
     storing = _Storing(registry, lease, progress)
     progress.begin("storing", None)
     try:
-        for file in draft.files:
-            storing.add(file)
-        return storing.finish(draft)
+        entries = [[storing.add(file) for file in draft.files] for draft in drafts]
+        return storing.finish([manifest_of(draft, files) for draft, files in zip(drafts, entries, strict=True)])
     finally:
         storing.discard()
+
+
+class _StoredManifest(NamedTuple):
+    """A manifest that is stored unless it was present."""
+
+    manifest: Manifest
+    encoded_files: bytes
+    encoded: bytes
+    reference: ObjectRef
+    is_known: bool
+    """Whether the catalog has its object, in whatever state."""
+    written: bool
 
 
 @dataclass(slots=True)
@@ -85,8 +109,8 @@ class _Storing:
     registry: Registry
     lease: Lease
     progress: Progress
-    entries: list[FileEntry] = field(default_factory=list)
     _objects: list[ObjectRef] = field(default_factory=list)
+    _created_bytes: dict[int, int] = field(default_factory=dict)
     _placements: dict[bytes, Placement] = field(default_factory=dict)
     _new_blobs: dict[bytes, BlobMeasure] = field(default_factory=dict)
     _relied: set[bytes] = field(default_factory=set)
@@ -97,50 +121,75 @@ class _Storing:
     _pack: PackWriter | None = None
     _packed: dict[bytes, int] = field(default_factory=dict)
     _publisher: Publisher = field(default_factory=Publisher)
-    _stored_bytes: int = 0
 
-    def add(self, file: FileDraft) -> None:
+    def add(self, file: FileDraft) -> FileEntry:
         opened = file.source.open()
         try:
             small = opened.size_bytes < self.registry.pack_threshold_bytes
             blob = self._add_small(opened) if small else self._add_large(file, opened)
         finally:
             opened.close()
-        self.entries.append(entry_of(file, blob))
         self.progress.advance(blob.size_bytes)
+        return entry_of(file, blob)
 
-    def finish(self, draft: PackageDraft) -> Stored:
-        """Store what is still held back, then the manifest unless it is present; wait until all of it is durable."""
+    def finish(self, manifests: Sequence[Manifest]) -> list[Stored]:
+        """Store what is still held back, then the manifests unless present; wait until all of it is durable."""
         self._flush_batch()
         self._finish_pack()
-        manifest = manifest_of(draft, self.entries)
+        stored = self._store_manifests(manifests)
+        self._publisher.finish()
+        return [self._stored(each) for each in stored]
+
+    def _store_manifests(self, manifests: Sequence[Manifest]) -> list[_StoredManifest]:
+        """Those that are not present; several at once, which a disk makes durable in little more than the time of one.
+
+        A bucket answers them side by side, too.
+        """
+        stored = [self._described(manifest) for manifest in manifests]
+        absent = [each for each in stored if each.written]
+        if absent:
+            failpoint("store.before-manifest")
+            self.lease.ensure_open()
+            if len(absent) == 1:
+                self._put_manifest(absent[0])
+            else:
+                with ThreadPoolExecutor(_MANIFESTS_AT_ONCE) as pool:
+                    list(pool.map(self._put_manifest, absent))
+            failpoint("store.after-manifest")
+        return stored
+
+    def _described(self, manifest: Manifest) -> _StoredManifest:
         encoded_files = encode_files(manifest.files)
         encoded = manifest.encode(encoded_files)
         reference = self._reference(ObjectInfo(ObjectKey(ObjectKind.MANIFEST, manifest_digest(encoded)), len(encoded)))
-        known, since = self._known_objects(reference)
+        known = self._known_objects(reference)
         within = self.registry.presence_within
         written = not any(record.status == "live" and within in {None, record.backend} for record in known)
-        if written:
-            failpoint("store.before-manifest")
-            self.lease.ensure_open()
-            with self.registry.store.stage(blake3()) as stage:
-                stage.write(encoded)
-                key = ObjectKey(ObjectKind.MANIFEST, reference.blake3)
-                publish = way_to_publish(self.registry, stage, key) if known else stage.commit
-                publish(key, len(encoded))
-            failpoint("store.after-manifest")
-        self._publisher.finish()
+        return _StoredManifest(manifest, encoded_files, encoded, reference, bool(known), written)
+
+    def _put_manifest(self, manifest: _StoredManifest) -> None:
+        with self.registry.store.stage(blake3()) as stage:
+            stage.write(manifest.encoded)
+            key = ObjectKey(ObjectKind.MANIFEST, manifest.reference.blake3)
+            publish = way_to_publish(self.registry, stage, key) if manifest.is_known else stage.commit
+            publish(key, len(manifest.encoded))
+
+    def _stored(self, stored: _StoredManifest) -> Stored:
+        """What of this pass is this manifest's and of none before it."""
+        addresses = dict.fromkeys(file.blake3 for file in stored.manifest.files)
+        placements = {each: self._placements.pop(each) for each in addresses if each in self._placements}
+        objects = {placement.object_index for placement in placements.values()}
         return Stored(
-            manifest=manifest,
-            encoded_files=encoded_files,
-            manifest_object=reference,
-            manifest_written=written,
+            manifest=stored.manifest,
+            encoded_files=stored.encoded_files,
+            manifest_object=stored.reference,
+            manifest_written=stored.written,
             objects=self._objects,
-            placements=self._placements,
-            new_blobs=self._new_blobs,
-            stored_bytes=self._stored_bytes,
-            relied=self._relied,
-            relies_since=since,
+            placements=placements,
+            new_blobs={each: self._new_blobs.pop(each) for each in addresses if each in self._new_blobs},
+            stored_bytes=sum(self._created_bytes.pop(index, 0) for index in objects),
+            relied=self._relied.intersection(addresses),
+            relies_since=self._relies_since or 0,
         )
 
     def discard(self) -> None:
@@ -227,30 +276,29 @@ class _Storing:
 
     def _publish(self, info: ObjectInfo, stage: Stage) -> int:
         """Have a staged object made durable, beside what follows; returns its index among the objects."""
+        index = len(self._objects)
         publish = partial(publish_and_close, stage, way_to_publish(self.registry, stage, info.key), info)
-        self._publisher.submit(publish, partial(self._count, info.size_bytes))
+        self._publisher.submit(publish, partial(self._count, index, info.size_bytes))
         self._objects.append(self._reference(info))
-        return len(self._objects) - 1
+        return index
 
-    def _count(self, size_bytes: int, outcome: PutOutcome) -> None:
+    def _count(self, index: int, size_bytes: int, outcome: PutOutcome) -> None:
         if outcome is PutOutcome.CREATED:
-            self._stored_bytes += size_bytes
+            self._created_bytes[index] = size_bytes
         failpoint("store.after-object")
 
     def _reference(self, info: ObjectInfo) -> ObjectRef:
         return ObjectRef(self.registry.default_backend, info.key.kind, info.key.digest, info.size_bytes)
 
-    def _known_objects(self, reference: ObjectRef) -> tuple[list[ObjectRecord], int]:
-        """The objects of this key, and the log's end before the first look-up."""
+    def _known_objects(self, reference: ObjectRef) -> list[ObjectRecord]:
         with self.registry.catalog.snapshot() as queries:
-            since = self._rely_from(queries)
-            return queries.objects_of_digest(reference.kind, reference.blake3), since
+            self._rely_from(queries)
+            return queries.objects_of_digest(reference.kind, reference.blake3)
 
-    def _rely_from(self, queries: Queries) -> int:
-        """The log's end as the first view had it in which anything was looked up."""
+    def _rely_from(self, queries: Queries) -> None:
+        """From the log's end as the first view had it in which anything was looked up."""
         if self._relies_since is None:
             self._relies_since = queries.latest_seq()
-        return self._relies_since
 
 
 def _pass_through(opened: OpenedFile, hasher: BlobHasher, stage: Stage) -> BlobMeasure:
