@@ -31,6 +31,7 @@ ON_BOTH_DATABASES = (
     "integration.test_events",
     "integration.test_files",
     "integration.test_ingest",
+    "integration.test_ingest_together",
     "integration.test_observing",
     "integration.test_observing_at_once",
     "integration.test_placing",
@@ -40,6 +41,8 @@ ON_BOTH_DATABASES = (
     "integration.test_verify",
     "integration.test_webhooks",
     "integration.test_writers",
+    "testing_os.test_adopting",
+    "testing_os.test_feed",
     "testing_os.test_indexes",
     "testing_os.test_recording",
 )

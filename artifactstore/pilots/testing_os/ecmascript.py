@@ -25,7 +25,9 @@ _LEAST_EXPONENT = -6
 
 def json_text(value: JsonValue) -> str:
     """JSON in two-space indentation, keys in their order, nothing outside ASCII escaped."""
-    return "".join(_pieces(value, "\n"))
+    pieces: list[str] = []
+    _write(value, "\n", pieces)
+    return "".join(pieces)
 
 
 def number_text(value: float) -> str:
@@ -75,26 +77,28 @@ def _digits_text(digits: str, point: int) -> str:
     return f"{mantissa}e{point - 1:+d}"
 
 
-def _pieces(value: JsonValue, line: str) -> Iterator[str]:
+def _write(value: JsonValue, line: str, pieces: list[str]) -> None:
+    """Append the text of a value; ``line`` is a line break with the indentation of what the value stands in."""
     match value:
         case str():
-            yield encode_basestring(value)
+            pieces.append(encode_basestring(value))
         case None:
-            yield "null"
+            pieces.append("null")
         case bool():
-            yield "true" if value else "false"
+            pieces.append("true" if value else "false")
         case int() | float():
-            yield number_text(value)
+            pieces.append(number_text(value))
         case list():
-            yield from _container("[]", (("", item) for item in value), line)
+            _write_container("[]", (("", item) for item in value), line, pieces)
         case dict():
-            yield from _container("{}", ((f"{encode_basestring(key)}: ", item) for key, item in value.items()), line)
+            members = ((f"{encode_basestring(key)}: ", item) for key, item in value.items())
+            _write_container("{}", members, line, pieces)
 
 
-def _container(brackets: str, members: Iterator[tuple[str, JsonValue]], line: str) -> Iterator[str]:
+def _write_container(brackets: str, members: Iterator[tuple[str, JsonValue]], line: str, pieces: list[str]) -> None:
     inner, separator = f"{line}  ", brackets[0]
     for label, item in members:
-        yield f"{separator}{inner}{label}"
-        yield from _pieces(item, inner)
+        pieces.append(f"{separator}{inner}{label}")
+        _write(item, inner, pieces)
         separator = ","
-    yield brackets if separator == brackets[0] else f"{line}{brackets[1]}"
+    pieces.append(brackets if separator == brackets[0] else f"{line}{brackets[1]}")

@@ -7,12 +7,13 @@ replaced, and the indexes are read while the tree's lock is held, so an older st
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from artifactstore.pilots.testing_os import records
 from artifactstore.pilots.testing_os.index_documents import STALE_DAYS, documents
 from artifactstore.pilots.testing_os.package import RECORD_FILE
-from artifactstore.pilots.testing_os.tree import Written, locked_tree
+from artifactstore.pilots.testing_os.tree import MOST_RECORDS, Written, locked_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -49,10 +50,11 @@ def export(
     """
     done = Exported()
     with locked_tree(root, wait_s=LOCK_WAIT_S) as tree:
-        for record in _all(contributed) if package_ids is None else _named(contributed, package_ids):
-            _write(contributed, tree, record, done)
-        found = index_documents(contributed, as_of=as_of)
-        done.indexes_changed = tree.write_indexes(found.files(), started_at=as_of)
+        found = _all(contributed) if package_ids is None else _named(contributed, package_ids)
+        while some := list(islice(found, MOST_RECORDS)):
+            _write(contributed, tree, some, done)
+        indexes = index_documents(contributed, as_of=as_of)
+        done.indexes_changed = tree.write_indexes(indexes.files(), started_at=as_of)
     return done
 
 
@@ -63,14 +65,16 @@ def index_documents(contributed: Contributed, *, as_of: Instant, stale_days: flo
     return documents([surface.entry for surface in found], as_of=as_of, stale_days=stale_days)
 
 
-def _write(contributed: Contributed, tree: RecordTree, record: StoredRecord, done: Exported) -> None:
-    match tree.write_record(record.path, contributed.read_file(record.package_id, RECORD_FILE)):
-        case Written.NEW:
-            done.written.append(record.path)
-        case Written.PRESENT:
-            done.present += 1
-        case Written.OTHER:
-            done.differing.append(record.path)
+def _write(contributed: Contributed, tree: RecordTree, some: list[StoredRecord], done: Exported) -> None:
+    content = {record.path: contributed.read_file(record.package_id, RECORD_FILE) for record in some}
+    for path, written in tree.write_records(content).items():
+        match written:
+            case Written.NEW:
+                done.written.append(path)
+            case Written.PRESENT:
+                done.present += 1
+            case Written.OTHER:
+                done.differing.append(path)
 
 
 def _named(contributed: Contributed, package_ids: Iterable[str]) -> Iterator[StoredRecord]:

@@ -76,6 +76,7 @@ class Filed:
     status: str
     verified: str
     may_be_replaced: bool
+    contract_major: int | None
     recorded_at: Instant
     reasons: int
     warnings: int
@@ -111,6 +112,7 @@ def filed_of(judged: Judged, *, submitted_by: str | None = None) -> Filed:
         status=verification.status.value,
         verified=verdict.verified,
         may_be_replaced=verification.may_be_replaced,
+        contract_major=verification.contract_major,
         recorded_at=judged.verified_at,
         reasons=len(verification.reasons),
         warnings=len(verification.warnings),
@@ -148,6 +150,7 @@ def event_of(filed: Filed, receipt: PackageReceipt) -> SubmissionRecorded:
         surfaces=tuple(row.surface for row in rows_of(filed.record, filed.path)),
         recorded_at=filed.recorded_at,
         finished_ms=filed.finished_ms,
+        contract_major=filed.contract_major,
     )
 
 
@@ -204,6 +207,7 @@ def explanation(verification: Verification, as_of: Instant) -> dict[str, JsonVal
         "status": verification.status.value,
         "verdict": verdict,
         "may_be_replaced": verification.may_be_replaced,
+        "contract_major": verification.contract_major,
         "policy": {"version": verification.policy_version, "digest": str(verification.policy_digest)},
         "stages": cast("JsonValue", stages),
         "external_id": verification.external_id,
@@ -238,7 +242,7 @@ def _parties(record: Mapping[str, JsonValue]) -> Iterator[PartyInput]:
     repo, source = _text(record, "repo"), record["source"]
     assert isinstance(source, dict), "the source of a record is an object"
     for kind, name, role, scope in (
-        ("person", source.get("actor"), "requester", "github"),
+        ("person", source.get("actor"), "requester", _text(record, "source", "provider")),
         ("service", source.get("workflow"), "runner", repo),
         *(("person", name, "reviewer", repo) for name in _reviewers(record)),
     ):

@@ -16,8 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 UNREADABLE_POLICY = "policy: repo policy unreadable"
+UNCONFIRMED = "provenance: source run could not be confirmed"
 _CLASSES = (
     (UNREADABLE_POLICY, "operational", True),
+    (f"{UNCONFIRMED}:", "submission-bad", False),
+    (UNCONFIRMED, "submission-bad", True),
+    ("provenance: verification failed:", "operational", True),
     ("schema:", "submission-bad", True),
     ("repo:", "submission-bad", True),
     ("policy-config:", "submission-bad", True),
@@ -32,10 +36,12 @@ _CLASSES = (
 )
 """Prefix, class and whether a resubmission may take its place; the first that fits.
 
-A repository's policy that cannot be read is not the submitter's doing: mending it must not leave the run id used up.
+What the submitter has not done must not use the run id up: a repository's policy that cannot be read, a run that the
+provider does not know yet or that is not over yet, and a provider that version 1.1 could not ask. Whatever comes later
+must be confirmed to be accepted. A run that is known and ran on another commit stays refused.
 """
 _STEPS = re.compile(r"steps\[.*?\]:", re.DOTALL)
-_TOO_NEW = re.compile(r"CONTRACT_SCHEMA_TOO_NEW: recordSubmission schema v(\d+)\.", re.ASCII)
+_TOO_NEW = re.compile(r"CONTRACT_SCHEMA_TOO_NEW: recordSubmission schema v([0-9]{1,9})\.")
 CONTRACT_MAJOR = 1
 """The major version of the submission contract that is understood here."""
 
@@ -88,12 +94,31 @@ def classify(text: str) -> ReasonClass:
         return ReasonClass("submission-bad", steps[0], text[steps.end() :].strip(), retryable=True)
     for prefix, name, retryable in _CLASSES:
         if text.startswith(prefix):
-            too_new = _TOO_NEW.match(text)
-            is_understood = too_new is not None and int(too_new[1]) == CONTRACT_MAJOR
-            return ReasonClass(name, prefix, text[len(prefix) :].strip(), retryable or is_understood)
+            return ReasonClass(name, prefix, text[len(prefix) :].strip(), retryable or is_understood(_major(text)))
     return ReasonClass("unknown", "", text, retryable=False)
 
 
 def may_be_replaced(texts: list[str]) -> bool:
     """Whether a stored rejection with these reasons may give way: it has some, and each of them is retryable."""
     return bool(texts) and all(classify(text).retryable for text in texts)
+
+
+def awaited_major(texts: list[str]) -> int | None:
+    """The contract's major version that a build must understand for a rejection with these reasons to give way.
+
+    None if it gives way already, and if no build will ever change that.
+    """
+    majors = [major for text in texts if not classify(text).retryable and (major := _major(text)) is not None]
+    others = [text for text in texts if _major(text) is None]
+    return max(majors) if majors and all(classify(text).retryable for text in others) else None
+
+
+def is_understood(major: int | None) -> bool:
+    """Whether this build understands a major version of the contract; None is none."""
+    return major is not None and major <= CONTRACT_MAJOR
+
+
+def _major(text: str) -> int | None:
+    """The major version that was too new; None for another reason."""
+    found = _TOO_NEW.match(text)
+    return None if found is None else int(found[1])

@@ -14,6 +14,7 @@ from artifactstore.catalog.contributions import Contribution
 from artifactstore.catalog.migrations import Branch
 from artifactstore.domain.event import Event
 from artifactstore.errors import EventLogCorruptError
+from artifactstore.pilots.testing_os.adopted import PoliciesAdopted, project_adopted
 
 if TYPE_CHECKING:
     from artifactstore.catalog.database import Connection
@@ -40,6 +41,7 @@ class SubmissionRecorded(Event):
     surfaces: tuple[str, ...]
     recorded_at: int
     finished_ms: int | None = None
+    contract_major: int | None = None
 
     @property
     def subject(self) -> str:
@@ -52,18 +54,21 @@ def project_recorded(connection: Connection, event: SubmissionRecorded, actor: s
     finished_ms = NO_INSTANT if event.finished_ms is None else event.finished_ms
     rows = connection.execute(
         "INSERT INTO testing_os_record (package, external_id, repo, run_id, profile, status, verified,"
-        " may_be_replaced, finished_at, finished_ms, path, recorded_at, recorded_by)"
-        " SELECT id, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM package WHERE package_id = ? RETURNING id",
+        " may_be_replaced, contract_major, finished_at, finished_ms, path, recorded_at, recorded_by)"
+        " SELECT id, ?, ?, ?, ?, ?, ?, ?, CAST(? AS BIGINT), ?, ?, ?, ?, ? FROM package WHERE package_id = ?"
+        " RETURNING id",
         (
             event.external_id, event.repo, event.run_id, event.profile, event.status, event.verified,
-            int(event.may_be_replaced), event.finished_at, finished_ms, event.path, event.recorded_at, actor,
-            event.package_id,
+            int(event.may_be_replaced), event.contract_major, event.finished_at, finished_ms, event.path,
+            event.recorded_at, actor, event.package_id,
         ),
     )  # fmt: skip
     record = next((row_id for (row_id,) in rows), None)
     if record is None:
         raise EventLogCorruptError(f"an event names package {event.package_id}, which was never opened")
-    if event.status == "accepted":
+    is_accepted = event.status == "accepted"
+    connection.execute(_ADD_TO_TOTALS, (int(is_accepted), int(not is_accepted)))
+    if is_accepted:
         _count(connection, event, record, finished_ms)
 
 
@@ -86,6 +91,12 @@ def _count(connection: Connection, event: SubmissionRecorded, record: int, finis
         connection.execute(_SET_FAILING_SINCE, (since, event.repo, surface))
 
 
+_ADD_TO_TOTALS = (
+    "INSERT INTO testing_os_totals (id, accepted, rejected) VALUES (1, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+    " accepted = testing_os_totals.accepted + excluded.accepted,"
+    " rejected = testing_os_totals.rejected + excluded.rejected"
+)
+"""Sums, so it does not matter in which order records come."""
 _WINS = (
     "(excluded.latest_ms > testing_os_latest.latest_ms OR (excluded.latest_ms = testing_os_latest.latest_ms"
     " AND excluded.latest_order < testing_os_latest.latest_order))"
@@ -123,11 +134,11 @@ def _failing_since(connection: Connection, repo: str, surface: str) -> int | Non
 
 CONTRIBUTION = Contribution(
     name="testing-os",
-    projections={SubmissionRecorded: project_recorded},
+    projections={SubmissionRecorded: project_recorded, PoliciesAdopted: project_adopted},
     natural_rows={
         "testing_os_record": (
             "SELECT package.package_id, record.external_id, repo, run_id, profile, record.status, verified,"
-            " may_be_replaced, finished_at, finished_ms, path, recorded_at, recorded_by FROM package"
+            " may_be_replaced, contract_major, finished_at, finished_ms, path, recorded_at, recorded_by FROM package"
             " JOIN testing_os_record AS record ON record.package = package.id ORDER BY package.package_id"
         ),
         "testing_os_surface": (
@@ -142,6 +153,11 @@ CONTRIBUTION = Contribution(
             " failing_since_ms FROM testing_os_latest JOIN testing_os_record"
             " ON testing_os_record.id = testing_os_latest.record JOIN package ON package.id = testing_os_record.package"
             " ORDER BY testing_os_latest.repo, surface"
+        ),
+        "testing_os_totals": "SELECT accepted, rejected FROM testing_os_totals",
+        "testing_os_policies": (
+            "SELECT package.package_id, digest, adopted_at, adopted_by FROM testing_os_policies"
+            " JOIN package ON package.id = testing_os_policies.package"
         ),
     },
     tables="artifactstore.pilots.testing_os.tables",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from artifactstore.errors import (
     ConcurrentUpdateError,
@@ -12,12 +12,14 @@ from artifactstore.errors import (
     RunChangedError,
 )
 from artifactstore.pilots.testing_os.package import envelope_of, event_of, package_of, parties_of, source_of
+from artifactstore.plugins.contributed import Recordable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from artifactstore.domain.event import Event
     from artifactstore.domain.package import PackageReceipt
+    from artifactstore.domain.provenance import IngestResult
     from artifactstore.pilots.testing_os.package import Filed
     from artifactstore.pilots.testing_os.records import StoredRecord
     from artifactstore.plugins import RetentionClass
@@ -34,13 +36,29 @@ class LostRaceError(ConflictError):
 LOST_RACES = (LostRaceError, RunChangedError, PackageExpiredError, PackageDeletedError, ConcurrentUpdateError)
 
 
-def record_filed(
-    contributed: Contributed, filed: Filed, known: StoredRecord | None, retention_class: RetentionClass
-) -> PackageReceipt:
+class Unrecorded(NamedTuple):
+    """A record that is to be written, and what is known under its external id: a rejection that gives way to it."""
+
+    filed: Filed
+    known: StoredRecord | None
+    retention_class: RetentionClass
+
+
+def record_filed(contributed: Contributed, unrecorded: Unrecorded) -> PackageReceipt:
     """Record a record as a package, or as the next revision of the one that is known.
 
     Raises one of ``LOST_RACES`` if what is known is not the newest any more; nothing is recorded then.
     """
+    return _receipt(contributed.ingest(_recordable(unrecorded)))
+
+
+def record_together(contributed: Contributed, several: Sequence[Unrecorded]) -> list[PackageReceipt]:
+    """The same for several, in one transaction."""
+    return [_receipt(result) for result in contributed.ingest_together([_recordable(each) for each in several])]
+
+
+def _recordable(unrecorded: Unrecorded) -> Recordable:
+    filed, known, retention_class = unrecorded
     revision = 1 if known is None else known.revision + 1
 
     def events_of(receipt: PackageReceipt) -> Sequence[Event]:
@@ -48,7 +66,7 @@ def record_filed(
             raise LostRaceError(f"{filed.external_id} was recorded by another writer meanwhile")
         return [event_of(filed, receipt)]
 
-    result = contributed.ingest(
+    return Recordable(
         source=source_of(filed),
         envelope=envelope_of(filed),
         parties=parties_of(filed),
@@ -56,5 +74,8 @@ def record_filed(
         as_revision=known is not None,
         events_of=events_of,
     )
+
+
+def _receipt(result: IngestResult) -> PackageReceipt:
     assert result.package is not None, "a record was handed in as a package"
     return result.package.receipt

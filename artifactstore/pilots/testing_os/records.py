@@ -25,6 +25,7 @@ class StoredRecord(NamedTuple):
     status: str
     verified: str
     may_be_replaced: int
+    contract_major: int | None
     finished_at: str
     finished_ms: int
     path: str
@@ -39,6 +40,13 @@ class Surface(NamedTuple):
     failing_since_ms: int | None
 
 
+class Counts(NamedTuple):
+    """How many records there are."""
+
+    accepted: int
+    rejected: int
+
+
 _RECORD = "SELECT record.package, package.package_id, package.revision, " + ", ".join(
     f"record.{column}" for column in StoredRecord._fields[3:]
 )
@@ -46,12 +54,13 @@ _FROM = " FROM testing_os_record AS record JOIN package ON package.id = record.p
 
 
 _MAX_REVISIONS = 10
-"""Of a record there are two at most: a rejection gives way once."""
+"""Of a run there are two at most: one rejected and one accepted."""
 
 
 def newest(connection: Connection, external_id: str) -> StoredRecord | None:
-    """The record that counts under an external id: the last one."""
-    return next(iter(of_external_id(connection, external_id, limit=1)), None)
+    """The record that counts under an external id: the accepted one, also if a rejected one was imported after it."""
+    found = of_external_id(connection, external_id)
+    return next((record for record in found if record.status == ACCEPTED), next(iter(found), None))
 
 
 def of_external_id(connection: Connection, external_id: str, *, limit: int = _MAX_REVISIONS) -> list[StoredRecord]:
@@ -75,6 +84,12 @@ def page(connection: Connection, *, after: int, limit: int) -> list[StoredRecord
         f"{_RECORD}{_FROM} WHERE record.package > ? ORDER BY record.package LIMIT ?", (after, limit)
     )
     return list(map(StoredRecord._make, rows))
+
+
+def counts(connection: Connection) -> Counts:
+    """How many records there are, revisions too: as many as a tree has files. It costs the same however many."""
+    rows = connection.execute("SELECT accepted, rejected FROM testing_os_totals WHERE id = 1")
+    return next(map(Counts._make, rows), Counts(0, 0))
 
 
 def surfaces(connection: Connection, repo: str | None = None) -> list[Surface]:

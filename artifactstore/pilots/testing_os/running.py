@@ -16,12 +16,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from artifactstore.errors import ArtifactStoreError, ConfigurationError, FileUnreadableError
+from artifactstore.errors import FileUnreadableError
+from artifactstore.pilots.testing_os import records
 from artifactstore.pilots.testing_os.exporting import Exported, export
-from artifactstore.pilots.testing_os.ingesting import Answer, Outcome, ingest_submission
+from artifactstore.pilots.testing_os.feed import Failed, Submitted, ingest_each
+from artifactstore.pilots.testing_os.ingesting import Answer, Outcome
 from artifactstore.pilots.testing_os.rules import Rules, rules_of
 from artifactstore.pilots.testing_os.stage_log import stage_log
-from artifactstore.pilots.testing_os.submission import MAX_SUBMISSION_BYTES, parse_submission, receive
+from artifactstore.pilots.testing_os.submission import MAX_SUBMISSION_BYTES, receive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -37,25 +39,6 @@ PROVENANCES = ("github", "stub", "rejecting")
 SCENARIOS = Path("dogfood", "scenarios")
 """Below the root of a repository."""
 _LINES = frozenset({".ndjson", ".jsonl"})
-
-
-class Submitted:
-    """A submission that is still to be read: its bytes, and where they come from."""
-
-    __slots__ = ("read", "where")
-
-    def __init__(self, where: str, read: Callable[[], bytes]) -> None:
-        self.where = where
-        self.read = read
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A submission of which nothing was recorded, and why."""
-
-    where: str
-    run_id: JsonValue
-    error: ArtifactStoreError
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,25 +95,6 @@ def run(
     return RunResult(outcomes, exported_after(context, outcomes, repo_root, rules, write_log))
 
 
-def ingest_each(
-    context: RecordingContext, submitted: Iterator[Submitted], rules: Rules, write_log: Callable[[str], object]
-) -> Iterator[Outcome | Failed]:
-    """Each submission's answer, one at a time."""
-    for each in submitted:
-        value: JsonValue = None
-        log = stage_log(None, write_log)
-        try:
-            received = parse_submission(each.read(), last_key_wins=rules.profile.last_key_wins)
-            value = received.value
-            log = stage_log(value, write_log)
-            yield ingest_submission(context, received, rules, log)
-        except ConfigurationError:
-            raise
-        except ArtifactStoreError as error:
-            log("error", failed_stage="ingest", code=error.code, message=error.message)
-            yield Failed(each.where, value.get("run_id") if isinstance(value, dict) else None, error)
-
-
 def exported_after(
     context: RecordingContext,
     outcomes: Sequence[Outcome | Failed],
@@ -138,18 +102,31 @@ def exported_after(
     rules: Rules,
     write_log: Callable[[str], object],
 ) -> Exported:
-    """The tree brought to what these submissions have recorded, duplicates too: whoever recorded them may be dead."""
+    """The tree brought to what these submissions have recorded, duplicates too: whoever recorded them may be dead.
+
+    Logged as the submission's if there is one, else under an id of its own.
+    """
     import time
 
     began = time.monotonic()
     names = [each.package_id for each in outcomes if isinstance(each, Outcome) and each.package_id is not None]
     as_of = rules.clock() if rules.as_of is None else rules.as_of
-    exported = export(context.contributed(), repo_root, as_of=as_of, package_ids=dict.fromkeys(names))
-    log = stage_log(None, write_log)
+    contributed = context.contributed()
+    exported = export(contributed, repo_root, as_of=as_of, package_ids=dict.fromkeys(names))
+    with contributed.look() as connection:
+        counts = records.counts(connection)
+    log = stage_log({"run_id": outcomes[0].run_id} if len(outcomes) == 1 else None, write_log)
     for path in exported.differing:
         log("warn", kind="record_differs", path=path)
     duration_ms = round((time.monotonic() - began) * 1000)
-    log("rebuild_indexes_complete", duration_ms=duration_ms, changed=exported.indexes_changed, corrupted_count=0)
+    log(
+        "rebuild_indexes_complete",
+        duration_ms=duration_ms,
+        changed=exported.indexes_changed,
+        accepted=counts.accepted,
+        rejected=counts.rejected,
+        corrupted_count=0,
+    )
     return exported
 
 

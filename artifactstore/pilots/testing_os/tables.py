@@ -1,4 +1,4 @@
-"""The pilot's tables, all projected: records, their surfaces, and the latest of each repository's surface."""
+"""The pilot's tables, all projected: records, their surfaces, the latest of each, totals, and what is judged by."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from artifactstore.catalog.tables.columns import TEXT, key_of, reference, requir
 
 
 class RecordRow(SQLModel, table=True):
-    """A record, and the package that it is. Of several under one external id the last one counts."""
+    """A record, and the package that it is. Of two under one external id the accepted one counts."""
 
     __tablename__ = "testing_os_record"
     __table_args__ = (
@@ -26,6 +26,7 @@ class RecordRow(SQLModel, table=True):
     status: str = Field(sa_column=required(TEXT))
     verified: str = Field(sa_column=required(TEXT))
     may_be_replaced: int = Field(sa_column=required(SmallInteger))
+    contract_major: int | None = Field(default=None, sa_column=Column(BigInteger))
     finished_at: str = Field(sa_column=required(TEXT))
     finished_ms: int = Field(sa_column=required(BigInteger))
     path: str = Field(sa_column=required(TEXT))
@@ -63,3 +64,25 @@ class LatestRow(SQLModel, table=True):
     latest_order: str = Field(sa_column=required(TEXT))
     record: int = Field(sa_column=reference("testing_os_record.id"))
     failing_since_ms: int | None = Field(default=None, sa_column=Column(BigInteger))
+
+
+class TotalsRow(SQLModel, table=True):
+    """One row: how many records there are."""
+
+    __tablename__ = "testing_os_totals"
+
+    id: int = Field(sa_column=Column(SmallInteger, primary_key=True, autoincrement=False))
+    accepted: int = Field(sa_column=required(BigInteger))
+    rejected: int = Field(sa_column=required(BigInteger))
+
+
+class PoliciesRow(SQLModel, table=True):
+    """At most one row: the policies that are adopted, and the package that they are."""
+
+    __tablename__ = "testing_os_policies"
+
+    id: int = Field(sa_column=Column(SmallInteger, primary_key=True, autoincrement=False))
+    package: int = Field(sa_column=reference("package.id"))
+    digest: str = Field(sa_column=required(TEXT))
+    adopted_at: int = Field(sa_column=required(BigInteger))
+    adopted_by: str = Field(sa_column=required(TEXT))

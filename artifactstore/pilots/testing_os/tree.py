@@ -6,9 +6,10 @@
         tree.write_record("records/org/repo/2026/03/19/run-1.json", data)
         tree.write_indexes(documents, started_at=now)
 
-A record is written beside its name, synced, linked to it (which fails if the name is taken) and its directory synced:
-there is the whole record or none, and none is ever replaced. The one exception is an empty file, which is what the
-original leaves when it is killed between claiming a name and writing to it: no record, so it gives way to one.
+A record is written beside its name, synced and linked to it, which fails if the name is taken: there is the whole
+record or none, and none is ever replaced. Directories are synced once for all that was written to them. The one
+exception is an empty file, which is what the original leaves when it is killed between claiming a name and writing to
+it: no record, so it gives way to one.
 
 Each index is replaced as a whole, one after the other, under a journal in the original's own format; either software
 cleans up after the other. Writing what is there already does nothing, so who writes the indexes on every run, also one
@@ -29,9 +30,10 @@ import re
 import secrets
 import stat
 import time
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from artifactstore.domain.canonical import parse_json
 from artifactstore.errors import (
@@ -46,6 +48,7 @@ from artifactstore.errors import (
 )
 from artifactstore.failpoints import failpoint
 from artifactstore.pilots.testing_os.record import instant_text_ms
+from artifactstore.pilots.testing_os.tree_folders import OPEN_DIRECTORY, Folders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -59,7 +62,6 @@ INDEXES = "indexes"
 INDEX_NAMES = ("latest-by-repo.json", "failing.json", "stale.json")
 """In the order in which they are replaced."""
 
-_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OPEN_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS})
@@ -69,6 +71,9 @@ _JOURNAL = re.compile(r"\.in-progress\.([0-9]{1,9})\.[0-9a-f]{8}\.json", re.ASCI
 _TEMPORARY = re.compile(rf"(?:{'|'.join(map(re.escape, INDEX_NAMES))})\.[0-9a-f]{{8}}\.tmp", re.ASCII)
 _MAX_JOURNAL_BYTES = 64 * 1024
 _POLL_S = 0.05
+MOST_RECORDS = 64
+"""That are written at once."""
+_WRITERS = 8
 
 
 class TreeBusyError(ConflictError):
@@ -105,8 +110,10 @@ def locked_tree(root: Path, *, wait_s: float) -> Iterator[RecordTree]:
     try:
         _lock(descriptor, root, wait_s)
         tree = RecordTree(descriptor, root)
-        tree.repair()
-        yield tree
+        with closing(tree):
+            tree.repair()
+            yield tree
+            tree.sync()
     finally:
         os.close(descriptor)
 
@@ -117,32 +124,55 @@ class RecordTree:
     def __init__(self, root: int, name: Path) -> None:
         self._root = root
         self._name = name
-        self._durable: set[str] = set()
-        """Directories whose names this process has synced."""
+        self._folders = Folders(root)
 
     def write_record(self, path: str, data: bytes) -> Written:
-        """Write a record's file to its path below the root, durably.
+        """Write a record's file to its path below the root: durable before the indexes are, or once the tree is left.
 
         Raises ``PathInvalidError`` for a path that is no record's, ``DestinationInvalidError`` if a link stands in the
         way, ``StorageError`` if it cannot be written.
         """
+        place = _record_place(path)
+        with self._errors(path):
+            return self._write(place, self._folders.opened(place.folder), path, data)
+
+    def write_records(self, records: Mapping[str, bytes]) -> dict[str, Written]:
+        """The same for ``MOST_RECORDS`` or fewer by path, which a disk makes durable in little more than one's time."""
+        assert len(records) <= MOST_RECORDS, "their directories are open all the time"
+        if len(records) == 1:
+            return {path: self.write_record(path, data) for path, data in records.items()}
+        places = {path: _record_place(path) for path in records}
+        self._folders.make_room(len(places))
+        with ThreadPoolExecutor(_WRITERS) as pool:
+            writing = {}
+            for path, place in places.items():
+                with self._errors(path):
+                    folder = self._folders.opened(place.folder)
+                writing[path] = pool.submit(self._write, place, folder, path, records[path])
+        found = {}
+        for path, written in writing.items():
+            with self._errors(path):
+                found[path] = written.result()
+        return found
+
+    def _write(self, place: _Place, folder: int, path: str, data: bytes) -> Written:
         assert data, "an empty file is no record"
-        folder_path, name = _record_place(path)
-        with self._errors(path), self._folder(folder_path) as folder:
-            temporary = f"{name}.{hashlib.sha256(path.encode()).hexdigest()[:8]}.tmp"
-            if (known := _known(folder, name, data)) is None:
-                _write_new(folder, temporary, data)
-                failpoint("tree.before-record-name")
-                known = Written.NEW if _take_name(folder, temporary, name) else _known(folder, name, data)
-                failpoint("tree.after-record-name")
-                os.fsync(folder)
-                failpoint("tree.before-record-end")
-            _remove(folder, temporary)
+        temporary = f"{place.name}.{hashlib.sha256(path.encode()).hexdigest()[:8]}.tmp"
+        if (known := _known(folder, place.name, data)) is None:
+            _write_new(folder, temporary, data)
+            failpoint("tree.before-record-name")
+            known = Written.NEW if _take_name(folder, temporary, place.name) else _known(folder, place.name, data)
+            failpoint("tree.after-record-name")
+            self._folders.written(place.folder)
+        _remove(folder, temporary)
+        failpoint("tree.before-record-end")
         return known or Written.OTHER
 
     def write_indexes(self, documents: Mapping[str, bytes], *, started_at: Instant) -> bool:
         """Replace the indexes that differ; whether any did. Raises as ``write_record`` does."""
-        with self._errors(INDEXES), self._folder(INDEXES) as folder:
+        with self._errors(INDEXES):
+            self._folders.sync()
+            folder = self._folders.opened(INDEXES)
             changed = [name for name in INDEX_NAMES if not _has(folder, name, documents[name])]
             if not changed:
                 return False
@@ -167,7 +197,7 @@ class RecordTree:
         """
         with self._errors(INDEXES):
             try:
-                folder = os.open(INDEXES, _OPEN_DIRECTORY, dir_fd=self._root)
+                folder = os.open(INDEXES, OPEN_DIRECTORY, dir_fd=self._root)
             except FileNotFoundError:
                 return 0
             try:
@@ -189,24 +219,14 @@ class RecordTree:
         journal = {"pid": os.getpid(), "started_at": instant_text_ms(started_at), "entries": entries}
         return (json.dumps(journal, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "surrogateescape")
 
-    @contextmanager
-    def _folder(self, path: str) -> Iterator[int]:
-        """A directory below the root, made with those above it, durably."""
-        folder, made = os.dup(self._root), ""
-        try:
-            for name in path.split("/"):
-                made = f"{made}/{name}"
-                with suppress(FileExistsError):
-                    os.mkdir(name, dir_fd=folder)
-                if made not in self._durable:
-                    failpoint("tree.before-directory-sync")
-                    os.fsync(folder)
-                    self._durable.add(made)
-                above, folder = folder, os.open(name, _OPEN_DIRECTORY, dir_fd=folder)
-                os.close(above)
-            yield folder
-        finally:
-            os.close(folder)
+    def sync(self) -> None:
+        """Every record that was written is durable from here on."""
+        with self._errors(RECORDS):
+            self._folders.sync()
+
+    def close(self) -> None:
+        """Let go of the directories; what is not synced may be gone after a crash."""
+        self._folders.close()
 
     @contextmanager
     def _errors(self, path: str) -> Iterator[None]:
@@ -248,7 +268,14 @@ def _lock(descriptor: int, root: Path, wait_s: float) -> None:
             return
 
 
-def _record_place(path: str) -> tuple[str, str]:
+class _Place(NamedTuple):
+    """Where a record's file is."""
+
+    folder: str
+    name: str
+
+
+def _record_place(path: str) -> _Place:
     """Directory and name of a record's path."""
     folder, _, name = path.rpartition("/")
     segments = folder.split("/")
@@ -257,7 +284,7 @@ def _record_place(path: str) -> tuple[str, str]:
         raise PathInvalidError(f"{path[:200]!r} is no record's path")
     if any(len(segment.encode("utf-8", "surrogatepass")) > _LONGEST_NAME_BYTES for segment in (*segments, name)):
         raise PathInvalidError(f"{path[:200]!r} has a name that no file system can hold")
-    return folder, name
+    return _Place(folder, name)
 
 
 def _known(folder: int, name: str, data: bytes) -> Written | None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from artifactstore.pilots.testing_os.filing import NOT_AN_OBJECT, Unfilable
 from artifactstore.pilots.testing_os.profiles import DEFAULT
-from artifactstore.pilots.testing_os.reasons import Reason, may_be_replaced
+from artifactstore.pilots.testing_os.reasons import Reason, awaited_major, may_be_replaced
 from artifactstore.pilots.testing_os.record import record_of, record_text, stub_record, verification_of
 from artifactstore.pilots.testing_os.schemas import SUBMISSION_SCHEMA, violations
 from artifactstore.pilots.testing_os.stages import Case, Findings
@@ -77,6 +77,11 @@ class Verification:
     def may_be_replaced(self) -> bool:
         """Whether a later submission under the same id that is accepted may take this rejection's place."""
         return may_be_replaced([reason.text for reason in self.reasons])
+
+    @property
+    def contract_major(self) -> int | None:
+        """The contract's major version that a build must understand for this rejection to give way; None for none."""
+        return awaited_major([reason.text for reason in self.reasons])
 
 
 def verify(
@@ -143,7 +148,7 @@ def _assembled(
         reasons=[reason.text for reason in reasons],
         warnings=[warning.text for warning in warnings],
     )
-    version = case.policies.version
+    version = profile.version_of(case.policies, case.document.get("repo"))
     record = record_of(case.document, policy_version=version, verdict=verdict, verification=block)
     filing = profile.file_record(record)
     return Verification(

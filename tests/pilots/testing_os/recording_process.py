@@ -2,6 +2,7 @@
 
     python -m tests.pilots.testing_os.recording_process many NAME COUNT   # waits for a line; prints the answers
     python -m tests.pilots.testing_os.recording_process killed           # a child for each line HIT RUN_ID [ROOT]
+    python -m tests.pilots.testing_os.recording_process killed-feed      # the same with a feed of three of this name
 
 A child kills itself at that failpoint, and says which it has passed if there are not so many. With a root it also
 writes the tree there.
@@ -14,6 +15,7 @@ import os
 import signal
 import sys
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,11 +23,13 @@ from artifactstore import failpoints
 from artifactstore.bootstrap import open_registry
 from artifactstore.config import Settings
 from artifactstore.pilots.testing_os import run
+from artifactstore.pilots.testing_os.feed import Failed, Submitted, ingest_each
 from artifactstore.pilots.testing_os.provenance import stub_provenance
 from tests.pilots.testing_os.judging import AS_OF, submission
-from tests.pilots.testing_os.store import RecordStore
+from tests.pilots.testing_os.store import RecordStore, rules
 
 if TYPE_CHECKING:
+    from artifactstore.pilots.testing_os.ingesting import Outcome
     from artifactstore.pilots.testing_os.running import RunResult
 
 SURFACES = ("cli", "web", "api")
@@ -57,17 +61,17 @@ def many(name: str, count: int) -> None:
         sys.stdout.flush()
         sys.stdin.readline()
         shared = [store.ingest(numbered("shared", number)).answer for number in range(count // 5)]
-        own = [store.ingest(numbered(name, number)).answer for number in range(count)]
+        own = [each.answer for each in feed(store, name, count) if not isinstance(each, Failed)]
     json.dump([shared, own], sys.stdout)
 
 
-def kill_each() -> None:
+def kill_each(*, in_feed: bool = False) -> None:
     """For each line a child, forked before anything is open: what it said, and the signal that ended it."""
     for line in sys.stdin:
         hit, run_id, *root = line.split()
         reading, writing = os.pipe()
         if not (child := os.fork()):
-            os.write(writing, json.dumps(_be_killed(int(hit), run_id, root)).encode())
+            os.write(writing, json.dumps(_be_killed(int(hit), run_id, root, in_feed=in_feed)).encode())
             os._exit(0)
         os.close(writing)
         with os.fdopen(reading) as pipe:
@@ -82,7 +86,13 @@ def run_one(store: RecordStore, run_id: str, root: Path) -> RunResult:
     return run(store.context, payload, root, stub_provenance, as_of=AS_OF)
 
 
-def _be_killed(fatal_hit: int, run_id: str, root: list[str]) -> list[str]:
+def feed(store: RecordStore, name: str, count: int) -> list[Outcome | Failed]:
+    texts = [json.dumps(numbered(name, number)).encode() for number in range(count)]
+    submitted = [Submitted(name, partial(bytes, text)) for text in texts]
+    return list(ingest_each(store.context, submitted, rules(), lambda _: None))
+
+
+def _be_killed(fatal_hit: int, run_id: str, root: list[str], *, in_feed: bool) -> list[str]:
     passed: list[str] = []
 
     def pass_by(name: str) -> None:
@@ -93,7 +103,9 @@ def _be_killed(fatal_hit: int, run_id: str, root: list[str]) -> list[str]:
     store = open_store()
     with closing(store.registry):
         failpoints.arm(pass_by)
-        if root:
+        if in_feed:
+            feed(store, run_id, 3)
+        elif root:
             run_one(store, run_id, Path(root[0]))
         else:
             store.ingest(submission({"/run_id": run_id}))
@@ -105,4 +117,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "many":
         many(sys.argv[2], int(sys.argv[3]))
     else:
-        kill_each()
+        kill_each(in_feed=sys.argv[1] == "killed-feed")

@@ -8,6 +8,7 @@ CREATE TABLE testing_os_record (
 	status TEXT NOT NULL, 
 	verified TEXT NOT NULL, 
 	may_be_replaced SMALLINT NOT NULL, 
+	contract_major BIGINT, 
 	finished_at TEXT NOT NULL, 
 	finished_ms BIGINT NOT NULL, 
 	path TEXT NOT NULL, 
@@ -43,4 +44,19 @@ CREATE TABLE testing_os_latest (
 	FOREIGN KEY(record) REFERENCES testing_os_record (id)
 )
  WITHOUT ROWID;
+CREATE TABLE testing_os_totals (
+	id SMALLINT NOT NULL, 
+	accepted BIGINT NOT NULL, 
+	rejected BIGINT NOT NULL, 
+	PRIMARY KEY (id)
+);
+CREATE TABLE testing_os_policies (
+	id SMALLINT NOT NULL, 
+	package BIGINT NOT NULL, 
+	digest TEXT NOT NULL, 
+	adopted_at BIGINT NOT NULL, 
+	adopted_by TEXT NOT NULL, 
+	PRIMARY KEY (id), 
+	FOREIGN KEY(package) REFERENCES package (id)
+);
 INSERT INTO alembic_version (version_num) VALUES ('testing_os_0001')

@@ -1,4 +1,4 @@
-"""Records, their surfaces, and the latest of each.
+"""Records, their surfaces, the latest of each, how many there are, and the policies that are adopted.
 
 It rests on the core's ``package``. That is not said as ``depends_on``: Alembic would keep one row for both branches.
 """
@@ -25,6 +25,7 @@ def upgrade() -> None:
         *(sa.Column(name, TEXT, nullable=False) for name in ("external_id", "repo", "run_id", "profile", "status")),
         sa.Column("verified", TEXT, nullable=False),
         sa.Column("may_be_replaced", sa.SmallInteger(), nullable=False),
+        sa.Column("contract_major", sa.BigInteger()),
         sa.Column("finished_at", TEXT, nullable=False),
         sa.Column("finished_ms", sa.BigInteger(), nullable=False),
         sa.Column("path", TEXT, nullable=False),
@@ -62,4 +63,21 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["record"], ["testing_os_record.id"]),
         sa.PrimaryKeyConstraint("repo", "surface"),
         sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "testing_os_totals",
+        sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("accepted", sa.BigInteger(), nullable=False),
+        sa.Column("rejected", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
+        "testing_os_policies",
+        sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("package", sa.BigInteger(), nullable=False),
+        sa.Column("digest", TEXT, nullable=False),
+        sa.Column("adopted_at", sa.BigInteger(), nullable=False),
+        sa.Column("adopted_by", TEXT, nullable=False),
+        sa.ForeignKeyConstraint(["package"], ["package.id"]),
+        sa.PrimaryKeyConstraint("id"),
     )
