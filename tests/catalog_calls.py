@@ -26,7 +26,7 @@ from artifactstore.domain.digest import BlobMeasure
 from artifactstore.domain.event import ObjectRef
 from artifactstore.domain.instant import Instant
 from artifactstore.domain.provenance_events import EnvelopeIndexed, Ingested, PartyRef, SourceIndexed
-from artifactstore.pilots.testing_os import records
+from artifactstore.pilots.testing_os import adopted, records
 from artifactstore.pilots.testing_os.recorded import SubmissionRecorded, project_recorded
 from artifactstore.testing.builders import file_entry
 from tests.large_catalog import (
@@ -308,6 +308,9 @@ FUNCTIONS: dict[str, Callable[[Any], object]] = {
         for repo in (BIG_REPO, f"o/r{LATE + 1}", "nothing")
         for before in (None, (SAME_MS, PACKAGES // 2), (0, 0))
     ],
+    "records.counts": records.counts,
+    "adopted.adopted": adopted.adopted,
+    "adopted.project_adopted": lambda on: adopted.project_adopted(on, _ADOPTED, "local:x"),
     "recorded.project_recorded": lambda on: project_recorded(on, a_record(package_id(3)), "local:x"),
     "blobs.live_locations": lambda on: blobs.live_locations(on, address(LATE)),
     "blobs.condemned_locations": lambda on: blobs.condemned_locations(on, address(LATE)),
@@ -329,6 +332,7 @@ FUNCTIONS: dict[str, Callable[[Any], object]] = {
 
 _PACK = ObjectRef("default", "pack", pack_of(LATE), 5_000)
 _FILE = file_entry("new", b"new")
+_ADOPTED = adopted.PoliciesAdopted(package_id=package_id(3), digest="blake3:new", adopted_at=NOW)
 _SAID: Any = {"plugin_name": "mailbox", "contract_version": "1", "is_declared": False, "indexed_at": NOW}
 
 
@@ -375,5 +379,6 @@ EVENTS = (
     events.PackageObserved(package_id=package_id(BIG_PACKAGE), envelope_id=b"new", observed_at=NOW),
     Ingested(envelope_id=b"new", source_id=source_of(BIG_PACKAGE), source_created=False),
     a_record("new"),
+    _ADOPTED,
 )  # fmt: skip
 """One of each, in an order in which they may happen."""

@@ -126,6 +126,7 @@ class RouteRequest:
     caller: str
     """The name of the token, or of whoever needs none."""
     parameters: Mapping[str, str]
+    """Those of the query, and what the variables of the path are."""
     body: bytes
 
 
@@ -146,14 +147,17 @@ class Route:
     """
 
     path: str
+    """With variables as ``{name}``, each of them one segment."""
     summary: str
     answer: Callable[[RouteRequest], RouteAnswer]
     schema: Mapping[str, JsonValue]
     """The JSON Schema of the answer, with a title that no other has; it allows nothing that it does not name."""
-    without_rights: bytes = b""
-    """What whoever may not read is answered: the same as if there were nothing."""
+    without_rights: bytes | None = b""
+    """What whoever may not read is answered: the same as if there were nothing; None is ``NOT_FOUND``."""
     parameters: Mapping[str, tuple[str, dict[str, JsonValue]]] = field(default_factory=dict)
-    """Of the query: what each is, and its JSON Schema."""
+    """Of the query and of the path: what each is, and its JSON Schema."""
+    may_be_missing: bool = False
+    """Whether it may answer ``NOT_FOUND`` to whoever may read."""
     is_write: bool = False
     max_body_bytes: int = 0
 

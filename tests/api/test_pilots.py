@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from tests.pilots.testing_os.judging import REPO, submission
 from tests.pilots.testing_os.test_github import GitHub
 from tests.pilots.testing_os.test_github import serving as serving_github
 from tests.service import serving
-from tests.support import replay_is_exact
+from tests.support import replay_is_exact, run_cli
 
 if TYPE_CHECKING:
     import threading
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
 SUBMISSIONS = "/pilots/testing-os/submissions"
 INDEXES = "/pilots/testing-os/indexes"
+HISTORY = f"/pilots/testing-os/repos/{REPO}/history"
+FAILING = "/pilots/testing-os/failing"
+PORTFOLIO = "/pilots/testing-os/portfolio.json"
+STRICT = 'policy_version: "2.0.0"\nsurfaces: { cli: { evidence_requirements: { min_evidence_count: 99 } } }\n'
 RUN = {"id": 9123456789, "status": "completed", "head_sha": str(submission()["ref"]["commit_sha"])}
 JSON = {"Content-Type": "application/json"}
 
@@ -181,9 +186,139 @@ def test_who_may_not_read_the_records_sees_none_and_who_may_not_write_them_sends
     assert 401 == server.ask("GET", f"{INDEXES}/failing.json", token=None).status
 
 
-def test_a_server_without_policies_takes_none(tmp_path: Path) -> None:
-    with serving(tmp_path / "home") as running:
-        answer = running.ask("POST", SUBMISSIONS, json_body={})
+def test_a_repositorys_history_is_in_pages_the_latest_to_finish_first(server: Server) -> None:
+    for number, finished in enumerate((3, 1, 2)):
+        submit(server, {"/run_id": f"r{number}", "/timing/finished_at": days_ago(finished)})
+    submit(server, {"/run_id": "r3", "/policy_version": "1.0.0"})
 
-    assert (404, "NOT_FOUND") == (answer.status, answer.json["code"])
-    assert "ARTIFACTSTORE_TESTING_OS_REPO_ROOT" in answer.json["hint"]
+    first = server.ask("GET", f"{HISTORY}?limit=3", token="dashboard")
+    second = server.ask("GET", f"{HISTORY}?limit=3&after={first.json['next_after']}", token="dashboard")
+
+    assert [("r3", "rejected"), ("r1", "accepted"), ("r2", "accepted"), ("r0", "accepted")] == [
+        (each["run_id"], each["status"]) for page in (first, second) for each in page.json["records"]
+    ]
+    assert (first.json["records"][-1]["package_id"], None) == (first.json["next_after"], second.json["next_after"])
+    same = server.ask("GET", f"{HISTORY}?limit=3", headers={"If-None-Match": first.headers["etag"]})
+    assert 304 == same.status
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "limit=", "limit=1e2"])
+def test_a_page_that_cannot_be_is_a_bad_request(anywhere: Server, query: str) -> None:
+    answer = anywhere.ask("GET", f"{HISTORY}?{query}")
+
+    assert (400, "USAGE") == (answer.status, answer.json["code"])
+
+
+@pytest.mark.parametrize("after", ["nothing", "%00", "%FF", "01a1f8a3-4d11-7492-9ba4-2b658917fabe"])
+def test_a_page_after_what_is_no_record_of_the_repository_is_not_found(anywhere: Server, after: str) -> None:
+    answer = anywhere.ask("GET", f"{HISTORY}?after={after}")
+
+    assert (404, "PACKAGE_UNKNOWN") == (answer.status, answer.json["code"])
+
+
+@pytest.mark.parametrize("repo", ["nobody/nothing", "a%00/b", "%FF/b", "../..", "a%2Fb/c", "%27/%22"])
+def test_a_repository_without_records_has_an_empty_history_whatever_it_is_called(anywhere: Server, repo: str) -> None:
+    answer = anywhere.ask("GET", f"/pilots/testing-os/repos/{repo}/history")
+
+    assert answer.status in {200, 400, 404}
+    assert answer.status != 200 or {"records": [], "next_after": None} == answer.json
+
+
+def test_what_fails_is_told_since_when(server: Server) -> None:
+    for days, verdict in ((4, "pass"), (3, "fail"), (2, "partial")):
+        submit(
+            server,
+            {"/run_id": f"d{days}", "/timing/finished_at": days_ago(days), "/overall_verdict": verdict},
+        )
+
+    found = server.ask("GET", FAILING, token="dashboard")
+    of_it, of_another = (server.ask("GET", f"{FAILING}?repo={repo}").json for repo in (REPO, "o/other"))
+
+    (entry,) = found.json["failing"]
+    assert (REPO, "cli", "partial", "d2") == tuple(entry[key] for key in ("repo", "surface", "verified", "run_id"))
+    assert days_ago(3)[:10] == entry["failing_since"][:10]
+    assert (found.json, {"failing": []}) == (of_it, of_another)
+    assert 304 == server.ask("GET", FAILING, headers={"If-None-Match": found.headers["etag"]}).status
+
+
+def test_the_portfolio_is_told_by_the_policies_of_the_server(server: Server, tmp_path: Path) -> None:
+    own = tmp_path / "root" / "policies" / "repos" / f"{REPO}.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text('policy_version: "2.0.0"\nsurfaces: { cli: { freshness: { max_age_days: 9 } }, web: {} }\n')
+    submit(server, {"/timing/finished_at": days_ago(3)})
+    own.write_text('policy_version: "2.0.0"\nsurfaces: { cli: { freshness: { max_age_days: 2 } }, web: {} }\n')
+
+    found = server.ask("GET", PORTFOLIO, token="dashboard")
+
+    assert [{"repo": REPO, "surface": "cli", "freshness_days": 3, "max_age_days": 2}] == found.json["stale"]
+    assert [{"repo": REPO, "surface": "web", "enforcement": "required"}] == found.json["missing"]
+    assert "NOT_FOUND" == server.ask("GET", PORTFOLIO, token="other").json["code"]
+
+
+def test_who_may_not_read_the_records_is_told_of_none(server: Server) -> None:
+    submit(server, {"/run_id": "a", "/overall_verdict": "fail"})
+
+    seen = {
+        token: [server.ask("GET", path, token=token).json for path in (HISTORY, FAILING)]
+        for token in ("dashboard", "writer", "other")
+    }
+
+    nothing = [{"records": [], "next_after": None}, {"failing": []}]
+    assert [False, True, True] == [nothing == answers for answers in seen.values()]
+
+
+# a server by itself
+
+
+@pytest.fixture(scope="module")
+def anywhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("anywhere") / "home") as running:
+        yield running
+
+
+def test_a_server_without_policies_takes_none_and_has_no_portfolio(anywhere: Server) -> None:
+    answers = [anywhere.ask("POST", SUBMISSIONS, json_body={}), anywhere.ask("GET", PORTFOLIO)]
+
+    for answer in answers:
+        assert (404, "NOT_FOUND") == (answer.status, answer.json["code"])
+        assert "ARTIFACTSTORE_TESTING_OS_REPO_ROOT" in answer.json["hint"]
+        assert "adopts policies" in answer.json["hint"]
+
+
+def test_a_server_judges_by_what_is_adopted(tmp_path: Path, provider: Provider) -> None:
+    policies = write_policies(tmp_path / "policies", "none")
+    environment = {"ARTIFACTSTORE_GITHUB_API_URL": provider.github.url, "GITHUB_TOKEN": "ghp_secret"}
+    with serving(tmp_path / "home", environment=environment) as running:
+        before = submit(running, {"/run_id": "a"}, token="admin")
+        adopt(tmp_path / "home", policies)
+        accepted = submit(running, {"/run_id": "a"}, token="admin")
+        strict = policies / "repos" / f"{REPO}.yaml"
+        strict.parent.mkdir(parents=True)
+        strict.write_text(STRICT)
+        unchanged = submit(running, {"/run_id": "b"}, token="admin")
+        adopt(tmp_path / "home", policies)
+        rejected = submit(running, {"/run_id": "c"}, token="admin")
+        report = running.ask("GET", PORTFOLIO)
+
+    assert 404 == before.status
+    assert ["accepted", "accepted", "rejected"] == [answer.json["status"] for answer in (accepted, unchanged, rejected)]
+    assert "requires 99 evidence items" in rejected.json["rejection_reasons"][0]
+    assert (200, 1) == (report.status, report.json["coverage"]["total_repos"])
+
+
+def test_the_setting_wins_over_what_is_adopted(server: Server, tmp_path: Path) -> None:
+    policies = write_policies(tmp_path / "others", "none")
+    strict = policies / "repos" / f"{REPO}.yaml"
+    strict.parent.mkdir(parents=True)
+    strict.write_text(STRICT)
+    adopt(tmp_path / "home", policies)
+
+    assert "accepted" == submit(server).json["status"]
+    shutil.rmtree(tmp_path / "root" / "policies")
+    assert "CONFIGURATION_INVALID" == submit(server, {"/run_id": "x"}).json["code"]
+
+
+def adopt(home: Path, policies: Path) -> None:
+    """As the operator does it, beside the server."""
+    answer = run_cli(home, "testing-os", "policies", "adopt", str(policies))
+    assert 0 == answer.code, answer.stderr

@@ -35,6 +35,7 @@ WRITE_SOME = "write:<producer>, whichever"
 OWN = "whoever opened the package"
 RECORDED = "read, or whoever recorded it"
 ADMIN = "admin"
+READ_RUNS = "read, or read:testing-os, which none of these has"
 RECORD_RUNS = "write:testing-os, which none of these has but admin"
 
 CALLERS: dict[str, dict[str, int]] = {
@@ -54,6 +55,8 @@ CALLERS: dict[str, dict[str, int]] = {
 for _refused in CALLERS.values():
     if ADMIN in _refused:
         _refused[RECORD_RUNS] = 403
+    if READ_ALL in _refused:
+        _refused[READ_RUNS] = 404
 """What each token is answered where it lacks the right. The package is producer p's, opened by ``writer``."""
 
 
@@ -128,6 +131,9 @@ TABLE = {
     "GET /pilots/testing-os/indexes/latest-by-repo.json": Row(ANYONE),
     "GET /pilots/testing-os/indexes/failing.json": Row(ANYONE),
     "GET /pilots/testing-os/indexes/stale.json": Row(ANYONE),
+    "GET /pilots/testing-os/repos/{org}/{repo}/history": Row(ANYONE),
+    "GET /pilots/testing-os/failing": Row(ANYONE),
+    "GET /pilots/testing-os/portfolio.json": Row(READ_RUNS),
     "POST /pilots/testing-os/submissions": Row(RECORD_RUNS, body=b"[]", headers={"Content-Type": "application/json"}),
     "GET /events": Row(ANYONE),
     "GET /events/stream": Row(ANYONE),
@@ -210,6 +216,8 @@ class World:
             "path": "b/new.txt" if operation.startswith("PUT") else "a.txt",
             "file_id": f"{package_id}:0",
             "slug": "rights.v1",
+            "org": "o",
+            "repo": "r",
             "source_id": self.source_id,
             "envelope_id": self.envelope_id,
         }
@@ -266,6 +274,7 @@ STATIC_SECRET = "a-static-secret-of-some-length"
 def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A server where everyone may read, and with a token from its settings."""
     environment = {
+        **judging(tmp_path_factory),
         "ARTIFACTSTORE_ANON_READ": "true",
         "ARTIFACTSTORE_AUTH_TOKENS": f"robot write:p {STATIC_SECRET}",
     }
@@ -337,7 +346,7 @@ def test_where_everyone_may_read_only_reading_is_free(public: World, operation: 
 
     status, _, _ = public.do(operation, path, [])
 
-    assert (2 if needs in {OPEN, ANYONE, READ, READ_ALL, RECORDED} else 4) == status // 100
+    assert (2 if needs in {OPEN, ANYONE, READ, READ_ALL, READ_RUNS, RECORDED} else 4) == status // 100
     assert 4 != status // 100 or 401 == status
 
 

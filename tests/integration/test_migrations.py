@@ -109,6 +109,8 @@ def test_migrating_stays_within_the_callers_transaction() -> None:
 
 
 ADDED_SINCE_0001 = (
+    "testing_os_policies",
+    "testing_os_totals",
     "testing_os_latest",
     "testing_os_surface",
     "testing_os_record",
@@ -171,7 +173,7 @@ def without_pilots(home: Path) -> SqliteDatabase:
     with closing(open_registry(settings_of(home))) as registry:
         ingest(registry, package_draft({"a": b"a"}))
     with closing(sqlite3.connect(home / "artifactstore.db")) as connection, connection:
-        for table in ("testing_os_latest", "testing_os_surface", "testing_os_record"):
+        for table in (name for name in ADDED_SINCE_0001 if name.startswith("testing_os_")):
             connection.execute(f"DROP TABLE {table}")
     say_revision(home / "artifactstore.db", CORE.head)
     return SqliteDatabase(home / "artifactstore.db")

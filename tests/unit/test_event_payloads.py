@@ -18,6 +18,7 @@ from artifactstore.domain.event import Event, ObjectRef
 from artifactstore.domain.events import EVENT_TYPES, FilesAdded, event_from
 from artifactstore.domain.provenance_events import EnvelopeIndexed, Ingested, PartyRef, SourceIndexed
 from artifactstore.errors import EventLogCorruptError
+from artifactstore.pilots.testing_os.adopted import PoliciesAdopted
 from artifactstore.pilots.testing_os.recorded import SubmissionRecorded
 from artifactstore.testing.builders import file_entry
 from tests.unit.strategies import file_lists, raw_digests
@@ -119,6 +120,7 @@ EVENTS: list[Event] = [
     Ingested(envelope_id=bytes(32), source_id=bytes(range(32)), source_created=True),
     Ingested(envelope_id=bytes(32), source_id=bytes(32), source_created=False, package_id=PACKAGE),
     events.PackageObserved(package_id=PACKAGE, envelope_id=bytes(32), observed_at=1),
+    PoliciesAdopted(package_id=PACKAGE, digest=f"blake3:{bytes(32).hex()}", adopted_at=1),
     SubmissionRecorded(
         package_id=PACKAGE,
         external_id="o/r/2026-03-19/1",
@@ -133,6 +135,7 @@ EVENTS: list[Event] = [
         surfaces=("cli", "web"),
         recorded_at=1,
         finished_ms=-1,
+        contract_major=2,
     ),
 ]
 PLUGIN_EVENT = events.PluginEvent(type="plugin.mailbox.flagged", about="<7@example.org>", body=METADATA)

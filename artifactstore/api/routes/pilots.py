@@ -21,6 +21,7 @@ from artifactstore.api.requests import require_media_type
 from artifactstore.api.service import service_of
 from artifactstore.built_in import ENTRY_POINTS, PLUGINS, load_entry_point, load_plugin
 from artifactstore.domain.digest import Digest
+from artifactstore.errors import NotFoundError
 from artifactstore.plugins.context import EmbeddedContext
 from artifactstore.plugins.contract import Plugin, Route, RouteRequest
 
@@ -40,8 +41,11 @@ _CONDITIONS = [
 
 def _read_route(router: APIRouter, plugin: str, route: Route) -> None:
     def read(request: Request, service: CurrentService, caller: CurrentCaller) -> Response:
-        asked = _asked(service, plugin, caller.name, request, b"")
-        return _conditional(request, route.answer(asked).body if caller.can_read(plugin) else route.without_rights)
+        if caller.can_read(plugin):
+            return _conditional(request, route.answer(_asked(service, plugin, caller.name, request, b"")).body)
+        if route.without_rights is None:
+            raise NotFoundError("there is nothing here", hint=f"It is for whoever may read packages of {plugin}.")
+        return _conditional(request, route.without_rights)
 
     router.add_api_route(
         f"/pilots/{plugin}/{route.path}",
@@ -51,11 +55,11 @@ def _read_route(router: APIRouter, plugin: str, route: Route) -> None:
         description=f"Who may not read packages of the producer `{plugin}` is answered as if there were none.",
         response_class=Response,
         responses={
-            **problems(401, 412),
+            **problems(401, 412, *([404] if route.may_be_missing or route.without_rights is None else [])),
             200: {"description": route.summary, "content": _content(route)},
             304: {"description": "Not modified."},
         },
-        openapi_extra={"parameters": [*_CONDITIONS, *(_parameter(*each) for each in route.parameters.items())]},
+        openapi_extra={"parameters": [*_CONDITIONS, *(_parameter(route, name) for name in route.parameters)]},
     )
 
 
@@ -111,7 +115,7 @@ def _body_for(plugin: str, max_bytes: int) -> Callable[[Request, CurrentWriter],
 
 def _asked(service: Service, plugin: str, caller: str, request: Request, body: bytes) -> RouteRequest:
     context = EmbeddedContext(service.host, load_plugin(plugin))
-    return RouteRequest(context, caller, dict(request.query_params), body)
+    return RouteRequest(context, caller, {**request.query_params, **request.path_params}, body)
 
 
 def _conditional(request: Request, body: bytes) -> Response:
@@ -124,9 +128,11 @@ def _conditional(request: Request, body: bytes) -> Response:
     return Response(body, status, headers=headers, media_type=_JSON)
 
 
-def _parameter(name: str, described: tuple[str, dict[str, Any]]) -> dict[str, Any]:
-    description, schema = described
-    return {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
+def _parameter(route: Route, name: str) -> dict[str, Any]:
+    description, schema = route.parameters[name]
+    is_in_path = f"{{{name}}}" in route.path
+    place = "path" if is_in_path else "query"
+    return {"name": name, "in": place, "required": is_in_path, "description": description, "schema": schema}
 
 
 def _router() -> APIRouter:

@@ -24,15 +24,25 @@ if TYPE_CHECKING:
 __all__ = ["PLUGIN", "run"]
 
 _PATH_ID = re.compile(r"[^/\s]+/[^/\s]+/[0-9]{4}-[0-9]{2}-[0-9]{2}/[A-Za-z0-9_-]+")
+_POLICIES_ID = re.compile(r"policies/[0-9a-f]{64}")
 
 
 def _problem(path_id: str) -> str | None:
     return None if _PATH_ID.fullmatch(path_id) else "must be <org>/<repo>/<YYYY-MM-DD>/<run id>"
 
 
+def _problem_of_policies(path_id: str) -> str | None:
+    return None if _POLICIES_ID.fullmatch(path_id) else "must be policies/<64 hex digits>"
+
+
 def _words() -> Words:
-    kind = LocationKind("testing-os.submission", "<org>/<repo>/<UTC date>/<run id> of a submission.", problem=_problem)
-    return Words(location_kinds=(kind,))
+    submission = LocationKind(
+        "testing-os.submission", "<org>/<repo>/<UTC date>/<run id> of a submission.", problem=_problem
+    )
+    policies = LocationKind(
+        "testing-os.policies", "policies/<BLAKE3 in hex> of a set of policies.", problem=_problem_of_policies
+    )
+    return Words(location_kinds=(submission, policies))
 
 
 def _schemas() -> Mapping[str, JsonValue]:

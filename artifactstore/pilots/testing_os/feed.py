@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from artifactstore.errors import ArtifactStoreError, ConfigurationError
+from artifactstore.errors import ArtifactStoreError
 from artifactstore.pilots.testing_os.ingesting import (
     Outcome,
     Unanswered,
@@ -54,10 +54,7 @@ class Failed:
 def ingest_each(
     context: RecordingContext, submitted: Iterable[Submitted], rules: Rules, write_log: Callable[[str], object]
 ) -> Iterator[Outcome | Failed]:
-    """Each submission's answer, in their order.
-
-    One submission's fault is its own. Raises ``ConfigurationError`` for what no submission can be judged by.
-    """
+    """Each submission's answer, in their order. One submission's fault is its own."""
     contributed = context.contributed()
     batch = _Batch()
     for each in submitted:
@@ -144,8 +141,6 @@ def _answer_or_judge(contributed: Contributed, read: _Read, rules: Rules) -> Out
         return read.failed(read.received)
     try:
         return answer_or_judge(contributed, read.received, rules, read.log)
-    except ConfigurationError:
-        raise
     except ArtifactStoreError as error:
         return read.failed(error)
 

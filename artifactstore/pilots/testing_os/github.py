@@ -110,7 +110,10 @@ def scenario_definitions(api: GitHubApi, repo: str, commit_sha: str, ids: Iterab
 
     wanted = list(dict.fromkeys(ids))
     if len(wanted) > MAX_SCENARIOS:
-        raise LimitExceededError(f"{len(wanted)} distinct scenarios, more than the {MAX_SCENARIOS} that are looked up")
+        raise LimitExceededError(
+            f"{len(wanted)} distinct scenarios, more than the {MAX_SCENARIOS} that are looked up",
+            hint="Send them as several submissions, each with a run id of its own.",
+        )
     ends_at = api.ends_at()
     with ThreadPoolExecutor(_AT_ONCE, "fetch scenarios") as pool:
         jobs = [pool.submit(scenario_definition, api, repo, commit_sha, name, ends_at=ends_at) for name in wanted]

@@ -40,6 +40,7 @@ MAX_ANSWER_BYTES = 1024 * 1024
 _WAITS_S = (0.25, 0.5)
 """Before the second attempt and the third."""
 _LONGEST_RETRY_AFTER_S = 30.0
+"""Who is asked to wait longer is told so, and does not ask before."""
 _MAX_REDIRECTS = 3
 _PIECE_BYTES = 64 * 1024
 _VISIBLE_ASCII = range(0x21, 0x7F)
@@ -116,8 +117,8 @@ class GitHubApi:
             except GitHubFailedError as failure:
                 if wait_s is None or not failure.retryable:
                     raise
-                pause_s = max(wait_s, min(failure.retry_after_s, _LONGEST_RETRY_AFTER_S))
-                if time.monotonic() + pause_s >= ends_at:
+                pause_s = max(wait_s, failure.retry_after_s)
+                if pause_s > _LONGEST_RETRY_AFTER_S or time.monotonic() + pause_s >= ends_at:
                     raise
             self._sleep(pause_s)
         raise AssertionError("the last attempt answers or raises")

@@ -12,7 +12,7 @@ review date and hold to the end of that day in UTC: an exception that nobody has
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -154,6 +154,12 @@ class Policies:
         return None if self.repository is None else self.repository.document
 
 
+def readable_version(policies: Policies, repo: JsonValue) -> JsonValue:
+    """The version that records name; the global one's where the repository's policy cannot be judged by."""
+    is_readable = repository_problem(policies, repo) is None
+    return policies.version if is_readable else replace(policies, repository=None).version
+
+
 def check_global(policies: Policies) -> None:
     """Raises ``ConfigurationError`` with every violation of a global policy: nothing can be judged by it."""
     if found := violations(POLICY_SCHEMA, dict(policies.global_document)):
@@ -163,7 +169,7 @@ def check_global(policies: Policies) -> None:
         )
 
 
-def repository_problem(policies: Policies, repo: str) -> str | None:
+def repository_problem(policies: Policies, repo: JsonValue) -> str | None:
     """Why the repository's policy cannot be judged by; None if it can, or if there is none."""
     if policies.repository is None:
         return None

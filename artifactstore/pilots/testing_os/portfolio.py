@@ -13,44 +13,31 @@ the report, and its repository is reported as one that has none.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from artifactstore.errors import FileUnreadableError, Problem
+from artifactstore.errors import Problem
 from artifactstore.pilots.testing_os.ecmascript import json_text
+from artifactstore.pilots.testing_os.exporting import index_documents
 from artifactstore.pilots.testing_os.formats import instant_ms
 from artifactstore.pilots.testing_os.index_documents import age_days
 from artifactstore.pilots.testing_os.policy import Mode, Policies, check_global, repository_problem
-from artifactstore.pilots.testing_os.policy_files import load_policies
 from artifactstore.pilots.testing_os.record import instant_text_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from artifactstore.domain.canonical import JsonValue
     from artifactstore.domain.instant import Instant
+    from artifactstore.pilots.testing_os.policy_files import AllPolicies
+    from artifactstore.pilots.testing_os.policy_sources import PolicySource
+    from artifactstore.plugins.contributed import Contributed
 
 SURFACES = ("cli", "desktop", "web", "api", "mcp-server", "npm-package", "plugin", "library")
 """What a product can be tested on, as the submission schema has it."""
 DEFAULT_MAX_AGE_DAYS = 30
 
-_SEGMENT = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]+")
-_SUFFIX = ".yaml"
 _COLLATION = {character: place for place, character in enumerate("_-./0123456789abcdefghijklmnopqrstuvwxyz")}
-
-
-@dataclass(frozen=True, slots=True)
-class AllPolicies:
-    """The global policy, and that of every repository that has one."""
-
-    global_policy: Policies
-    by_repo: Mapping[str, Policies]
-
-    def of(self, repo: str) -> Policies:
-        """What a repository is judged by."""
-        return self.by_repo.get(repo, self.global_policy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +50,12 @@ class Portfolio:
     def file(self) -> bytes:
         """The report as the original writes it: two-space JSON, one newline at the end."""
         return (json_text(self.document) + "\n").encode()
+
+    def listed(self, name: str) -> list[JsonValue]:
+        """One of the report's lists."""
+        found = self.document[name]
+        assert isinstance(found, list), f"{name} of a report is a list"
+        return found
 
 
 @dataclass(slots=True)
@@ -141,32 +134,10 @@ def portfolio(latest: Mapping[str, JsonValue], policies: AllPolicies, *, as_of: 
     return Portfolio(document, tuple(problems))
 
 
-def read_all_policies(directory: Path) -> AllPolicies:
-    """The global policy, and every ``repos/<org>/<repo>.yaml``, in the order of their paths.
-
-    Raises ``ConfigurationError`` if the global policy is missing or cannot be read, ``FileUnreadableError`` if a
-    directory cannot be listed. What is wrong with a repository's policy is kept as a value.
-    """
-    found = {repo: load_policies(directory, repo) for repo in _repositories(directory / "repos")}
-    return AllPolicies(load_policies(directory, None), found)
-
-
-def _repositories(folder: Path) -> Iterator[str]:
-    """Every repository for which there is a file."""
-    for org in _names(folder):
-        if _SEGMENT.fullmatch(org) and (folder / org).is_dir():
-            for name in _names(folder / org):
-                if name.endswith(_SUFFIX) and _SEGMENT.fullmatch(name.removesuffix(_SUFFIX)):
-                    yield f"{org}/{name.removesuffix(_SUFFIX)}"
-
-
-def _names(folder: Path) -> list[str]:
-    try:
-        return sorted(path.name for path in folder.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise FileUnreadableError(f"{folder} cannot be listed: {error.strerror}") from error
+def recorded_portfolio(contributed: Contributed, policies: PolicySource, *, as_of: Instant) -> Portfolio:
+    """The report over what is recorded. Raises as ``portfolio`` does, and what keeps policies from being read."""
+    latest = index_documents(contributed, as_of=as_of).latest_by_repo
+    return portfolio(latest, policies.everything(), as_of=as_of)
 
 
 def _entries(

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 from artifactstore.errors import ConfigurationError, UsageError
 from artifactstore.pilots.testing_os import stages
 from artifactstore.pilots.testing_os.filing import file_record, file_record_1_1, place_of, place_of_1_1
-from artifactstore.pilots.testing_os.policy import check_global
+from artifactstore.pilots.testing_os.policy import check_global, readable_version
 from artifactstore.pilots.testing_os.policy_rules import CHECKED_ELSEWHERE, GLOBAL_CHECKS
 from artifactstore.pilots.testing_os.stages import Stage, of_valid
 
@@ -51,6 +51,8 @@ class Profile:
     rejection_forces_fail: bool
     check_policies: Callable[[Policies], None]
     """Raises ``ConfigurationError`` for policies that nothing can be judged by."""
+    version_of: Callable[[Policies, JsonValue], JsonValue]
+    """The version that a record names, of the policies for a repository."""
     place_of: Callable[[Mapping[str, JsonValue]], Place]
     """Where a submission belongs, before it is judged; raises ``UnsafePlaceError``."""
     file_record: Callable[[dict[str, JsonValue]], Filing]
@@ -79,6 +81,11 @@ def check_nothing(_policies: Policies) -> None:
     """As 1.1.7, which reads policies without asking whether they are valid."""
 
 
+def any_version(policies: Policies, _repo: JsonValue) -> JsonValue:
+    """As 1.1.7: whatever the repository's policy says, be it no version."""
+    return policies.version
+
+
 DEFAULT = Profile(
     name="default",
     stages=(
@@ -95,6 +102,7 @@ DEFAULT = Profile(
     after_verdict=(),
     rejection_forces_fail=True,
     check_policies=check_policies,
+    version_of=readable_version,
     place_of=place_of,
     file_record=file_record,
     not_an_object="submission-malformed: submission is null or not an object",
@@ -116,6 +124,7 @@ V1_1 = Profile(
     after_verdict=(Stage("scenario-definitions", stages.scenario_definitions_1_1),),
     rejection_forces_fail=False,
     check_policies=check_nothing,
+    version_of=any_version,
     place_of=place_of_1_1,
     file_record=file_record_1_1,
     not_an_object="submission is null or not an object",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from artifactstore.pilots.testing_os.ecmascript import as_text
-from artifactstore.pilots.testing_os.reasons import Reason
+from artifactstore.pilots.testing_os.reasons import UNCONFIRMED, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from artifactstore.domain.canonical import JsonValue
     from artifactstore.pilots.testing_os.submission import Ref, Source, Submission
 
-UNCONFIRMED = "provenance: source run could not be confirmed"
 _SHOWN = 500
 """Characters that are told of a name that may be any text."""
 _GITHUB_RUN = re.compile(r"https://github\.com/([^/]+)/([^/]+)/actions/runs/[0-9]+")

@@ -1,111 +1,114 @@
-"""What this pilot serves: its indexes, a repository's surfaces and history, and taking submissions."""
+"""What this pilot serves: its indexes, histories, what fails since when, the portfolio, and taking submissions."""
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from artifactstore.domain.instant import system_clock
 from artifactstore.errors import NotFoundError
+from artifactstore.pilots.testing_os.answer_schemas import (
+    DAYS,
+    FAILING,
+    FAILING_SINCE,
+    HISTORY,
+    LATEST,
+    LIMIT,
+    MOST_DAYS,
+    OUTCOME,
+    PACKAGE_ID,
+    PORTFOLIO,
+    REPO,
+    SEGMENT,
+    STALE,
+)
 from artifactstore.pilots.testing_os.index_documents import STALE_DAYS
 from artifactstore.pilots.testing_os.submission import MAX_SUBMISSION_BYTES
+from artifactstore.pilots.testing_os.views import DEFAULT_LIMIT, MOST, failing, history
 from artifactstore.plugins import UsageError
 from artifactstore.plugins.contract import Route, RouteAnswer, RouteRequest
 
 if TYPE_CHECKING:
     from artifactstore.domain.canonical import JsonValue
     from artifactstore.pilots.testing_os.ingesting import Outcome
-    from artifactstore.plugins.contributed import RecordingContext
-
-_MOST_DAYS = 36_500
-_DAYS: dict[str, JsonValue] = {"type": "number", "minimum": 0, "maximum": _MOST_DAYS}
-_TEXT: JsonValue = {"type": "string"}
-_VERDICT: JsonValue = {"enum": ["pass", "partial", "blocked", "fail"]}
-
-
-def _closed(**members: JsonValue) -> dict[str, JsonValue]:
-    """An object with these members, all of them and no others."""
-    return {"type": "object", "properties": members, "required": [*members], "additionalProperties": False}
-
-
-def _or_null(value: JsonValue) -> JsonValue:
-    return {"anyOf": [value, {"type": "null"}]}
-
-
-def _map_of(value: JsonValue) -> dict[str, JsonValue]:
-    return {"type": "object", "patternProperties": {"^[A-Za-z0-9_./-]+$": value}, "additionalProperties": False}
-
-
-_LATEST = {
-    "title": "TestingOsLatest",
-    **_map_of(
-        _map_of(
-            _closed(
-                run_id=_TEXT, verified=_VERDICT, verification_status={"const": "accepted"}, finished_at=_TEXT,
-                path=_TEXT,
-            )
-        )
-    ),
-}  # fmt: skip
-_ENTRY = {"repo": _TEXT, "surface": _TEXT, "run_id": _TEXT}
-_FAILING: dict[str, JsonValue] = {
-    "title": "TestingOsFailing",
-    "type": "array",
-    "items": _closed(**_ENTRY, verified=_VERDICT, finished_at=_TEXT, path=_TEXT),
-}
-_STALE: dict[str, JsonValue] = {
-    "title": "TestingOsStale",
-    "type": "array",
-    "items": _closed(**_ENTRY, finished_at=_TEXT, age_days=_or_null({"type": "integer"}), path=_TEXT),
-}
-_OUTCOME = {
-    "title": "TestingOsOutcome",
-    **_closed(
-        status={"enum": ["accepted", "rejected", "duplicate"]},
-        run_id={"description": "As it was sent, whatever that was."},
-        verdict=_or_null(_VERDICT),
-        path=_or_null(_TEXT),
-        written={"type": "boolean"},
-        rejection_reasons={"type": "array", "items": _TEXT},
-        package_id=_or_null(_TEXT),
-    ),
-}
+    from artifactstore.pilots.testing_os.policy_sources import PolicySource
+    from artifactstore.plugins.contributed import Contributed, RecordingContext
 
 
 def routes() -> tuple[Route, ...]:
     """All of them."""
+    submissions = Route(
+        "submissions",
+        "Judge a submission and record what came of it.",
+        _submit,
+        OUTCOME,
+        is_write=True,
+        max_body_bytes=MAX_SUBMISSION_BYTES,
+    )
+    return (*_indexes(), *_views(), submissions)
+
+
+def _indexes() -> tuple[Route, ...]:
     return (
         Route(
             "indexes/latest-by-repo.json",
             "The latest accepted record of each surface of each repository.",
             partial(_index, "latest-by-repo.json"),
-            _LATEST,
+            LATEST,
             without_rights=b"{}\n",
         ),
         Route(
             "indexes/failing.json",
             "Of these, what has not passed.",
             partial(_index, "failing.json"),
-            _FAILING,
+            FAILING,
             without_rights=b"[]\n",
         ),
         Route(
             "indexes/stale.json",
             "Of these, what is older than a threshold.",
             partial(_index, "stale.json"),
-            _STALE,
+            STALE,
             without_rights=b"[]\n",
-            parameters={"days": ("The threshold, 30 if it is not said.", _DAYS)},
+            parameters={"days": ("The threshold, 30 if it is not said.", DAYS)},
+        ),
+    )
+
+
+def _views() -> tuple[Route, ...]:
+    return (
+        Route(
+            "repos/{org}/{repo}/history",
+            "A page of a repository's records, rejected ones too, the latest to finish first.",
+            _history,
+            HISTORY,
+            without_rights=_text({"records": [], "next_after": None}),
+            parameters={
+                "org": ("The first part of the repository's name.", SEGMENT),
+                "repo": ("The second part.", SEGMENT),
+                "after": ("Start after this package.", PACKAGE_ID),
+                "limit": ("How many at most.", LIMIT),
+            },
+            may_be_missing=True,
         ),
         Route(
-            "submissions",
-            "Judge a submission and record what came of it.",
-            _submit,
-            _OUTCOME,
-            is_write=True,
-            max_body_bytes=MAX_SUBMISSION_BYTES,
+            "failing",
+            "Every surface whose latest accepted record has not passed, and since when it has not.",
+            _failing_since,
+            FAILING_SINCE,
+            without_rights=_text({"failing": []}),
+            parameters={"repo": ("Of this repository only.", REPO)},
+        ),
+        Route(
+            "portfolio.json",
+            "What all repositories have shown, how fresh it is by their policies, and what is missing.",
+            _portfolio,
+            PORTFOLIO,
+            without_rights=None,
+            may_be_missing=True,
         ),
     )
 
@@ -118,6 +121,33 @@ def _index(name: str, request: RouteRequest) -> RouteAnswer:
     return RouteAnswer(found.files()[name])
 
 
+def _history(request: RouteRequest) -> RouteAnswer:
+    given = request.parameters
+    limit = _limit(given.get("limit"))
+    contributed = _recording(request).contributed()
+    found = history(contributed, f"{given['org']}/{given['repo']}", after=given.get("after"), limit=limit)
+    return RouteAnswer(_text(found))
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return DEFAULT_LIMIT
+    if not re.fullmatch("[0-9]{1,9}", text) or not 1 <= int(text) <= MOST:
+        raise UsageError(f"limit must be a whole number from 1 to {MOST}")
+    return int(text)
+
+
+def _failing_since(request: RouteRequest) -> RouteAnswer:
+    return RouteAnswer(_text(failing(_recording(request).contributed(), request.parameters.get("repo"))))
+
+
+def _portfolio(request: RouteRequest) -> RouteAnswer:
+    from artifactstore.pilots.testing_os.portfolio import recorded_portfolio
+
+    contributed = _recording(request).contributed()
+    return RouteAnswer(recorded_portfolio(contributed, _policies(contributed), as_of=system_clock()).file())
+
+
 def _days(text: str | None) -> float:
     if text is None:
         return STALE_DAYS
@@ -125,8 +155,8 @@ def _days(text: str | None) -> float:
         days = float(text)
     except ValueError:
         days = math.nan
-    if not 0 <= days <= _MOST_DAYS:
-        raise UsageError(f"days must be a number from 0 to {_MOST_DAYS}")
+    if not 0 <= days <= MOST_DAYS:
+        raise UsageError(f"days must be a number from 0 to {MOST_DAYS}")
     return days
 
 
@@ -138,29 +168,42 @@ def _submit(request: RouteRequest) -> RouteAnswer:
     from artifactstore.pilots.testing_os.submission import parse_submission
 
     context = _recording(request)
-    root = context.contributed().surroundings.repo_root
-    if root is None:
-        raise NotFoundError(
-            "this server judges no submissions", hint="The operator sets ARTIFACTSTORE_TESTING_OS_REPO_ROOT."
-        )
+    policies = _policies(context.contributed())
     received = parse_submission(request.body)
-    rules = rules_of(context, root, "github", submitted_by=request.caller)
+    rules = rules_of(context, None, "github", policies=policies, submitted_by=request.caller)
     outcome = ingest_submission(context, received, rules, stage_log(received.value))
-    text = json.dumps(_document(outcome), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    return RouteAnswer(text.encode(errors="backslashreplace"), 201 if outcome.was_written else 200)
+    return RouteAnswer(_text(_document(outcome)), 201 if outcome.was_written else 200)
+
+
+def _policies(contributed: Contributed) -> PolicySource:
+    """Those of the directory that the setting names, whatever is adopted; without it what is adopted."""
+    from artifactstore.pilots.testing_os.policy_sources import POLICIES, DirectoryPolicies, adopted_policies
+
+    if root := contributed.surroundings.repo_root:
+        return DirectoryPolicies(root / POLICIES)
+    if policies := adopted_policies(contributed):
+        return policies
+    raise NotFoundError(
+        "this server judges no submissions",
+        hint="The operator sets ARTIFACTSTORE_TESTING_OS_REPO_ROOT, or adopts policies in the store.",
+    )
 
 
 def _document(outcome: Outcome) -> dict[str, JsonValue]:
-    verdict = outcome.verification.verdict if outcome.verification is not None else None
     return {
         "status": outcome.answer.value,
         "run_id": outcome.run_id,
-        "verdict": None if verdict is None else verdict.verified,
+        "verdict": outcome.verdict,
         "path": outcome.path,
         "written": outcome.was_written,
         "rejection_reasons": [*outcome.rejection_reasons],
         "package_id": outcome.package_id,
     }
+
+
+def _text(document: dict[str, JsonValue]) -> bytes:
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return text.encode(errors="backslashreplace")
 
 
 def _recording(request: RouteRequest) -> RecordingContext:

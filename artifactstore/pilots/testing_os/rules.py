@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from artifactstore.domain.instant import system_clock
 from artifactstore.errors import ConfigurationError
-from artifactstore.pilots.testing_os.policy_files import load_policies, read_scenarios
+from artifactstore.pilots.testing_os.policy_files import read_scenarios
+from artifactstore.pilots.testing_os.policy_sources import policies_of
 from artifactstore.pilots.testing_os.profiles import DEFAULT, V1_1, profile_named
 from artifactstore.pilots.testing_os.provenance import rejecting_provenance, stub_provenance
 from artifactstore.pilots.testing_os.scenarios import scenario_ids
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from artifactstore.domain.instant import Instant
     from artifactstore.pilots.testing_os.github_api import GitHubApi
     from artifactstore.pilots.testing_os.policy import Policies
+    from artifactstore.pilots.testing_os.policy_sources import PolicySource
     from artifactstore.pilots.testing_os.profiles import Profile
     from artifactstore.pilots.testing_os.provenance import ProvenanceCheck
     from artifactstore.pilots.testing_os.scenarios import Scenarios
@@ -58,19 +60,24 @@ class Rules:
 
 def rules_of(
     context: RecordingContext,
-    repo_root: Path,
+    repo_root: Path | None,
     provenance: str | ProvenanceCheck,
     *,
+    policies: PolicySource | None = None,
     profile: str = "default",
     scenarios: Path | None = None,
     as_of: Instant | None = None,
     submitted_by: str | None = None,
 ) -> Rules:
-    """What to judge by. Raises ``UsageError`` and ``ConfigurationError`` before anything is looked at."""
-    chosen, surroundings = profile_named(profile), context.contributed().surroundings
+    """What to judge by. Policies are those that are handed in, else what ``policies_of`` finds for the root.
+
+    Raises ``UsageError`` and ``ConfigurationError`` before anything is looked at.
+    """
+    contributed = context.contributed()
+    chosen, surroundings = profile_named(profile), contributed.surroundings
     api = _github(surroundings) if provenance == "github" else None
     rules = Rules(
-        policies=partial(load_policies, repo_root / "policies"),
+        policies=(policies or policies_of(contributed, repo_root)).of,
         provenance=_provenance(provenance, chosen, surroundings, api),
         profile=chosen,
         as_of=as_of,
@@ -82,7 +89,7 @@ def rules_of(
         return rules
     if api is not None:
         return replace(rules, scenarios=partial(_scenarios_at_commit, api))
-    if (repo_root / SCENARIOS).is_dir():
+    if repo_root is not None and (repo_root / SCENARIOS).is_dir():
         return replace(rules, scenarios=partial(_scenarios_in, repo_root / SCENARIOS))
     return rules
 

@@ -21,6 +21,7 @@ from artifactstore.pilots.testing_os import records
 from artifactstore.pilots.testing_os.exporting import Exported, export
 from artifactstore.pilots.testing_os.feed import Failed, Submitted, ingest_each
 from artifactstore.pilots.testing_os.ingesting import Answer, Outcome
+from artifactstore.pilots.testing_os.policy_sources import policies_of
 from artifactstore.pilots.testing_os.rules import Rules, rules_of
 from artifactstore.pilots.testing_os.stage_log import stage_log
 from artifactstore.pilots.testing_os.submission import MAX_SUBMISSION_BYTES, receive
@@ -79,6 +80,7 @@ def run(
     repo_root: Path,
     provenance: str | ProvenanceCheck = "github",
     *,
+    policies: Path | str | None = None,
     profile: str = "default",
     scenarios: Path | None = None,
     as_of: Instant | None = None,
@@ -86,11 +88,13 @@ def run(
 ) -> RunResult:
     """Judge and record submissions, and write what is new, with the indexes, to the tree at ``repo_root``.
 
-    ``payload``: a file, a directory of files, a file of lines, bytes, a value, or several of these. Policies are those
-    in ``policies`` below the root. Raises ``UsageError`` and ``ConfigurationError`` for what keeps all of them from
-    being judged, and what ``export`` raises: what is recorded by then stays, and the next run exports it.
+    ``payload``: a file, a directory of files, a file of lines, bytes, a value, or several of these. ``policies``: a
+    directory, or ``"store"`` for what is adopted; where nothing is said, ``policies`` below the root, else what is
+    adopted. Raises ``UsageError`` and ``ConfigurationError`` for what keeps all of them from being judged, and what
+    ``export`` raises: what is recorded by then stays, and the next run exports it.
     """
-    rules = rules_of(context, repo_root, provenance, profile=profile, scenarios=scenarios, as_of=as_of)
+    source = policies_of(context.contributed(), repo_root, policies)
+    rules = rules_of(context, repo_root, provenance, policies=source, profile=profile, scenarios=scenarios, as_of=as_of)
     outcomes = tuple(ingest_each(context, submitted_of(payload), rules, write_log))
     return RunResult(outcomes, exported_after(context, outcomes, repo_root, rules, write_log))
 

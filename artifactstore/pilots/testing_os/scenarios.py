@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from artifactstore.errors import LimitExceededError
@@ -23,6 +24,9 @@ MAX_TOLD = 20
 """Definitions told of one by one; what goes beyond is counted."""
 MAX_REQUIRED_STEPS = 500
 """As many as a scenario may report."""
+_LONGEST_STEP_ID = 200
+"""As long as a submission may have them; a longer one is reported by nobody, and would be in every reason."""
+_PARSING = Lock()
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")
 
 
@@ -45,9 +49,10 @@ Scenarios = Mapping[str, ScenarioDefinition | UnreadableScenario]
 
 
 def parse_scenario(data: bytes) -> ScenarioDefinition | UnreadableScenario:
-    """A definition's YAML; never an error."""
+    """A definition's YAML; never an error. One at a time: it costs memory, and no processor would be free for more."""
     try:
-        return definition_of(load_yaml(data, what="the scenario definition"))
+        with _PARSING:
+            return definition_of(load_yaml(data, what="the scenario definition"))
     except LimitExceededError:
         return UnreadableScenario("too_large")
     except YamlInvalidError:
@@ -60,7 +65,7 @@ def definition_of(document: JsonValue) -> ScenarioDefinition | UnreadableScenari
     steps = criteria.get("required_steps", []) if isinstance(criteria, dict) else None
     if not isinstance(steps, list) or len(steps) > MAX_REQUIRED_STEPS:
         return UnreadableScenario("schema_invalid")
-    if not all(isinstance(step, str) and step for step in steps):
+    if not all(isinstance(step, str) and 0 < len(step) <= _LONGEST_STEP_ID for step in steps):
         return UnreadableScenario("schema_invalid")
     return ScenarioDefinition(tuple(dict.fromkeys(map(str, steps))))
 

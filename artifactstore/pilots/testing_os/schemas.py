@@ -7,6 +7,7 @@ rest, then required, unknown keys in the order of the data, and the properties i
 
 from __future__ import annotations
 
+import copy
 import json
 from collections import Counter
 from functools import cache
@@ -30,7 +31,11 @@ RECORD_SCHEMA = "testing-os.record.v1"
 POLICY_SCHEMA = "testing-os.policy.v1"
 RUN_SCHEMA = "testing-os.run.v1"
 """Of the metadata of the package that a record is."""
-SLUGS = (SUBMISSION_SCHEMA, RECORD_SCHEMA, POLICY_SCHEMA, RUN_SCHEMA)
+POLICIES_SCHEMA = "testing-os.policies.v1"
+"""Of the metadata of the package that policies are."""
+SLUGS = (SUBMISSION_SCHEMA, RECORD_SCHEMA, POLICY_SCHEMA, RUN_SCHEMA, POLICIES_SCHEMA)
+RECORD_IN_TREE = "testing-os.record.v1 in a tree"
+"""Not a slug: the schema of records, and what later versions of the original have written into theirs besides."""
 MAX_VIOLATIONS = 200
 """Violations told of one document; a hostile one could have a million."""
 MAX_ITEMS = 10_000
@@ -105,8 +110,24 @@ def _shortened(value: JsonValue, taken: Counter[str]) -> JsonValue:
 
 @cache
 def _schema(slug: str) -> dict[str, Any]:
+    if slug == RECORD_IN_TREE:
+        return _record_in_tree()
     text = files("artifactstore").joinpath("schemas", f"{slug}.json").read_bytes()
     schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+def _record_in_tree() -> dict[str, Any]:
+    """Runs of GitLab, tags, and what the gate of version 1.14 does not ask for."""
+    schema = copy.deepcopy(_schema(RECORD_SCHEMA))
+    members = schema["properties"]
+    verification = members["verification"]
+    members["source"]["properties"]["provider"]["enum"].append("gitlab")
+    members["scenario_results"]["items"]["properties"]["tags"] = {"type": "array", "items": {"type": "string"}}
+    members["overall_verdict"]["required"].remove("downgraded")
+    verification["required"].remove("rejection_reasons")
+    remediation = verification["properties"]["provenance_remediation"]["properties"]
+    remediation["original_provenance_confirmed"]["type"] = ["boolean", "null"]
     return schema
 
 

@@ -113,7 +113,10 @@ def parse_submission(data: bytes, *, last_key_wins: bool = False) -> Received:
     Raises ``LimitExceededError`` for too many bytes, ``SubmissionInvalidError`` for what is no JSON or cannot be kept.
     """
     if len(data) > MAX_SUBMISSION_BYTES:
-        raise LimitExceededError(f"the submission has {len(data)} bytes, more than {MAX_SUBMISSION_BYTES}")
+        raise LimitExceededError(
+            f"the submission has {len(data)} bytes, more than {MAX_SUBMISSION_BYTES}",
+            hint="Refer to logs and recordings by their URLs; a submission says what became of each step.",
+        )
     try:
         text = data.decode()
     except UnicodeDecodeError as cause:

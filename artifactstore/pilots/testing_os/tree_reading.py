@@ -64,8 +64,19 @@ class Skipped:
 
 def read_tree(root: Path) -> Iterator[TreeRecord | Corruption | Skipped]:
     """Each record below ``root``, one at a time. Raises ``FileUnreadableError`` if there is no such directory."""
+    yield from read_accepted(root)
+    yield from read_rejected(root)
+
+
+def read_accepted(root: Path) -> Iterator[TreeRecord | Corruption | Skipped]:
+    """The same of what does not lie below ``records/_rejected``."""
     with DirectoryTree(root) as tree, _opened_root(root) as above:
         yield from _Scan(tree).children(above, "", {RECORDS}, without={f"{RECORDS}/{REJECTED}"})
+
+
+def read_rejected(root: Path) -> Iterator[TreeRecord | Corruption | Skipped]:
+    """The same of what lies there."""
+    with DirectoryTree(root) as tree, _opened_root(root) as above:
         try:
             records = os.open(RECORDS, _OPEN_DIRECTORY, dir_fd=above)
         except OSError:

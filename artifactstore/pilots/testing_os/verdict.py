@@ -73,6 +73,11 @@ def without_definitions(verdict: Verdict) -> Verdict:
     return replace(verdict, verified=FAIL, downgraded=True, reasons=reasons)
 
 
+def is_raised(proposed: JsonValue, verified: JsonValue) -> bool:
+    """Whether a record claims what no verifier gives: a verdict that is better than the proposed one."""
+    return _RANK.get(str(verified), 0) > _RANK.get(str(proposed), 0)
+
+
 def _known(verdict: JsonValue, what: str, reasons: list[str]) -> str:
     if isinstance(verdict, str) and verdict in _RANK:
         return verdict

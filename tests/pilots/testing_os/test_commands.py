@@ -9,51 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.pilots.testing_os.golden import write_policies
-from tests.pilots.testing_os.judging import REPO, submission
+from tests.pilots.testing_os.command import AS_OF, RECORDS, Command, encoded
+from tests.pilots.testing_os.judging import REPO
 from tests.service import clean_environment
 from tests.support import tree_contents
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-RECORDS = f"records/{REPO}/2026/03/19"
-AS_OF = ("--as-of", "2026-03-20T00:00:00Z")
-
-
-class Command:
-    """A repository with policies, and a store."""
-
-    def __init__(self, folder: Path) -> None:
-        self.root, self.home = folder / "root", folder / "home"
-        self.root.mkdir()
-        write_policies(self.root / "policies", "none")
-
-    def __call__(self, *arguments: str, given: bytes = b"", settings: dict[str, str] | None = None) -> Any:
-        without = {name: text for name, text in clean_environment().items() if name not in {"CI", "GITHUB_ACTIONS"}}
-        answer = subprocess.run(
-            [sys.executable, "-m", "artifactstore", "testing-os", *arguments],
-            env={**without, "ARTIFACTSTORE_HOME": str(self.home), **(settings or {})},
-            input=given, capture_output=True, check=False, timeout=60,
-        )  # fmt: skip
-        return answer.returncode, json.loads(answer.stdout or b"null"), answer.stderr.decode()
-
-    def ingest(self, *arguments: str, given: bytes = b"", **options: Any) -> Any:
-        return self(
-            "ingest", "--repo-root", str(self.root), "--provenance", "stub", *AS_OF, *arguments, given=given, **options
-        )
-
-    def tree(self) -> dict[str, bytes]:
-        return {path: data for path, data in tree_contents(self.root).items() if not path.startswith("policies")}
-
 
 @pytest.fixture
 def command(tmp_path: Path) -> Command:
     return Command(tmp_path)
-
-
-def encoded(changes: dict[str, Any] | None = None) -> bytes:
-    return json.dumps(submission(changes)).encode()
 
 
 def stages(stderr: str) -> list[dict[str, Any]]:
@@ -164,6 +131,36 @@ def test_verify_only_records_nothing(command: Command) -> None:
     assert "accepted" == command.ingest(given=encoded({"/run_id": "r1"}))[1]["status"]
 
 
+def test_verify_only_of_many_judges_the_others_where_one_is_no_json(command: Command) -> None:
+    lines = [encoded({"/run_id": "a"}), b"{", encoded({"/run_id": "b", "/policy_version": "1.0.0"})]
+
+    code, answer, _ = command.ingest("--verify-only", "--ndjson", given=b"\n".join(lines))
+
+    assert (3, ["accepted", "error", "rejected"]) == (code, [each["status"] for each in answer["results"]])
+    assert ("standard input, line 2", "SUBMISSION_INVALID") == (
+        answer["results"][1]["where"], answer["results"][1]["error"]["code"],
+    )  # fmt: skip
+    assert {} == command.tree()
+
+
+def test_verify_only_of_one_that_is_no_json_says_so(command: Command) -> None:
+    code, answer, stderr = command.ingest("--verify-only", given=b"{")
+
+    assert (1, None) == (code, answer)
+    assert "error: SUBMISSION_INVALID:" in stderr
+
+
+def test_one_submission_is_explained_at_a_time(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "two.ndjson").write_bytes(encoded({"/run_id": "a"}) + b"\n" + encoded({"/run_id": "b"}))
+
+    code, _, stderr = command(
+        "explain", "--payload", str(tmp_path / "two.ndjson"), "--repo-root", str(command.root), "--provenance=stub"
+    )
+
+    assert 1 == code
+    assert "one submission is explained at a time, and there are 2" in stderr
+
+
 def test_explain_tells_every_stage_with_what_it_found(command: Command, tmp_path: Path) -> None:
     (tmp_path / "one.json").write_bytes(encoded({"/overall_verdict": "nonsense"}))
 
@@ -210,14 +207,14 @@ def test_what_is_no_object_is_rejected_and_kept_nowhere(command: Command, given:
     ("arguments", "settings", "message"),
     [
         (("--provenance", "stub"), {"CI": "true"}, "refused in CI"),
-        (("--provenance", "nobody"), {}, "there is no provenance"),
-        (("--provenance", "github"), {"GITHUB_TOKEN": "", "GH_TOKEN": ""}, "without a token"),
+        (("--provenance=nobody",), {}, "there is no provenance"),
         (("--profile", "2.0"), {}, "there is no profile"),
         (("--as-of", "yesterday"), {}, "not a time"),
-        (("--repo-root", "/nowhere"), {}, "global-policy.yaml"),
+        (("--repair",), {}, "No such option: --repair"),
+        (("--payload",), {}, "--payload"),
     ],
 )
-def test_what_nothing_can_be_judged_by_is_said_before_anything_is(
+def test_a_word_that_means_nothing_is_the_callers_error(
     command: Command, arguments: tuple[str, ...], settings: dict[str, str], message: str
 ) -> None:
     code, answer, stderr = command.ingest(*arguments, given=encoded(), settings=settings)
@@ -225,6 +222,50 @@ def test_what_nothing_can_be_judged_by_is_said_before_anything_is(
     assert (1, None) == (code, answer)
     assert message in stderr
     assert "Traceback" not in stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "global_policy", "message"),
+    [
+        (("--provenance=github",), None, "without a token"),
+        (("--policies", "/nowhere"), None, "global-policy.yaml cannot be read"),
+        (("--policies", "store", "--ndjson"), None, "no policies are adopted"),
+        (("--ndjson",), "defaults: [", "global-policy.yaml cannot be read"),
+        (("--ndjson", "--verify-only"), "policy_version: 1\n", "the global policy is invalid"),
+    ],
+    ids=["no token", "no directory", "nothing adopted", "no YAML", "invalid"],
+)
+def test_nothing_to_judge_by_is_the_systems_fault(
+    command: Command, arguments: tuple[str, ...], global_policy: str | None, message: str
+) -> None:
+    if global_policy is not None:
+        (command.root / "policies" / "global-policy.yaml").write_text(global_policy)
+
+    no_token = {"GITHUB_TOKEN": "", "GH_TOKEN": ""}
+    code, answer, stderr = command.ingest(*arguments, given=encoded() + b"\n", settings=no_token)
+
+    assert (2, None) == (code, answer)
+    assert message in stderr
+    assert "error: CONFIGURATION_INVALID:" in stderr
+    assert "Traceback" not in stderr
+    assert {} == command.tree()
+
+
+def test_submissions_that_fail_each_for_its_own_reason_exit_by_what_they_have_in_common(command: Command) -> None:
+    good, bad = encoded({"/run_id": "a"}), encoded({"/run_id": "b", "/policy_version": "1.0.0"})
+
+    codes = [
+        command.ingest("--ndjson", given=b"\n".join(lines))[0]
+        for lines in ([b""], [good, good], [bad, b"{"], [bad, good])
+    ]
+
+    assert [0, 0, 1, 0] == codes
+
+
+def test_help_says_what_the_options_are(command: Command) -> None:
+    shown = command.words("ingest", "--help")
+
+    assert all(f"--{name}" in shown for name in ("payload", "repo-root", "policies", "provenance", "verify-only"))
 
 
 def test_a_server_is_not_asked_by_these_commands(command: Command) -> None:

@@ -119,7 +119,7 @@ def test_nothing_but_the_schema_keeps_a_stage_from_running():
     )
 
     assert codes(found) == ["REPO_MISMATCH", "PROVENANCE_UNCONFIRMED", "STEP_CONTRADICTS_PASS", "NOT_ATTESTED"]
-    assert [reason.is_retryable for reason in found.reasons] == [True, False, True, False]
+    assert [reason.is_retryable for reason in found.reasons] == [True, True, True, False]
     assert not found.may_be_replaced
 
 

@@ -19,7 +19,7 @@ from artifactstore.pilots.testing_os.feed import Failed, Submitted, ingest_each
 from artifactstore.pilots.testing_os.provenance import rejecting_provenance, stub_provenance
 from artifactstore.registry.verify import verify_all
 from tests.at_once import at_once
-from tests.pilots.testing_os.judging import REPO, submission
+from tests.pilots.testing_os.judging import REPO, policies, submission
 from tests.pilots.testing_os.recording_process import numbered
 from tests.pilots.testing_os.store import RecordStore, rules
 from tests.pilots.testing_os.test_recording import RETRYABLE, first_at, started
@@ -198,14 +198,19 @@ def test_a_store_that_is_full_fails_all_of_a_batch_and_burns_no_run_id(
     replay_is_exact(store.registry)
 
 
-def test_policies_that_nothing_can_be_judged_by_end_the_feed(store: RecordStore) -> None:
-    def broken(_: Any) -> Any:
-        raise ConfigurationError("the global policy is invalid")
+def test_policies_that_break_on_the_way_keep_what_follows_from_being_judged(store: RecordStore) -> None:
+    seen: list[Any] = []
 
-    with pytest.raises(ConfigurationError):
-        fed(store, run_of("a"), policies=broken)
+    def breaking(repo: Any) -> Any:
+        seen.append(repo)
+        if len(seen) > 1:
+            raise ConfigurationError("the global policy is invalid")
+        return policies()
 
-    assert [] == event_types(store.registry)
+    found = fed(store, run_of("a"), run_of("b"), run_of("c"), policies=breaking)
+
+    assert ["accepted", "ConfigurationError", "ConfigurationError"] == answers(found)
+    assert ["accepted"] * 2 == answers(fed(store, run_of("b"), run_of("c")))
 
 
 def test_the_log_tells_each_submission_by_its_own_id(store: RecordStore) -> None:

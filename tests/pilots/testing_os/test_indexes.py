@@ -88,6 +88,16 @@ def failing_since(files: Mapping[str, dict[str, Any]]) -> dict[tuple[str, str], 
     return found
 
 
+def counts_of(files: Mapping[str, dict[str, Any]]) -> records.Counts:
+    statuses = [each["verification"]["status"] for each in files.values()]
+    return records.Counts(statuses.count("accepted"), statuses.count("rejected"))
+
+
+def counts_in(store: RecordStore) -> records.Counts:
+    with store.registry.catalog.snapshot() as queries:
+        return records.counts(queries.connection)
+
+
 def _ms(finished_ms: int | None) -> int:
     return NO_INSTANT if finished_ms is None else finished_ms
 
@@ -106,8 +116,9 @@ def test_the_documents_from_sql_are_those_over_all_records_to_the_byte(drawn: An
             with catalog.transaction("local:x") as tx:
                 tx.record(*events)
         with catalog.snapshot() as queries:
-            found = records.surfaces(queries.connection)
+            found, counts = records.surfaces(queries.connection), records.counts(queries.connection)
 
+    assert counts_of(files) == counts
     assert wanted.files() == documents([each.entry for each in found], as_of=AS_OF).files()
     assert failing_since(files) == {
         (each.entry.row.repo, each.entry.row.surface): each.failing_since_ms for each in found
@@ -133,6 +144,7 @@ def test_writers_at_once_leave_what_one_after_the_other_would(store: RecordStore
     wanted = documents(entries_of(row for path, each in files.items() for row in rows_of(each, path)), as_of=AS_OF)
     assert wanted.files() == store.indexes().files()
     assert failing_since(files) == store.failing_since()
+    assert counts_of(files) == counts_in(store)
     replay_is_exact(store.registry)
 
 
@@ -160,6 +172,16 @@ def test_a_pass_that_comes_late_does_not_hide_what_fails_since(store: RecordStor
     assert {None} == {*store.failing_since().values()}
 
 
+def test_a_rejection_and_the_record_that_took_its_place_are_two(store: RecordStore) -> None:
+    before = counts_in(store)
+    store.ingest(submission({"/run_id": "r", "/policy_version": "1.0.0"}))
+    rejected = counts_in(store)
+    store.ingest(submission({"/run_id": "r"}))
+    store.ingest(submission({"/run_id": "r"}))
+
+    assert [(0, 0), (0, 1), (1, 1)] == [before, rejected, counts_in(store)]
+
+
 def test_a_repositorys_history_is_in_pages_the_latest_first(store: RecordStore) -> None:
     for number in (2, 0, 3, 1, 4):
         store.ingest(submission({"/run_id": f"n{number}", "/timing/finished_at": f"2026-03-19T0{number // 2}:00:00Z"}))
@@ -175,14 +197,19 @@ def test_a_repositorys_history_is_in_pages_the_latest_first(store: RecordStore) 
 
 @pytest.mark.parametrize(
     ("table", "column"),
-    [("testing_os_record", "verified"), ("testing_os_surface", "surface"), ("testing_os_latest", "first_order")],
+    [
+        ("testing_os_record", "verified"),
+        ("testing_os_surface", "surface"),
+        ("testing_os_latest", "first_order"),
+        ("testing_os_totals", "rejected"),
+    ],
 )
 def test_replay_notices_who_alters_an_index(store: RecordStore, table: str, column: str) -> None:
     store.ingest(submission())
     replay_is_exact(store.registry)
 
     with store.registry.transaction() as tx:
-        tx.connection.execute(f"UPDATE {table} SET {column} = 'x'")
+        tx.connection.execute(f"UPDATE {table} SET {column} = '7'")
 
     with scratch_database() as scratch, pytest.raises(ReplayMismatchError) as caught:
         check_replay(store.registry, scratch)

@@ -10,7 +10,8 @@ import pytest
 from artifactstore.domain.instant import parse_instant
 from artifactstore.errors import ConfigurationError, Problem
 from artifactstore.pilots.testing_os.policy import Policies, RepositoryPolicy
-from artifactstore.pilots.testing_os.portfolio import SURFACES, AllPolicies, portfolio, read_all_policies
+from artifactstore.pilots.testing_os.policy_files import AllPolicies, read_all_policies
+from artifactstore.pilots.testing_os.portfolio import SURFACES, portfolio
 from artifactstore.pilots.testing_os.schemas import SUBMISSION_SCHEMA, schemas
 from artifactstore.pilots.testing_os.yaml_core import load_yaml
 from tests.pilots.testing_os.golden import policy_texts

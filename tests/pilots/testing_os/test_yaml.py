@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from artifactstore.errors import LimitExceededError
@@ -101,11 +103,54 @@ def test_what_is_no_such_yaml_is_refused_with_a_word(text, said):
         + b"".join(b"a%d: &a%d [%s]\n" % (n, n, b",".join([b"*a%d" % (n - 1)] * 10)) for n in range(1, 10)),
         b"a0: &a0 {x: 1}\n"
         + b"".join(b"a%d: &a%d {<<: [%s]}\n" % (n, n, b",".join([b"*a%d" % (n - 1)] * 10)) for n in range(1, 10)),
-        b"[" + b"1," * 30_000 + b"1]",
+        b"[" + b"1," * 60_000 + b"1]",
+        b"x: &a " + b"t" * 100_000 + b"\ny: [" + b"*a," * 100 + b"1]",
+        b"x: &a [" + b"t" * 100_000 + b"]\ny: [" + b"*a," * 100 + b"1]",
         b"a" * (MAX_YAML_BYTES + 1),
     ],
-    ids=["deep lists", "deep maps", "deep dashes", "alias bomb", "merge bomb", "many values", "large"],
+    ids=[
+        *("deep lists", "deep maps", "deep dashes", "alias bomb", "merge bomb", "many values"),
+        *("text bomb", "text bomb in lists", "large"),
+    ],
 )
 def test_a_bomb_is_refused_before_it_goes_off(text):
     with pytest.raises(LimitExceededError, match="the policy"):
         read(text)
+
+
+def test_a_mebibyte_is_read_as_the_original_reads_definitions():
+    text = "description: |\n" + "  a line of text\n" * 60_000 + "success_criteria: {required_steps: [one]}\n"
+
+    assert len(text) > 1_000_000
+    assert read(text)["success_criteria"] == {"required_steps": ["one"]}
+
+
+_SIZE = MAX_YAML_BYTES if os.environ.get("LONG") else 32 * 1024
+"""Of the texts below; whatever grows faster than they do shows in the long round."""
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        b"[", b"[ ", b"{a: ", b"- ", b"? ", b": ", b",", b"\t", b"\n", b" ", b"a\n", b"- 1\n", b"- &a 1\n", b"- *a\n",
+        b"- !!str a\n", b"---\n", b"...\n", b"# c\n", b"%TAG !e! t:\n", b"|\n", b"\"", b"'", b"\\x41", b"9", b"word ",
+        b"x:", b"<<: *a\n", b"\xef\xbb\xbf", b"\xc3\xa9", b"\xff", b"\0", b"&", b"*", b"!", b"!!", b"%", b"@", b"`",
+    ],
+    ids=repr,
+)  # fmt: skip
+@pytest.mark.parametrize("before", [b"", b"a: ", b'a: "', b"x: &a {k: 1}\ny:\n"], ids=["", "plain", "quoted", "nested"])
+def test_much_of_anything_is_a_value_or_an_error_of_few_words(before, piece):
+    text = before + piece * (_SIZE // len(piece))
+
+    try:
+        said = str(read(text[:_SIZE]) and "")
+    except (YamlInvalidError, LimitExceededError) as refused:
+        said = refused.message
+
+    assert len(said) < 500
+
+
+def test_merges_of_one_mapping_into_a_growing_one_are_read():
+    text = "x: &a {p: 1}\ny:\n" + "".join(f"  k{number}: 1\n  <<: *a\n" for number in range(8_000))
+
+    assert len(read(text)["y"]) == 8_001
