@@ -22,6 +22,7 @@ from benchmarks.processes import FailedError, UnavailableError
 from benchmarks.provenance.cases import PROVENANCE_WORKLOADS
 from benchmarks.report import as_markdown
 from benchmarks.targets import TARGETS, Figure, Target, judge_one
+from benchmarks.testing_os.cases import TESTING_OS_WORKLOADS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -162,6 +163,7 @@ def test_every_target_is_of_a_workload_there_is() -> None:
         *HTTP_WORKLOADS,
         *SERVER_WORKLOADS,
         *PROVENANCE_WORKLOADS,
+        *TESTING_OS_WORKLOADS,
     }
 
 

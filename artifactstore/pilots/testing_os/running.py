@@ -11,6 +11,7 @@ One submission's fault is its own: the others are judged all the same.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -108,12 +109,13 @@ def exported_after(
 ) -> Exported:
     """The tree brought to what these submissions have recorded, duplicates too: whoever recorded them may be dead.
 
-    Logged as the submission's if there is one, else under an id of its own.
+    Where nothing is recorded of any of them, nothing is done. Logged as the submission's if there is one, else under
+    an id of its own.
     """
-    import time
-
-    began = time.monotonic()
     names = [each.package_id for each in outcomes if isinstance(each, Outcome) and each.package_id is not None]
+    if not names:
+        return Exported()
+    began = time.monotonic()
     as_of = rules.clock() if rules.as_of is None else rules.as_of
     contributed = context.contributed()
     exported = export(contributed, repo_root, as_of=as_of, package_ids=dict.fromkeys(names))

@@ -230,7 +230,7 @@ def test_a_word_that_means_nothing_is_the_callers_error(
         (("--provenance=github",), None, "without a token"),
         (("--policies", "/nowhere"), None, "global-policy.yaml cannot be read"),
         (("--policies", "store", "--ndjson"), None, "no policies are adopted"),
-        (("--ndjson",), "defaults: [", "global-policy.yaml cannot be read"),
+        ((), "defaults: [", "global-policy.yaml cannot be read"),
         (("--ndjson", "--verify-only"), "policy_version: 1\n", "the global policy is invalid"),
     ],
     ids=["no token", "no directory", "nothing adopted", "no YAML", "invalid"],
@@ -248,6 +248,17 @@ def test_nothing_to_judge_by_is_the_systems_fault(
     assert message in stderr
     assert "error: CONFIGURATION_INVALID:" in stderr
     assert "Traceback" not in stderr
+    assert {} == command.tree()
+
+
+def test_many_that_nothing_can_judge_are_each_told_so(command: Command) -> None:
+    (command.root / "policies" / "global-policy.yaml").write_text("defaults: [")
+
+    code, answer, _ = command.ingest("--ndjson", given=encoded() + b"\n" + encoded({"/run_id": "b"}))
+
+    assert 2 == code
+    assert ["CONFIGURATION_INVALID"] * 2 == [each["error"]["code"] for each in answer["results"]]
+    assert not answer["indexes_rebuilt"]
     assert {} == command.tree()
 
 
