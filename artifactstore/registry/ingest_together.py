@@ -8,18 +8,22 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from artifactstore.domain.metadata_schema import check_metadata
 from artifactstore.errors import ConcurrentUpdateError
 from artifactstore.failpoints import failpoint
 from artifactstore.registry.gc_pause import gc_paused
-from artifactstore.registry.ingest import checked_draft, placed_and_checked, record_patiently, run_of, write_package
+from artifactstore.registry.ingest import placed_and_checked, record_patiently, run_of, write_package
 from artifactstore.registry.lease import Lease
+from artifactstore.registry.metadata_schemas import schema_for
 from artifactstore.registry.progress import SILENT
+from artifactstore.registry.reading import settled
 from artifactstore.registry.storing import store_all
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from artifactstore.catalog.catalog import Transaction
+    from artifactstore.domain.canonical import JsonValue
     from artifactstore.domain.package import PackageReceipt
     from artifactstore.registry.ingest import IngestRequest
     from artifactstore.registry.progress import Progress
@@ -35,13 +39,27 @@ def ingest_together(
     Raises ``ConcurrentUpdateError`` if one of them is recorded already, and what ``ingest`` raises for any of them;
     nothing is recorded then.
     """
-    checked = [replace(request, draft=checked_draft(registry, request.draft, request.schema)) for request in requests]
+    checked = _checked(registry, requests)
     here = placed_and_checked(registry)
     with gc_paused(), Lease(here, "ingest") as lease:
         stored = store_all(here, [request.draft for request in checked], lease, progress)
         receipts = record_patiently(here, lease, lambda tx: _write_all(tx, here, checked, stored))
     failpoint("record.before-answer")
     return receipts
+
+
+def _checked(registry: Registry, requests: Sequence[IngestRequest]) -> list[IngestRequest]:
+    """As ``checked_draft`` checks each; a schema is looked up once."""
+    schemas: dict[str, dict[str, JsonValue]] = {}
+    checked = []
+    for request in requests:
+        draft = settled(request.draft, max_files=registry.max_files)
+        if draft.schema is not None and draft.metadata is not None:
+            if draft.schema not in schemas:
+                schemas[draft.schema] = schema_for(registry, draft.schema, request.schema)
+            check_metadata(draft.schema, schemas[draft.schema], draft.metadata)
+        checked.append(replace(request, draft=draft))
+    return checked
 
 
 def _write_all(

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from artifactstore.catalog.queries import Queries
-    from artifactstore.catalog.records import ObjectRecord
     from artifactstore.domain.digest import BlobMeasure
     from artifactstore.domain.manifest import FileEntry, Manifest
     from artifactstore.domain.package import FileDraft, OpenedFile, PackageDraft
@@ -145,7 +144,9 @@ class _Storing:
 
         A bucket answers them side by side, too.
         """
-        stored = [self._described(manifest) for manifest in manifests]
+        with self.registry.catalog.snapshot() as queries:
+            self._rely_from(queries)
+            stored = [self._described(queries, manifest) for manifest in manifests]
         absent = [each for each in stored if each.written]
         if absent:
             failpoint("store.before-manifest")
@@ -158,11 +159,11 @@ class _Storing:
             failpoint("store.after-manifest")
         return stored
 
-    def _described(self, manifest: Manifest) -> _StoredManifest:
+    def _described(self, queries: Queries, manifest: Manifest) -> _StoredManifest:
         encoded_files = encode_files(manifest.files)
         encoded = manifest.encode(encoded_files)
         reference = self._reference(ObjectInfo(ObjectKey(ObjectKind.MANIFEST, manifest_digest(encoded)), len(encoded)))
-        known = self._known_objects(reference)
+        known = queries.objects_of_digest(reference.kind, reference.blake3)
         within = self.registry.presence_within
         written = not any(record.status == "live" and within in {None, record.backend} for record in known)
         return _StoredManifest(manifest, encoded_files, encoded, reference, bool(known), written)
@@ -289,11 +290,6 @@ class _Storing:
 
     def _reference(self, info: ObjectInfo) -> ObjectRef:
         return ObjectRef(self.registry.default_backend, info.key.kind, info.key.digest, info.size_bytes)
-
-    def _known_objects(self, reference: ObjectRef) -> list[ObjectRecord]:
-        with self.registry.catalog.snapshot() as queries:
-            self._rely_from(queries)
-            return queries.objects_of_digest(reference.kind, reference.blake3)
 
     def _rely_from(self, queries: Queries) -> None:
         """From the log's end as the first view had it in which anything was looked up."""

@@ -78,11 +78,11 @@ def _write(contributed: Contributed, tree: RecordTree, some: list[StoredRecord],
 
 
 def _named(contributed: Contributed, package_ids: Iterable[str]) -> Iterator[StoredRecord]:
-    for package_id in package_ids:
+    names = iter(package_ids)
+    while some := list(islice(names, _PAGE)):
         with contributed.look() as connection:
-            found = records.of_package(connection, package_id)
-        if found is not None:
-            yield found
+            found = [records.of_package(connection, package_id) for package_id in some]
+        yield from filter(None, found)
 
 
 def _all(contributed: Contributed) -> Iterator[StoredRecord]:

@@ -298,13 +298,13 @@ def test_a_run_is_confirmed_once_the_failure_has_passed(github):
 
 
 def test_github_is_not_waited_for_longer_than_half_a_minute_at_a_time(github):
-    github.says(429, b"", Retry_After="3600")
+    github.says(429, b"", Retry_After="31")
 
     with pytest.raises(ProvenanceUnavailableError) as caught:
         github_provenance(github.api())(SOURCE, REF)
 
     assert ([], 1) == (github.waits, len(github.requests))
-    assert "3600 s" in caught.value.hint
+    assert "31 s" in caught.value.hint
 
 
 def test_what_would_end_after_the_deadline_is_not_begun(github):
@@ -580,11 +580,12 @@ def test_a_definition_that_is_not_there_is_none(github):
     [
         (b"a: [", "parse_error"),
         (b"[]", "schema_invalid"),
+        (b"success_criteria: {required_steps: [" + b"s" * 201 + b"]}", "schema_invalid"),
         (b"\xff", "parse_error"),
         (b"# " + b"x" * (1024 * 1024), "too_large"),
         (b'[{"name": "s.yaml", "type": "file"}]', "schema_invalid"),
     ],
-    ids=["no YAML", "a list", "not UTF-8", "huge", "a directory"],
+    ids=["no YAML", "a list", "a long step", "not UTF-8", "huge", "a directory"],
 )
 def test_a_definition_that_cannot_be_used_says_why(github, body, why):
     github.says(200, body)

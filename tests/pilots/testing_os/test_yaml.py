@@ -103,13 +103,15 @@ def test_what_is_no_such_yaml_is_refused_with_a_word(text, said):
         + b"".join(b"a%d: &a%d [%s]\n" % (n, n, b",".join([b"*a%d" % (n - 1)] * 10)) for n in range(1, 10)),
         b"a0: &a0 {x: 1}\n"
         + b"".join(b"a%d: &a%d {<<: [%s]}\n" % (n, n, b",".join([b"*a%d" % (n - 1)] * 10)) for n in range(1, 10)),
+        b"a0: &a0 [[],[],[],[],[],[],[],[],[],[]]\n"
+        + b"".join(b"a%d: &a%d [%s]\n" % (n, n, b",".join([b"*a%d" % (n - 1)] * 10)) for n in range(1, 10)),
         b"[" + b"1," * 60_000 + b"1]",
         b"x: &a " + b"t" * 100_000 + b"\ny: [" + b"*a," * 100 + b"1]",
         b"x: &a [" + b"t" * 100_000 + b"]\ny: [" + b"*a," * 100 + b"1]",
         b"a" * (MAX_YAML_BYTES + 1),
     ],
     ids=[
-        *("deep lists", "deep maps", "deep dashes", "alias bomb", "merge bomb", "many values"),
+        *("deep lists", "deep maps", "deep dashes", "alias bomb", "merge bomb", "empty bomb", "many values"),
         *("text bomb", "text bomb in lists", "large"),
     ],
 )
