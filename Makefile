@@ -12,7 +12,7 @@ PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev smoke test test-faults test-servers test-long test-large check format lint types layers docs bench lock clean
+.PHONY: help setup demo dev smoke test test-faults test-servers test-long test-large original check format lint types layers docs bench lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -60,6 +60,14 @@ test-long: $(STAMP) ## The kill and model tests with many more rounds
 test-large: $(STAMP) ## What every statement reads among 1,000,000 packages, on both databases
 	LONG=1 $(BIN)/python -m pytest tests/integration/test_plans.py
 
+original: $(WORK)/original/.installed ## The published ingest of testing-os, from npm, for its tests and ONLY=testing-os (needs Node)
+
+$(WORK)/original/.installed: benchmarks/testing_os/original/package.json benchmarks/testing_os/original/package-lock.json
+	@command -v npm >/dev/null || { echo "Node with npm is needed; neither was found on the PATH" >&2; exit 1; }
+	@mkdir -p $(@D) && cp $^ $(@D)
+	cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@
+
 check: format lint types layers test docs ## Everything CI checks
 
 format: $(STAMP) ## Is everything formatted? (mend with `.venv/bin/ruff format .`)
@@ -77,7 +85,7 @@ layers: $(STAMP) ## Who imports whom
 docs: $(STAMP) ## Does the documentation name everything there is?
 	$(BIN)/python -m pytest --quiet tests/test_docs.py
 
-bench: $(STAMP) ## Our numbers beside the floor's and the peers' (about 45 minutes; ONLY=embedded, http, servers or provenance)
+bench: $(STAMP) ## Our numbers beside the floor's and the peers' (about 45 minutes; ONLY=embedded, http, servers, provenance or testing-os)
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
 
 lock: ## Resolve the dependencies anew into requirements.lock and, for the image, requirements-runtime.lock (needs uv)

@@ -17,6 +17,7 @@ from benchmarks.over_http.cases import HTTP_WORKLOADS
 from benchmarks.provenance.cases import PROVENANCE_WORKLOADS
 from benchmarks.runner import FORMAT
 from benchmarks.targets import judge
+from benchmarks.testing_os.cases import TESTING_OS_WORKLOADS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,6 +49,7 @@ PARTS = (
     Part("http", tuple(HTTP_WORKLOADS), "-http"),
     Part("servers", tuple(SERVER_WORKLOADS), "-servers"),
     Part("provenance", tuple(PROVENANCE_WORKLOADS), "-provenance"),
+    Part("testing-os", tuple(TESTING_OS_WORKLOADS), "-testing-os"),
 )
 
 

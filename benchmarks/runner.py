@@ -24,6 +24,7 @@ from benchmarks.over_http.cases import HTTP_WORKLOADS, Served
 from benchmarks.processes import FailedError, UnavailableError, touch_memory, warm
 from benchmarks.provenance.cases import PROVENANCE_WORKLOADS
 from benchmarks.targets import judge
+from benchmarks.testing_os.cases import TESTING_OS_WORKLOADS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -42,7 +43,7 @@ _LARGE_FILE_BYTES = 64 * 1024
 _SPARE_BYTES = 128 * 1024 * 1024
 KEPT = "kept-until-the-end"
 _LARGE = {"W4", "W5"}
-_PEERS = ("borg ", "restic ", "boto3 ", "skopeo ", "oras ", "rclone ", "mlflow ")
+_PEERS = ("borg ", "restic ", "boto3 ", "skopeo ", "oras ", "rclone ", "mlflow ", "original ")
 
 
 class Spread(TypedDict):
@@ -92,7 +93,7 @@ class Options:
     """Only cases whose names contain one of these; all, if there are none."""
     repeats: int = 5
     large_repeats: int = 3
-    """For W4, W5, H-W4, H-load, S-W5, P-flat, M-2 and I-flat."""
+    """For W4, W5, H-W4, H-load, S-W5, P-flat, M-2, I-flat, T-flat and T-1000."""
     quick: bool = False
     peers: bool = True
     seed: int = 0
@@ -130,7 +131,7 @@ def _measure_workload(name: str, options: Options, served: Served, on_servers: O
     if name in HTTP_WORKLOADS:
         http = HTTP_WORKLOADS[name]
         return _measure_by_servers(http, options, served.stores, partial(http.cases, served))
-    if servers := (SERVER_WORKLOADS | PROVENANCE_WORKLOADS).get(name):
+    if servers := (SERVER_WORKLOADS | PROVENANCE_WORKLOADS | TESTING_OS_WORKLOADS).get(name):
         return _measure_by_servers(servers, options, served.stores, partial(servers.cases, on_servers))
     return _measure_embedded(name, options, served.stores)
 

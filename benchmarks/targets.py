@@ -166,6 +166,21 @@ def _observing() -> Iterator[Target]:
         yield Target("I-flat", f"with 1,000,000 envelopes recorded, of with 1,000, on {kind}", ours, (few,), 1.3)
 
 
+def _testing_os() -> Iterator[Target]:
+    """Submissions of testing-os, beside the published ingest of that product."""
+    original = Figure("original ingest")
+    for case, what in (("ours run", "run()"), ("ours record", "recording alone")):
+        began = Figure(case, "empty_s")
+        yield Target(
+            "T-flat", f"{what} with 20,000 recorded, of on a store that began empty", Figure(case), (began,), 1.3
+        )
+    for case, what in (("ours run", "run()"), ("ours record", "recording alone")):
+        yield Target(
+            "T-flat", f"{what} with 20,000 recorded, of the original's ingest", Figure(case), (original,), 0.05
+        )
+    yield Target("T-1000", "one run() of 1,000, of the original's 1,000 ingests", Figure("ours run"), (original,), 0.1)
+
+
 _SERVED_LOAD = {"errors": "errors", "unaccounted": "recorded but not acknowledged, or the reverse"}
 _LARGE_FILE = {"put": 0.8, "get": 0.9}
 _HTTP_PUSH, _PER_S = Figure("command push"), "pushes_per_s"
@@ -222,6 +237,7 @@ TARGETS = (
     *map(_list, ("list", "find", "show")),
     *_on_servers(),
     *_observing(),
+    *_testing_os(),
 )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -42,11 +42,11 @@ _HURRY = """
 import sys
 from artifactstore.cli.main import run
 from artifactstore.pilots.testing_os.github_api import GitHubApi
-GitHubApi.__init__.__kwdefaults__["timeout_s"] = 0.2
+GitHubApi.__init__.__kwdefaults__["timeout_s"] = 0.5
 sys.exit(run(sys.argv[1:]))
 """
-IMPATIENT = ("-c", _HURRY)
-"""The program, waiting for GitHub no longer than a test can."""
+PATIENT, IMPATIENT = ("-m", "artifactstore"), ("-c", _HURRY)
+"""The program, and the program waiting for GitHub no longer than a test can."""
 FOUND: Any = {"id": 9123456789, "status": "completed", "head_sha": SHA}
 
 
@@ -87,7 +87,7 @@ class Shell:
         given: bytes | dict[str, Any] | None = None,
         *arguments: str,
         settings: dict[str, str] | None = None,
-        program: tuple[str, ...] = ("-m", "artifactstore"),
+        program: tuple[str, ...] = PATIENT,
     ) -> Said:
         without = {name: text for name, text in clean_environment().items() if name not in {"CI", "GITHUB_ACTIONS"}}
         answer = subprocess.run(
@@ -427,7 +427,7 @@ FAULTS = {
     "500": (run_is(500), UNAVAILABLE, "GitHub API returned 500"),
     "no json": (run_is(200, b"<html>"), "PROVENANCE_FAULT", "something that is no JSON"),
     "elsewhere": (run_is(302, Location="https://example.org/"), "PROVENANCE_FAULT", "where the token must not go"),
-    "slow": (answering_nothing, "SCENARIO_FETCH_UNAVAILABLE", "timeout after 200ms"),
+    "slow": (answering_nothing, "SCENARIO_FETCH_UNAVAILABLE", "timeout after 500ms"),
 }
 
 
@@ -437,13 +437,17 @@ def github() -> Iterator[GitHub]:
         yield found
 
 
-@pytest.mark.parametrize(("responds", "code", "why"), FAULTS.values(), ids=FAULTS.keys())
+IN_A_SHELL = [name for name in FAULTS if name not in {"500", "403, limited"}]  # as 429
+
+
+@pytest.mark.parametrize(("responds", "code", "why"), [FAULTS[name] for name in IN_A_SHELL], ids=IN_A_SHELL)
 def test_github_that_cannot_be_asked_is_a_fault_and_nothing_is_recorded(
     shell: Shell, github: GitHub, responds: Any, code: str, why: str
 ) -> None:
     github.does(responds)
 
-    said = shell.ingest(None, "--provenance", "github", settings=github_settings(github.url), program=IMPATIENT)
+    program = IMPATIENT if responds is answering_nothing else PATIENT
+    said = shell.ingest(None, "--provenance", "github", settings=github_settings(github.url), program=program)
 
     assert said.is_error(code, 2, why)
     assert "ghp_secret" not in said.stderr
@@ -508,10 +512,16 @@ def test_an_unreadable_definition_rejects_and_a_bomb_is_one(shell: Shell, github
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, github: GitHub) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("served")
+    with judging(tmp_path_factory.mktemp("served"), github.url) as running:
+        yield running
+
+
+@contextmanager
+def judging(folder: Path, github_url: str, *, program: tuple[str, ...] = PATIENT) -> Iterator[Server]:
+    """A server that judges by the policies of a directory."""
     write_policies(folder / "root" / "policies", "none")
-    environment = {"ARTIFACTSTORE_TESTING_OS_REPO_ROOT": str(folder / "root"), **github_settings(github.url)}
-    with serving(folder / "home", environment=environment) as running:
+    environment = {"ARTIFACTSTORE_TESTING_OS_REPO_ROOT": str(folder / "root"), **github_settings(github_url)}
+    with serving(folder / "home", environment=environment, program=program) as running:
         with closing(running.registry()) as registry:
             running.tokens["dispatch"] = create_token(registry, "dispatch", ["write:testing-os"])[0]
         yield running
@@ -595,6 +605,22 @@ def test_over_http_a_fault_of_github_is_503_and_the_run_can_be_sent_again(
     assert why in fault.json["detail"] + fault.json["hint"]
     assert b"ghp_secret" not in fault.body
     assert (201, "accepted") == (again.status, again.json["status"])
+
+
+def test_over_http_github_that_is_slow_or_down_is_503_and_the_run_can_be_sent_again(tmp_path: Path) -> None:
+    document = recent("slow")
+    with serving_github() as github, judging(tmp_path, github.url, program=IMPATIENT) as server:
+        github.does(answering_nothing)
+        slow = posted(server, document)
+
+        github.does(run_is(200, FOUND))
+        again = posted(server, document)
+    with serving(server.home, tokens=server.tokens, environment=server.settings) as restarted:
+        down = posted(restarted, recent("down"))
+
+    assert (503, "SCENARIO_FETCH_UNAVAILABLE", True) == (slow.status, slow.json["code"], slow.json["retryable"])
+    assert (201, "accepted") == (again.status, again.json["status"])
+    assert (503, "SCENARIO_FETCH_UNAVAILABLE", True) == (down.status, down.json["code"], down.json["retryable"])
 
 
 @pytest.mark.parametrize(

@@ -246,7 +246,7 @@ _RECORDS = st.builds(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(trees=st.lists(st.lists(_RECORDS, max_size=4).map(dict), min_size=1, max_size=3))
 def test_what_was_first_under_a_path_is_what_comes_out(trees: list[dict[str, bytes]]) -> None:
     expected: dict[str, bytes] = {}

@@ -127,7 +127,7 @@ def test_a_mebibyte_is_read_as_the_original_reads_definitions():
     assert read(text)["success_criteria"] == {"required_steps": ["one"]}
 
 
-_SIZE = MAX_YAML_BYTES if os.environ.get("LONG") else 32 * 1024
+_SIZE = MAX_YAML_BYTES if os.environ.get("LONG") else 8 * 1024
 """Of the texts below; whatever grows faster than they do shows in the long round."""
 
 
