@@ -62,7 +62,7 @@ def index_documents(contributed: Contributed, *, as_of: Instant, stale_days: flo
     """The three indexes over all that is recorded."""
     with contributed.look() as connection:
         found = records.surfaces(connection)
-    return documents([surface.entry for surface in found], as_of=as_of, stale_days=stale_days)
+    return documents(found, as_of=as_of, stale_days=stale_days)
 
 
 def _write(contributed: Contributed, tree: RecordTree, some: list[StoredRecord], done: Exported) -> None:

@@ -5,6 +5,7 @@ The package holds the record to the byte, the submission as it was received, and
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,9 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from artifactstore.domain.canonical import canonical_json
 from artifactstore.domain.package import text_problem
-from artifactstore.pilots.testing_os.ecmascript import json_text
 from artifactstore.pilots.testing_os.formats import instant_ms
-from artifactstore.pilots.testing_os.index_documents import rows_of
+from artifactstore.pilots.testing_os.index_documents import surfaces_of
 from artifactstore.pilots.testing_os.record import instant_text_ms
 from artifactstore.pilots.testing_os.recorded import SubmissionRecorded
 from artifactstore.pilots.testing_os.schemas import RUN_SCHEMA
@@ -98,7 +98,7 @@ def filed_of(judged: Judged, *, submitted_by: str | None = None) -> Filed:
     assert external_id is not None, "what cannot be filed is not recorded"
     assert path is not None, "what has an external id has a path"
     assert verdict is not None, "only what is no object has none"
-    found = json_text(explanation(verification, judged.as_of)) + "\n"
+    found = json.dumps(explanation(verification, judged.as_of), ensure_ascii=False) + "\n"
     return Filed(
         record=verification.record,
         files={
@@ -147,7 +147,7 @@ def event_of(filed: Filed, receipt: PackageReceipt) -> SubmissionRecorded:
         may_be_replaced=filed.may_be_replaced,
         finished_at=_text(filed.record, "timing", "finished_at"),
         path=filed.path,
-        surfaces=tuple(row.surface for row in rows_of(filed.record, filed.path)),
+        surfaces=surfaces_of(filed.record),
         recorded_at=filed.recorded_at,
         finished_ms=filed.finished_ms,
         contract_major=filed.contract_major,
@@ -227,7 +227,7 @@ def _metadata(filed: Filed) -> dict[str, JsonValue]:
         "profile": filed.profile,
         "policy_version": _text(record, "policy_version"),
         "path": filed.path,
-        "surfaces": [row.surface for row in rows_of(record, filed.path)],
+        "surfaces": [*surfaces_of(record)],
         "reasons": filed.reasons,
         "warnings": filed.warnings,
     }

@@ -15,12 +15,10 @@ from artifactstore.catalog.migrations import Branch
 from artifactstore.domain.event import Event
 from artifactstore.errors import EventLogCorruptError
 from artifactstore.pilots.testing_os.adopted import PoliciesAdopted, project_adopted
+from artifactstore.pilots.testing_os.index_documents import ACCEPTED, NO_INSTANT, scan_order
 
 if TYPE_CHECKING:
     from artifactstore.catalog.database import Connection
-
-NO_INSTANT = -(2**53)
-"""For text that is no instant: older than all that JavaScript knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +64,7 @@ def project_recorded(connection: Connection, event: SubmissionRecorded, actor: s
     record = next((row_id for (row_id,) in rows), None)
     if record is None:
         raise EventLogCorruptError(f"an event names package {event.package_id}, which was never opened")
-    is_accepted = event.status == "accepted"
+    is_accepted = event.status == ACCEPTED
     connection.execute(_ADD_TO_TOTALS, (int(is_accepted), int(not is_accepted)))
     if is_accepted:
         _count(connection, event, record, finished_ms)
@@ -74,8 +72,6 @@ def project_recorded(connection: Connection, event: SubmissionRecorded, actor: s
 
 def _count(connection: Connection, event: SubmissionRecorded, record: int, finished_ms: int) -> None:
     """Surfaces by name, so that two writers never wait for each other's rows."""
-    from artifactstore.pilots.testing_os.index_documents import scan_order
-
     is_passing = int(event.verified == "pass")
     connection.insert(
         "testing_os_surface (record, position, repo, surface, is_passing, finished_ms)",
@@ -85,7 +81,7 @@ def _count(connection: Connection, event: SubmissionRecorded, record: int, finis
         ],
     )
     for surface, position in sorted((surface, position) for position, surface in enumerate(event.surfaces)):
-        order = scan_order(event.path, position).text
+        order = scan_order(event.path, position)
         connection.execute(_UPSERT, (event.repo, surface, order, finished_ms, order, record))
         since = _failing_since(connection, event.repo, surface)
         connection.execute(_SET_FAILING_SINCE, (since, event.repo, surface))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from artifactstore.pilots.testing_os.index_documents import ACCEPTED, Entry, Row, ScanOrder
+from artifactstore.pilots.testing_os.index_documents import ACCEPTED, Surface
 
 if TYPE_CHECKING:
     from artifactstore.catalog.database import Connection
@@ -30,14 +30,6 @@ class StoredRecord(NamedTuple):
     finished_ms: int
     path: str
     recorded_at: int
-
-
-class Surface(NamedTuple):
-    """A surface of a repository: what is known of it, and since when it has not passed; None if it passes."""
-
-    entry: Entry
-    package_id: str
-    failing_since_ms: int | None
 
 
 class Counts(NamedTuple):
@@ -96,13 +88,13 @@ def surfaces(connection: Connection, repo: str | None = None) -> list[Surface]:
     """Every surface of a repository that has an accepted record, or of all; in no order that says anything."""
     condition, parameters = ("", ()) if repo is None else (" WHERE latest.repo = ?", (repo,))
     rows = connection.execute(
-        "SELECT latest.repo, latest.surface, latest.first_order, latest.latest_order, record.run_id, record.verified,"
-        " record.finished_at, record.path, package.package_id, latest.failing_since_ms"
+        "SELECT latest.repo, latest.surface, latest.first_order, record.run_id, record.verified, record.finished_at,"
+        " record.finished_ms, record.path, package.package_id, latest.failing_since_ms"
         " FROM testing_os_latest AS latest JOIN testing_os_record AS record ON record.id = latest.record"
         f" JOIN package ON package.id = record.package{condition} ORDER BY latest.repo, latest.surface",
         parameters,
     )
-    return [_surface(*row) for row in rows]
+    return list(map(Surface._make, rows))
 
 
 def history(
@@ -121,11 +113,3 @@ def history(
         (repo, finished_ms, package_row, repo, -_LAST, -_LAST, limit),
     )
     return list(map(StoredRecord._make, rows))
-
-
-def _surface(
-    repo: str, surface: str, first: str, latest: str, run_id: str, verified: str, finished_at: str, path: str,
-    package_id: str, failing_since_ms: int | None,
-) -> Surface:  # fmt: skip
-    row = Row(repo, surface, run_id, verified, ACCEPTED, finished_at, path, ScanOrder.of_text(latest))
-    return Surface(Entry(ScanOrder.of_text(first), row), package_id, failing_since_ms)

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from artifactstore.domain.instant import Instant
 from artifactstore.errors import PackageUnknownError
 from artifactstore.pilots.testing_os import records
+from artifactstore.pilots.testing_os.index_documents import NO_INSTANT
 from artifactstore.pilots.testing_os.record import instant_text_ms
-from artifactstore.pilots.testing_os.recorded import NO_INSTANT
 
 if TYPE_CHECKING:
     from artifactstore.catalog.database import Connection
     from artifactstore.domain.canonical import JsonValue
-    from artifactstore.pilots.testing_os.records import StoredRecord, Surface
+    from artifactstore.pilots.testing_os.index_documents import Surface
+    from artifactstore.pilots.testing_os.records import StoredRecord
     from artifactstore.plugins.contributed import Contributed
 
 MOST = 1_000
@@ -46,7 +47,7 @@ def failing(contributed: Contributed, repo: str | None = None) -> dict[str, Json
         return {"failing": []}
     with contributed.look() as connection:
         found = records.surfaces(connection, repo)
-    return {"failing": [_failing(each) for each in found if each.entry.row.verified != "pass"]}
+    return {"failing": [_failing(each) for each in found if each.verified != "pass"]}
 
 
 def _position(connection: Connection, repo: str, package_id: str) -> tuple[int, int]:
@@ -71,15 +72,14 @@ def _record(record: StoredRecord) -> dict[str, JsonValue]:
 
 
 def _failing(surface: Surface) -> dict[str, JsonValue]:
-    row = surface.entry.row
     return {
-        "repo": row.repo,
-        "surface": row.surface,
-        "verified": row.verified,
+        "repo": surface.repo,
+        "surface": surface.surface,
+        "verified": surface.verified,
         "failing_since": _text(surface.failing_since_ms),
-        "run_id": row.run_id,
-        "finished_at": row.finished_at,
-        "path": row.path,
+        "run_id": surface.run_id,
+        "finished_at": surface.finished_at,
+        "path": surface.path,
         "package_id": surface.package_id,
     }
 

@@ -56,12 +56,12 @@ class RecordStore:
     def indexes(self, **options: Any) -> IndexDocuments:
         with self.registry.catalog.snapshot() as queries:
             found = records.surfaces(queries.connection)
-        return documents([each.entry for each in found], **{"as_of": AS_OF, **options})
+        return documents(found, **{"as_of": AS_OF, **options})
 
     def failing_since(self) -> dict[tuple[str, str], int | None]:
         with self.registry.catalog.snapshot() as queries:
             found = records.surfaces(queries.connection)
-        return {(each.entry.row.repo, each.entry.row.surface): each.failing_since_ms for each in found}
+        return {(each.repo, each.surface): each.failing_since_ms for each in found}
 
     def history(self, repo: str, **options: Any) -> list[records.StoredRecord]:
         with self.registry.catalog.snapshot() as queries:

@@ -11,18 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artifactstore.domain.instant import parse_instant
+from artifactstore.pilots.testing_os.ecmascript import json_text
 from artifactstore.pilots.testing_os.formats import instant_ms
 from artifactstore.pilots.testing_os.index_documents import (
     IndexDocuments,
-    Row,
-    ScanOrder,
     age_days,
     documents,
-    entries_of,
-    rows_of,
     scan_key,
-    with_row,
+    scan_order,
+    surfaces_of,
 )
+from tests.pilots.testing_os.folding import folded, rows_of_tree
 from tests.pilots.testing_os.golden import World, golden_cases, policy_texts, write_policies
 
 DAY = "2026/11/01"
@@ -49,9 +48,9 @@ def path_of(repo: str, run_id: str, *, rejected: bool = False) -> str:
 
 def indexes(records: dict[str, dict[str, Any]], **options: Any) -> IndexDocuments:
     """The indexes over a tree; the files come in no order."""
-    rows = [row for path, each in records.items() for row in rows_of(each, path)]
-    random.Random(7).shuffle(rows)
-    return documents(entries_of(rows), **{"as_of": AS_OF, **options})
+    surfaces = folded(rows_of_tree(records))
+    random.Random(7).shuffle(surfaces)
+    return documents(surfaces, **{"as_of": AS_OF, **options})
 
 
 def tree(*records: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -178,7 +177,7 @@ def test_a_repositorys_surfaces_stand_together_wherever_they_were_seen():
 def test_rejected_records_count_in_no_index():
     found = indexes(tree(record("o/r", "a", status="rejected", verified="fail", finished_at="2020-01-01T00:00:00Z")))
 
-    assert IndexDocuments({}, [], []) == found
+    assert ({}, [], []) == (found.latest_by_repo, found.failing, found.stale)
 
 
 def test_ties_keep_what_was_seen_first_and_keys_the_place_of_what_was_seen_first():
@@ -269,10 +268,10 @@ def test_whatever_order_records_come_in_the_indexes_are_those_of_a_scan(drawn, c
         each = record(repo, run_id, instant, surfaces=surfaces, verified=verdict)
         files[path_of(repo, run_id, rejected=is_rejected)] = each
 
-    rows = [row for path, each in files.items() for row in rows_of(each, path)] * 2
-    chance.shuffle(rows)
+    surfaces = folded(rows_of_tree(files))
+    chance.shuffle(surfaces)
 
-    assert json.dumps(scanned(files)) == json.dumps(documents(entries_of(rows), as_of=AS_OF).latest_by_repo)
+    assert json.dumps(scanned(files)) == json.dumps(documents(surfaces, as_of=AS_OF).latest_by_repo)
 
 
 def scanned(files: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -306,17 +305,21 @@ def test_keys_sort_as_a_walk_does(paths):
     assert sorted(paths) == keys
 
 
-def test_a_rejected_row_changes_nothing():
-    (row,) = rows_of(record("o/r", "a", status="rejected"), path_of("o/r", "a"))
+@given(st.lists(st.tuples(NAMES, st.integers(0, 9)), unique=True))
+def test_an_order_as_text_sorts_as_the_pair_does(places):
+    texts = sorted(places, key=lambda place: scan_order(path_of(place[0], "a"), place[1]).encode())
 
-    assert with_row(None, row) is None
+    assert sorted(places, key=lambda place: (scan_key(path_of(place[0], "a")), place[1])) == texts
 
 
-def test_a_surface_has_one_row_at_its_first_place():
-    rows = list(rows_of(record("o/r", "a", surfaces=["web", "cli", "web"]), path_of("o/r", "a")))
+def test_a_surface_counts_once_at_its_first_place():
+    assert ("web", "cli") == surfaces_of(record("o/r", "a", surfaces=["web", "cli", "web"]))
 
-    assert [("web", 0), ("cli", 1)] == [(row.surface, row.order.position) for row in rows]
-    assert rows[0] == Row(
-        "o/r", "web", "a", "pass", "accepted", AT, path_of("o/r", "a"),
-        ScanOrder("0records o r 2026 11 01 run-a.json", 0),
-    )  # fmt: skip
+
+@given(st.text(), st.text())
+def test_text_is_written_as_the_original_writes_it(name, run_id):
+    each = record(name, run_id, verified="fail")
+    found = documents(folded(rows_of_tree({"records/x": each})), as_of=AS_OF)
+
+    for text, value in zip(found.files().values(), (found.latest_by_repo, found.failing, found.stale), strict=True):
+        assert json_text(value) + "\n" == text.decode()

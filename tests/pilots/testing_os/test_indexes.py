@@ -17,10 +17,11 @@ from artifactstore.domain.instant import system_clock
 from artifactstore.errors import ReplayMismatchError
 from artifactstore.pilots.testing_os import records
 from artifactstore.pilots.testing_os.formats import instant_ms
-from artifactstore.pilots.testing_os.index_documents import documents, entries_of, rows_of
-from artifactstore.pilots.testing_os.recorded import NO_INSTANT, SubmissionRecorded
+from artifactstore.pilots.testing_os.index_documents import NO_INSTANT, documents, surfaces_of
+from artifactstore.pilots.testing_os.recorded import SubmissionRecorded
 from artifactstore.registry.events import check_replay
 from tests.at_once import at_once
+from tests.pilots.testing_os.folding import folded, rows_of_tree
 from tests.pilots.testing_os.judging import AS_OF, submission
 from tests.pilots.testing_os.store import RecordStore
 from tests.pilots.testing_os.test_index_documents import RECORDS, path_of, record
@@ -44,7 +45,6 @@ def events_of(files: Mapping[str, dict[str, Any]]) -> Iterator[tuple[PackageOpen
     """Each record as it would be recorded."""
     for number, (path, each) in enumerate(files.items()):
         package = f"package-{number}"
-        rows = list(rows_of(each, path))
         opened = PackageOpened(package_id=package, producer="testing-os", revision=1, opened_at=1, external_id=path)
         yield (
             opened,
@@ -59,7 +59,7 @@ def events_of(files: Mapping[str, dict[str, Any]]) -> Iterator[tuple[PackageOpen
                 may_be_replaced=False,
                 finished_at=each["timing"]["finished_at"],
                 path=path,
-                surfaces=tuple(row.surface for row in rows),
+                surfaces=surfaces_of(each),
                 recorded_at=1,
                 finished_ms=instant_ms(each["timing"]["finished_at"]),
             ),
@@ -77,14 +77,14 @@ def tree_of(drawn: list[Drawn]) -> dict[str, dict[str, Any]]:
 
 def failing_since(files: Mapping[str, dict[str, Any]]) -> dict[tuple[str, str], int | None]:
     """Read from the rule: the first that finished and has not passed since one did last."""
-    rows = [row for path, each in files.items() for row in rows_of(each, path) if row.verification_status == "accepted"]
+    rows = [row for row in rows_of_tree(files) if row.status == "accepted"]
     found: dict[tuple[str, str], int | None] = {}
-    for entry in entries_of(rows):
-        key = (entry.row.repo, entry.row.surface)
-        here = [(_ms(row.finished_ms), row.verified) for row in rows if (row.repo, row.surface) == key]
+    for latest in folded(rows):
+        key = (latest.repo, latest.surface)
+        here = [(row.finished_ms, row.verified) for row in rows if (row.repo, row.surface) == key]
         passed = max((ms for ms, verified in here if verified == "pass"), default=NO_INSTANT)
         since = min((ms for ms, verified in here if verified != "pass" and ms >= passed), default=None)
-        found[key] = None if entry.row.verified == "pass" else since
+        found[key] = None if latest.verified == "pass" else since
     return found
 
 
@@ -98,15 +98,11 @@ def counts_in(store: RecordStore) -> records.Counts:
         return records.counts(queries.connection)
 
 
-def _ms(finished_ms: int | None) -> int:
-    return NO_INSTANT if finished_ms is None else finished_ms
-
-
 @settings(max_examples=60)
 @given(RECORDS, st.randoms(use_true_random=False))
 def test_the_documents_from_sql_are_those_over_all_records_to_the_byte(drawn: Any, chance: random.Random) -> None:
     files = tree_of(drawn)
-    wanted = documents(entries_of(row for path, each in files.items() for row in rows_of(each, path)), as_of=AS_OF)
+    wanted = documents(folded(rows_of_tree(files)), as_of=AS_OF)
     happened = list(events_of(files))
     chance.shuffle(happened)
 
@@ -119,10 +115,8 @@ def test_the_documents_from_sql_are_those_over_all_records_to_the_byte(drawn: An
             found, counts = records.surfaces(queries.connection), records.counts(queries.connection)
 
     assert counts_of(files) == counts
-    assert wanted.files() == documents([each.entry for each in found], as_of=AS_OF).files()
-    assert failing_since(files) == {
-        (each.entry.row.repo, each.entry.row.surface): each.failing_since_ms for each in found
-    }
+    assert wanted.files() == documents(found, as_of=AS_OF).files()
+    assert failing_since(files) == {(each.repo, each.surface): each.failing_since_ms for each in found}
 
 
 def test_writers_at_once_leave_what_one_after_the_other_would(store: RecordStore) -> None:
@@ -141,7 +135,7 @@ def test_writers_at_once_leave_what_one_after_the_other_would(store: RecordStore
                 tx.record(*events)
 
     assert [None] * 8 == at_once(8, work)
-    wanted = documents(entries_of(row for path, each in files.items() for row in rows_of(each, path)), as_of=AS_OF)
+    wanted = documents(folded(rows_of_tree(files)), as_of=AS_OF)
     assert wanted.files() == store.indexes().files()
     assert failing_since(files) == store.failing_since()
     assert counts_of(files) == counts_in(store)
