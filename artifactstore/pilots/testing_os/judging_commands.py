@@ -112,11 +112,12 @@ def add_judging_commands(group: typer.Typer, door: CommandDoor) -> None:
             if package_id is not None:
                 door.answer(_explanation_of_record(judging, package_id))
                 return
-            rules = _rules(
-                judging, repo_root, provenance,
-                policies=policies, profile=profile, scenarios=scenarios, as_of=as_of,
-            )  # fmt: skip
-            door.answer(_explanation(rules, _submitted(payload, ndjson=False), door))
+            with _at_the_systems_fault():
+                rules = _rules(
+                    judging, repo_root, provenance,
+                    policies=policies, profile=profile, scenarios=scenarios, as_of=as_of,
+                )  # fmt: skip
+                door.answer(_explanation(rules, _submitted(payload, ndjson=False), door))
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +12,16 @@ from artifactstore.errors import ConfigurationError
 from artifactstore.pilots.testing_os.policy_files import read_scenarios
 from artifactstore.pilots.testing_os.policy_sources import policies_of
 from artifactstore.pilots.testing_os.profiles import DEFAULT, V1_1, profile_named
-from artifactstore.pilots.testing_os.provenance import rejecting_provenance, stub_provenance
+from artifactstore.pilots.testing_os.provenance import (
+    of_another_commit,
+    rejecting_provenance,
+    repo_binding,
+    stub_provenance,
+    unconfirmed,
+)
 from artifactstore.pilots.testing_os.scenarios import scenario_ids
 from artifactstore.pilots.testing_os.schemas import SUBMISSION_SCHEMA, violations
+from artifactstore.pilots.testing_os.submission import submission_of
 from artifactstore.plugins import RetentionClass, UsageError
 
 if TYPE_CHECKING:
@@ -26,8 +33,9 @@ if TYPE_CHECKING:
     from artifactstore.pilots.testing_os.policy import Policies
     from artifactstore.pilots.testing_os.policy_sources import PolicySource
     from artifactstore.pilots.testing_os.profiles import Profile
-    from artifactstore.pilots.testing_os.provenance import ProvenanceCheck
+    from artifactstore.pilots.testing_os.provenance import Confirmation, ProvenanceCheck
     from artifactstore.pilots.testing_os.scenarios import Scenarios
+    from artifactstore.pilots.testing_os.submission import Ref, Source
     from artifactstore.plugins.contributed import RecordingContext
     from artifactstore.plugins.host import Surroundings
 
@@ -76,9 +84,10 @@ def rules_of(
     contributed = context.contributed()
     chosen, surroundings = profile_named(profile), contributed.surroundings
     api = _github(surroundings) if provenance == "github" else None
+    check = _provenance(provenance, chosen, surroundings, api)
     rules = Rules(
         policies=(policies or policies_of(contributed, repo_root)).of,
-        provenance=_provenance(provenance, chosen, surroundings, api),
+        provenance=check,
         profile=chosen,
         as_of=as_of,
         submitted_by=submitted_by,
@@ -88,7 +97,8 @@ def rules_of(
     if chosen is V1_1:
         return rules
     if api is not None:
-        return replace(rules, scenarios=partial(_scenarios_at_commit, api))
+        once = _asked_once(check)
+        return replace(rules, provenance=once, scenarios=partial(_scenarios_at_commit, api, once))
     if repo_root is not None and (repo_root / SCENARIOS).is_dir():
         return replace(rules, scenarios=partial(_scenarios_in, repo_root / SCENARIOS))
     return rules
@@ -129,12 +139,27 @@ def _scenarios_in(directory: Path, document: JsonValue) -> Scenarios | None:
     return read_scenarios(directory, scenario_ids(document)) if isinstance(document, dict) else None
 
 
-def _scenarios_at_commit(api: GitHubApi, document: JsonValue) -> Scenarios | None:
-    """Asked for only what a valid submission names: anything else is rejected without them."""
+def _asked_once(check: ProvenanceCheck) -> ProvenanceCheck:
+    """The answer for one run and commit after the other: both who fetches definitions and who verifies want it."""
+
+    @lru_cache(maxsize=1)
+    def ask(source: Source, ref: Ref, /) -> Confirmation:
+        return check(source, ref)
+
+    return ask
+
+
+def _scenarios_at_commit(api: GitHubApi, provenance: ProvenanceCheck, document: JsonValue) -> Scenarios | None:
+    """Asked for only of a run that is confirmed, in its own repository and at its own commit.
+
+    Anything else is rejected without them: nobody learns by a token of ours what another repository requires.
+    """
     from artifactstore.pilots.testing_os.github import scenario_definitions
 
-    if not isinstance(document, dict) or violations(SUBMISSION_SCHEMA, document):
+    if not isinstance(document, dict) or violations(SUBMISSION_SCHEMA, document) or any(repo_binding(document)):
         return None
-    ref = document["ref"]
-    assert isinstance(ref, dict), "the schema says so"
-    return scenario_definitions(api, str(document["repo"]), str(ref["commit_sha"]), scenario_ids(document))
+    submission = submission_of(document)
+    confirmation = provenance(submission.source, submission.ref)
+    if any(unconfirmed(confirmation)) or any(of_another_commit(submission, confirmation)):
+        return None
+    return scenario_definitions(api, submission.repo, submission.ref.commit_sha, scenario_ids(document))

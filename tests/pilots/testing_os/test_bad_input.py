@@ -427,7 +427,7 @@ FAULTS = {
     "500": (run_is(500), UNAVAILABLE, "GitHub API returned 500"),
     "no json": (run_is(200, b"<html>"), "PROVENANCE_FAULT", "something that is no JSON"),
     "elsewhere": (run_is(302, Location="https://example.org/"), "PROVENANCE_FAULT", "where the token must not go"),
-    "slow": (answering_nothing, "SCENARIO_FETCH_UNAVAILABLE", "timeout after 500ms"),
+    "slow": (answering_nothing, UNAVAILABLE, "timeout after 500ms"),
 }
 
 
@@ -458,7 +458,7 @@ def test_github_that_cannot_be_asked_is_a_fault_and_nothing_is_recorded(
 def test_github_that_is_down_is_a_fault_and_nothing_is_recorded(shell: Shell) -> None:
     said = shell.ingest(None, "--provenance", "github", settings=github_settings("http://127.0.0.1:9"))
 
-    assert said.is_error("SCENARIO_FETCH_UNAVAILABLE", 2, "network error: Connection refused")
+    assert said.is_error(UNAVAILABLE, 2, "network error: Connection refused")
     assert shell.has_nothing()
     assert shell.is_recorded_now()
 
@@ -486,6 +486,33 @@ def test_github_without_a_token_is_the_systems_failure(shell: Shell) -> None:
 
     assert said.is_error("CONFIGURATION_INVALID", 2, "without a token")
     assert shell.is_recorded_now()
+
+
+@pytest.mark.parametrize(
+    "found",
+    [{**FOUND, "status": "in_progress"}, {**FOUND, "head_sha": "b" * 40}],
+    ids=["not over", "of another commit"],
+)
+def test_definitions_are_asked_for_only_of_a_run_that_is_confirmed(shell: Shell, github: GitHub, found: Any) -> None:
+    github.requests.clear()
+    github.does(run_is(200, found))
+
+    said = shell.ingest(None, "--provenance", "github", settings=github_settings(github.url))
+
+    assert said.is_rejection("provenance: source run could not be confirmed", written=True)
+    assert 1 == len(github.paths)
+    assert "/actions/runs/" in github.paths[0]
+
+
+def test_definitions_of_a_repository_that_the_run_is_not_of_are_not_asked_for(shell: Shell, github: GitHub) -> None:
+    github.requests.clear()
+    github.does(run_is(200, FOUND))
+    stranger = submission({"/repo": "octo-org/private"})
+
+    said = shell.ingest(stranger, "--provenance", "github", settings=github_settings(github.url))
+
+    assert said.is_rejection("repo:mismatch: ", written=True)
+    assert [] == [path for path in github.paths if "/contents/" in path]
 
 
 def test_an_unreadable_definition_rejects_and_a_bomb_is_one(shell: Shell, github: GitHub) -> None:
@@ -618,9 +645,9 @@ def test_over_http_github_that_is_slow_or_down_is_503_and_the_run_can_be_sent_ag
     with serving(server.home, tokens=server.tokens, environment=server.settings) as restarted:
         down = posted(restarted, recent("down"))
 
-    assert (503, "SCENARIO_FETCH_UNAVAILABLE", True) == (slow.status, slow.json["code"], slow.json["retryable"])
+    assert (503, UNAVAILABLE, True) == (slow.status, slow.json["code"], slow.json["retryable"])
     assert (201, "accepted") == (again.status, again.json["status"])
-    assert (503, "SCENARIO_FETCH_UNAVAILABLE", True) == (down.status, down.json["code"], down.json["retryable"])
+    assert (503, UNAVAILABLE, True) == (down.status, down.json["code"], down.json["retryable"])
 
 
 @pytest.mark.parametrize(
