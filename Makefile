@@ -55,7 +55,7 @@ $(WORK)/localstack/.installed: tests/servers/localstack.txt
 	@touch $@
 
 test-long: $(STAMP) ## The kill and model tests with many more rounds
-	LONG=1 $(BIN)/python -m pytest tests/integration
+	LONG=1 $(BIN)/python -m pytest tests/integration tests/pilots
 
 test-large: $(STAMP) ## What every statement reads among 1,000,000 packages, on both databases
 	LONG=1 $(BIN)/python -m pytest tests/integration/test_plans.py
