@@ -7,12 +7,12 @@ adopted is read file by file as it is needed, and once in a process: packages do
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from artifactstore.catalog.queries import Queries
 from artifactstore.domain.canonical import canonical_json
+from artifactstore.domain.instant import moment_of
 from artifactstore.pilots.testing_os.adopted import Adopted, PoliciesAdopted, adopted
 from artifactstore.pilots.testing_os.package import PRODUCER
 from artifactstore.pilots.testing_os.policy import Policies, RepositoryPolicy
@@ -48,7 +48,6 @@ LOCATION_KIND = "testing-os.policies"
 TRANSPORT = "testing-os.adoption"
 ROLE = "policy"
 _YAML = "application/yaml"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
@@ -66,7 +65,7 @@ def adopt(contributed: Contributed, policies: PolicySet, *, clock: Callable[[], 
     if before is not None and before.digest == digest:
         return Adoption(before, is_new=False)
     external_id = f"policies/{policies.digest.raw.hex()}"
-    received_at = _EPOCH + timedelta(microseconds=now)
+    received_at = moment_of(now)
     recordable = Recordable(
         source=SourceInput(LOCATION_KIND, external_id, retrieval=Retrieval(display_name="testing-os policies")),
         envelope=EnvelopeInput(TRANSPORT, canonical_json({"digest": digest}).encode(), received_at),

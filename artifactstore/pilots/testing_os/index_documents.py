@@ -106,9 +106,7 @@ class IndexDocuments:
         found = (
             _object(
                 "  ",
-                repo=_text(each.repo),
-                surface=_text(each.surface),
-                run_id=_text(each.run_id),
+                **_place(each),
                 verified=_text(each.verified),
                 finished_at=_text(each.finished_at),
                 path=_text(each.path),
@@ -124,9 +122,7 @@ class IndexDocuments:
         found = (
             _object(
                 "  ",
-                repo=_text(each.repo),
-                surface=_text(each.surface),
-                run_id=_text(each.run_id),
+                **_place(each),
                 finished_at=_text(each.finished_at),
                 age_days="null" if each.finished_ms == NO_INSTANT else str(age_days(each.finished_ms, self.as_of)),
                 path=_text(each.path),
@@ -179,6 +175,10 @@ def age_days(finished_ms: int, as_of: Instant) -> int:
 
 
 _text = encode_basestring
+
+
+def _place(surface: Surface) -> dict[str, str]:
+    return {"repo": _text(surface.repo), "surface": _text(surface.surface), "run_id": _text(surface.run_id)}
 
 
 def _object(indent: str, **members: str) -> str:

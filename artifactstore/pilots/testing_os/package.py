@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import unicodedata
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from artifactstore.domain.canonical import canonical_json
+from artifactstore.domain.instant import moment_of
 from artifactstore.domain.package import text_problem
 from artifactstore.pilots.testing_os.formats import instant_ms
 from artifactstore.pilots.testing_os.index_documents import surfaces_of
@@ -50,7 +50,6 @@ MAX_REVIEWERS = 100
 """People who attested a scenario, as many as are recorded as parties; the record names all."""
 
 _JSON = "application/json"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Judged(NamedTuple):
@@ -171,8 +170,8 @@ def envelope_of(filed: Filed) -> EnvelopeInput:
     }
     finished_ms = filed.finished_ms
     is_before = finished_ms is None or finished_ms < 0
-    ended = timedelta(microseconds=filed.recorded_at) if is_before else timedelta(milliseconds=finished_ms or 0)
-    return EnvelopeInput(filed.transport, canonical_json(statement).encode(), _EPOCH + ended)
+    ended = filed.recorded_at if is_before else (finished_ms or 0) * 1000
+    return EnvelopeInput(filed.transport, canonical_json(statement).encode(), moment_of(ended))
 
 
 def parties_of(filed: Filed) -> tuple[PartyInput, ...]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from artifactstore.domain.instant import Instant
+from artifactstore.domain.instant import Instant, moment_of
 from artifactstore.errors import PackageUnknownError
 from artifactstore.pilots.testing_os import records
 from artifactstore.pilots.testing_os.index_documents import NO_INSTANT
@@ -24,7 +23,6 @@ MOST = 1_000
 DEFAULT_LIMIT = 100
 _REPO = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
 _ID = re.compile(r"[0-9a-f-]{36}")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def history(contributed: Contributed, repo: str, *, after: str | None, limit: int) -> dict[str, JsonValue]:
@@ -88,4 +86,4 @@ def _text(milliseconds: int | None) -> str | None:
     """RFC 3339 in UTC; None for what says when it finished in words that are no instant."""
     if milliseconds is None or milliseconds == NO_INSTANT:
         return None
-    return (_EPOCH + timedelta(milliseconds=milliseconds)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return moment_of(milliseconds * 1000).isoformat(timespec="milliseconds").replace("+00:00", "Z")

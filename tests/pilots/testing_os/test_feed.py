@@ -22,7 +22,7 @@ from tests.at_once import at_once
 from tests.pilots.testing_os.judging import REPO, policies, submission
 from tests.pilots.testing_os.recording_process import numbered
 from tests.pilots.testing_os.store import RecordStore, rules
-from tests.pilots.testing_os.test_recording import RETRYABLE, first_at, started
+from tests.pilots.testing_os.test_recording import RETRYABLE, child, first_at, started
 from tests.service import settings_of
 from tests.support import event_types, replay_is_exact
 
@@ -237,18 +237,11 @@ def test_a_feed_that_is_killed_at_every_step_and_sent_again_is_recorded_once(tmp
     open_registry(settings_of(home)).close()
     driver = started(home, "killed-feed")
 
-    def child(hit: int, name: str) -> Any:
-        assert driver.stdin is not None
-        assert driver.stdout is not None
-        driver.stdin.write(f"{hit} {name}\n")
-        driver.stdin.flush()
-        return json.loads(driver.stdout.readline())
-
-    child(0, "warm")
-    passed, _ = child(0, "names")
+    child(driver, 0, "warm")
+    passed, _ = child(driver, 0, "names")
     hits = range(1, len(passed) + 1) if os.environ.get("LONG") else range(1, len(passed) + 1, 2)
     for hit in hits:
-        assert -9 == child(hit, f"feed{hit}")[1]
+        assert -9 == child(driver, hit, f"feed{hit}")[1]
     driver.communicate(timeout=120)
 
     assert {"submission.before-record", "store.before-manifest", "catalog.before-commit"} <= {*passed}

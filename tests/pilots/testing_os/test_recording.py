@@ -374,17 +374,10 @@ def test_killed_at_every_step_and_sent_again_it_is_recorded_once(tmp_path: Path)
     open_registry(settings_of(home)).close()
     driver = started(home, "killed")
 
-    def child(hit: int, run_id: str) -> Any:
-        assert driver.stdin is not None
-        assert driver.stdout is not None
-        driver.stdin.write(f"{hit} {run_id}\n")
-        driver.stdin.flush()
-        return json.loads(driver.stdout.readline())
-
-    child(0, "warm")
-    passed, _ = child(0, "names")
+    child(driver, 0, "warm")
+    passed, _ = child(driver, 0, "names")
     for hit in range(1, len(passed) + 1):
-        assert -9 == child(hit, f"run-{hit}")[1]
+        assert -9 == child(driver, hit, f"run-{hit}")[1]
     driver.communicate(timeout=60)
 
     assert {"submission.before-record", "catalog.after-v1.testing_os.recorded", "catalog.before-commit"} <= {*passed}
@@ -410,3 +403,12 @@ def started(home: Path, *arguments: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         text=True,
     )
+
+
+def child(driver: subprocess.Popen[str], hit: int, name: str, *more: object) -> Any:
+    """What the driver says of a child that kills itself at this failpoint, or says which there are if that is 0."""
+    assert driver.stdin is not None
+    assert driver.stdout is not None
+    driver.stdin.write(" ".join(map(str, (hit, name, *more))) + "\n")
+    driver.stdin.flush()
+    return json.loads(driver.stdout.readline())

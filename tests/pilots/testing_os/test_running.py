@@ -21,7 +21,7 @@ from tests.pilots.testing_os.golden import write_policies
 from tests.pilots.testing_os.judging import AS_OF, REPO, submission
 from tests.pilots.testing_os.recording_process import run_one
 from tests.pilots.testing_os.store import RecordStore, store_in_memory
-from tests.pilots.testing_os.test_recording import RETRYABLE, started
+from tests.pilots.testing_os.test_recording import RETRYABLE, child, started
 from tests.service import settings_of
 from tests.support import replay_is_exact, tree_contents
 
@@ -115,19 +115,15 @@ def test_killed_at_every_step_also_of_the_tree_a_run_is_recorded_and_written_onc
     open_registry(settings_of(home)).close()
     driver = started(home, "killed")
 
-    def child(hit: int, run_id: str, tree: Path) -> Any:
-        assert driver.stdin is not None
-        assert driver.stdout is not None
+    def child_with(tree: Path, hit: int, run_id: str) -> Any:
         if not tree.exists():
             shutil.copytree(root / "policies", tree / "policies")
-        driver.stdin.write(f"{hit} {run_id} {tree}\n")
-        driver.stdin.flush()
-        return json.loads(driver.stdout.readline())
+        return child(driver, hit, run_id, tree)
 
-    child(0, "warm", tmp_path / "warm")
-    passed, _ = child(0, "names", tmp_path / "names")
+    child_with(tmp_path / "warm", 0, "warm")
+    passed, _ = child_with(tmp_path / "names", 0, "names")
     for hit in range(1, len(passed) + 1):
-        assert -9 == child(hit, f"run-{hit}", tmp_path / f"tree-{hit}")[1]
+        assert -9 == child_with(tmp_path / f"tree-{hit}", hit, f"run-{hit}")[1]
     driver.communicate(timeout=120)
 
     assert {"catalog.before-commit", "tree.before-record-name", "tree.before-index-name"} <= {*passed}
