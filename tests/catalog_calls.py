@@ -303,6 +303,7 @@ FUNCTIONS: dict[str, Callable[[Any], object]] = {
     "records.surfaces": lambda on: [
         records.surfaces(on, repo) for repo in (None, BIG_REPO, f"o/r{LATE + 1}", "nothing")
     ],
+    "records.indexed": records.indexed,
     "records.history": lambda on: [
         records.history(on, repo, before=before, limit=PAGE)
         for repo in (BIG_REPO, f"o/r{LATE + 1}", "nothing")

@@ -99,9 +99,9 @@ class Door:
         with progress_bar(total_bytes) as bar:
             yield bar
 
-    def answer(self, document: Mapping[str, object]) -> None:
+    def answer(self, document: Mapping[str, object], *, on_one_line: bool = False) -> None:
         """Print the command's JSON document, in UTF-8 whatever the locale."""
-        text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+        text = json.dumps(document, indent=None if on_one_line else 2, ensure_ascii=False) + "\n"
         sys.stdout.buffer.write(text.encode(errors="backslashreplace"))
         sys.stdout.buffer.flush()
 
@@ -155,9 +155,9 @@ class PluginDoor:
         """See ``CommandDoor``."""
         return self._door.context(self._plugin)
 
-    def answer(self, document: Mapping[str, JsonValue]) -> None:
+    def answer(self, document: Mapping[str, JsonValue], *, on_one_line: bool = False) -> None:
         """See ``CommandDoor``."""
-        self._door.answer(document)
+        self._door.answer(document, on_one_line=on_one_line)
 
     def say(self, text: str) -> None:
         """See ``CommandDoor``."""

@@ -67,7 +67,7 @@ class CommandDoor(Protocol):
     def context(self) -> AbstractContextManager[PluginContext]:
         """The plug-in's context on the store that the command line names."""
 
-    def answer(self, document: Mapping[str, JsonValue]) -> None:
+    def answer(self, document: Mapping[str, JsonValue], *, on_one_line: bool = False) -> None:
         """Print the command's one JSON document on standard output."""
 
     def say(self, text: str) -> None:
@@ -128,6 +128,8 @@ class RouteRequest:
     parameters: Mapping[str, str]
     """Those of the query, and what the variables of the path are."""
     body: bytes
+    write_log: Callable[[str], object]
+    """Takes a line of JSON for the server's log."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,11 @@ pilot's name, and who has not sees what there is without any; writing takes the 
 
 from __future__ import annotations
 
+import json
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
+import structlog
 from blake3 import blake3
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
     from artifactstore.api.service import Service
 
+log = structlog.get_logger("artifactstore.api")
 _JSON = "application/json"
 SCHEMAS: dict[str, Any] = {}
 """Of the contributed answers, by their titles: part of the OpenAPI document."""
@@ -115,7 +119,13 @@ def _body_for(plugin: str, max_bytes: int) -> Callable[[Request, CurrentWriter],
 
 def _asked(service: Service, plugin: str, caller: str, request: Request, body: bytes) -> RouteRequest:
     context = EmbeddedContext(service.host, load_plugin(plugin))
-    return RouteRequest(context, caller, {**request.query_params, **request.path_params}, body)
+    parameters = {**request.query_params, **request.path_params}
+    return RouteRequest(context, caller, parameters, body, partial(_write_log, plugin))
+
+
+def _write_log(plugin: str, line: str) -> None:
+    """A pilot's line of JSON, in the server's own."""
+    log.info("pilot", plugin=plugin, line=json.loads(line))
 
 
 def _conditional(request: Request, body: bytes) -> Response:

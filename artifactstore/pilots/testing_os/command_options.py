@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 DONE, CALLER, SYSTEM, MIXED = range(4)
 
 Payload = Annotated[
-    list[Path] | None,
+    list[str] | None,
     typer.Option(
         "--payload", metavar="FILE", show_default=False,
         help="A submission; .ndjson has one in each line, a directory one in each file. Without it: standard input.",
@@ -52,6 +52,18 @@ PolicyPlace = Annotated[
         help="A directory, or store: what is adopted. Without it policies/ of --repo-root, else what is adopted.",
     ),
 ]  # fmt: skip
+
+
+def payload_paths(named: list[str] | None, *, has_lines: bool) -> list[Path]:
+    """What --payload names. Raises ``UsageError`` for what is no name of a file."""
+    for name in named or ():
+        if not name:
+            raise UsageError("--payload names nothing", hint="Is a variable empty? Without --payload: standard input.")
+        if name.lstrip()[:1] in {"{", "["}:
+            raise UsageError("--payload names a file, and this is JSON", hint="Send it on standard input.")
+    if named and has_lines:
+        raise UsageError("--ndjson is about standard input", hint="A file of lines is told by its name: .ndjson.")
+    return [Path(name) for name in named or ()]
 
 
 def recording(context: PluginContext) -> RecordingContext:

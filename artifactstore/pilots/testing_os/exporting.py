@@ -1,7 +1,11 @@
 """What is recorded, written as the original's tree: records that are not there yet, and the indexes.
 
-Whatever was killed on the way is made good by the next export of the same records: a record is written once and never
-replaced, and the indexes are read while the tree's lock is held, so an older state never follows a newer one.
+A record is written once and never replaced. The indexes are read while the tree's lock is held, so an older state never
+follows a newer one, and every record that they name is written before them, whoever has recorded it: what a killed
+writer has left out is made good by the next.
+
+A tree belongs to one store. One whose indexes name what is not recorded here is refused: to write ours over them would
+take away what nobody else has.
 """
 
 from __future__ import annotations
@@ -10,17 +14,19 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from artifactstore.errors import ArtifactStoreError, ConflictError
 from artifactstore.pilots.testing_os import records
 from artifactstore.pilots.testing_os.index_documents import STALE_DAYS, documents
 from artifactstore.pilots.testing_os.package import RECORD_FILE
 from artifactstore.pilots.testing_os.tree import MOST_RECORDS, Written, locked_tree
+from artifactstore.pilots.testing_os.tree_reading import read_indexed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
 
     from artifactstore.domain.instant import Instant
-    from artifactstore.pilots.testing_os.index_documents import IndexDocuments
+    from artifactstore.pilots.testing_os.index_documents import IndexDocuments, Surface
     from artifactstore.pilots.testing_os.records import StoredRecord
     from artifactstore.pilots.testing_os.tree import RecordTree
     from artifactstore.plugins.contributed import Contributed
@@ -39,30 +45,64 @@ class Exported:
     differing: list[str] = field(default_factory=list)
     """Records whose name something else has, which keeps it."""
     indexes_changed: bool = False
+    error: ArtifactStoreError | None = None
+    """Why it was broken off."""
+
+
+class TreeForeignError(ConflictError):
+    """A tree has records that this store does not have."""
+
+    code = "TREE_FOREIGN"
+    default_hint = "Is this the store you mean? If it is: artifactstore testing-os import DIR, then the same again."
+
+
+def check_tree(contributed: Contributed, root: Path) -> None:
+    """Raises ``FileUnreadableError`` for what is no directory, and ``TreeForeignError``."""
+    with contributed.look() as connection:
+        _check(root, records.indexed(connection))
 
 
 def export(
     contributed: Contributed, root: Path, *, as_of: Instant, package_ids: Iterable[str] | None = None
 ) -> Exported:
-    """Write the records of these packages, or all, and the indexes, under the tree's lock.
+    """Write the records of these packages, or all, and the indexes with what they name, under the tree's lock.
 
-    Raises ``TreeBusyError``, ``DestinationInvalidError``, ``FileUnreadableError``, ``StorageError``.
+    Raises ``TreeForeignError``, ``TreeBusyError``, ``DestinationInvalidError``, ``FileUnreadableError``,
+    ``StorageError``.
     """
     done = Exported()
     with locked_tree(root, wait_s=LOCK_WAIT_S) as tree:
+        surfaces = _surfaces(contributed)
+        _check(root, {(each.repo, each.surface) for each in surfaces})
         found = _all(contributed) if package_ids is None else _named(contributed, package_ids)
-        while some := list(islice(found, MOST_RECORDS)):
-            _write(contributed, tree, some, done)
-        indexes = index_documents(contributed, as_of=as_of)
-        done.indexes_changed = tree.write_indexes(indexes.files(), started_at=as_of)
+        _write_all(contributed, tree, found, done)
+        absent = dict.fromkeys(each.package_id for each in surfaces if not tree.has_record(each.path))
+        _write_all(contributed, tree, _named(contributed, absent), done)
+        done.indexes_changed = tree.write_indexes(documents(surfaces, as_of=as_of).files(), started_at=as_of)
     return done
 
 
 def index_documents(contributed: Contributed, *, as_of: Instant, stale_days: float = STALE_DAYS) -> IndexDocuments:
     """The three indexes over all that is recorded."""
+    return documents(_surfaces(contributed), as_of=as_of, stale_days=stale_days)
+
+
+def _surfaces(contributed: Contributed) -> list[Surface]:
     with contributed.look() as connection:
-        found = records.surfaces(connection)
-    return documents(found, as_of=as_of, stale_days=stale_days)
+        return records.surfaces(connection)
+
+
+def _check(root: Path, recorded: Collection[tuple[str, str]]) -> None:
+    foreign = sorted(read_indexed(root).difference(recorded))
+    if foreign:
+        repo, surface = foreign[0]
+        more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+        raise TreeForeignError(f"{root} has records of {repo} ({surface}){more} that this store does not have")
+
+
+def _write_all(contributed: Contributed, tree: RecordTree, found: Iterator[StoredRecord], done: Exported) -> None:
+    while some := list(islice(found, MOST_RECORDS)):
+        _write(contributed, tree, some, done)
 
 
 def _write(contributed: Contributed, tree: RecordTree, some: list[StoredRecord], done: Exported) -> None:

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 _MOST = 100
 _MOST_BYTES = 8 * 1024 * 1024
-_LONGEST_S = 1.0
+LONGEST_S = 1.0
+"""How old the first may be."""
 
 
 class Submitted(NamedTuple):
@@ -52,12 +53,19 @@ class Failed:
 
 
 def ingest_each(
-    context: RecordingContext, submitted: Iterable[Submitted], rules: Rules, write_log: Callable[[str], object]
+    context: RecordingContext, submitted: Iterable[Submitted | None], rules: Rules, write_log: Callable[[str], object]
 ) -> Iterator[Outcome | Failed]:
-    """Each submission's answer, in their order. One submission's fault is its own."""
+    """Each submission's answer, in their order. One submission's fault is its own.
+
+    None says that nothing has come for a moment: what waits is recorded then.
+    """
     contributed = context.contributed()
     batch = _Batch()
     for each in submitted:
+        if each is None:
+            yield from _answers(contributed, batch, rules)
+            batch = _Batch()
+            continue
         read = _read(each, rules, write_log)
         if batch.has(read.external_id):
             yield from _answers(contributed, batch, rules)
@@ -107,7 +115,7 @@ class _Batch:
     @property
     def is_full(self) -> bool:
         """Whether it is time to record."""
-        is_late = time.monotonic() - self._began > _LONGEST_S
+        is_late = time.monotonic() - self._began > LONGEST_S
         return len(self._members) >= _MOST or self._bytes >= _MOST_BYTES or is_late
 
     @property

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from artifactstore.errors import ArtifactStoreError, InvalidRequestError
+from artifactstore.errors import ArtifactStoreError, InvalidRequestError, RunChangedError
 from artifactstore.failpoints import failpoint
 from artifactstore.pilots.testing_os import records
 from artifactstore.pilots.testing_os.ecmascript import is_truthy
@@ -23,7 +23,13 @@ from artifactstore.pilots.testing_os.faults import RecordUnfilableError
 from artifactstore.pilots.testing_os.filing import UNSAFE_RECORD_PATH, UnsafePlaceError
 from artifactstore.pilots.testing_os.package import Judged, filed_of
 from artifactstore.pilots.testing_os.reasons import is_understood
-from artifactstore.pilots.testing_os.recording import LOST_RACES, Unrecorded, record_filed, record_together
+from artifactstore.pilots.testing_os.recording import (
+    LOST_RACES,
+    LostRaceError,
+    Unrecorded,
+    record_filed,
+    record_together,
+)
 from artifactstore.pilots.testing_os.verifier import Status, verify
 
 if TYPE_CHECKING:
@@ -98,8 +104,7 @@ def ingest_submission(context: RecordingContext, received: Received, rules: Rule
 def answer_or_judge(contributed: Contributed, received: Received, rules: Rules, log: StageLog) -> Outcome | Unanswered:
     """What needs no record is answered; the rest is judged. Raises as ``ingest_submission`` does."""
     value = received.value
-    has_results = isinstance(value, dict) and "scenario_results" in value
-    log("dispatch_received", repo=_member(value, "repo"), has_scenario_results=has_results)
+    log_dispatch(log, value)
     if known := _early_duplicate(contributed, value, rules.profile):
         log("rejected_pre_persist", reason="duplicate", rejection_reasons=[])
         return _duplicate(value, known)
@@ -119,9 +124,11 @@ def record_judged(contributed: Contributed, unanswered: Unanswered, rules: Rules
         failpoint("submission.before-record")
         try:
             receipt = record_filed(contributed, Unrecorded(filed, known, rules.retention_class))
-        except LOST_RACES:
+        except LOST_RACES as error:
             if attempt == _ATTEMPTS or _newest(contributed, filed.external_id) == known:
-                raise  # nobody was first: the external id is another's, or the database is not itself
+                if isinstance(error, RunChangedError):
+                    raise LostRaceError(error.message, problems=error.problems) from error
+                raise  # nobody was first: the database is not itself
             continue
         failpoint("submission.after-record")
         return _answered(unanswered, known, receipt, began)
@@ -194,6 +201,12 @@ def _answered(
         duration_ms=round((time.monotonic() - began) * 1000),
     )
     return outcome
+
+
+def log_dispatch(log: StageLog, value: JsonValue, **members: JsonValue) -> None:
+    """The first stage of every submission."""
+    has_results = isinstance(value, dict) and "scenario_results" in value
+    log("dispatch_received", repo=_member(value, "repo"), has_scenario_results=has_results, **members)
 
 
 def judge(received: Received, rules: Rules, log: StageLog) -> Judged:

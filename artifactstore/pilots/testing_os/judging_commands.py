@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -15,6 +14,7 @@ from artifactstore.errors import (
     ArtifactStoreError,
     ConfigurationError,
     ConflictError,
+    FileUnknownError,
     InvalidRequestError,
     NotFoundError,
 )
@@ -33,6 +33,7 @@ from artifactstore.pilots.testing_os.command_options import (
     Scenarios,
     VerifyOnly,
     instant,
+    payload_paths,
     recording,
 )
 from artifactstore.plugins import UsageError
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from artifactstore.plugins import CommandDoor
     from artifactstore.plugins.contributed import RecordingContext
 
+_STANDARD_INPUT = 0
 _CALLERS = (InvalidRequestError, NotFoundError, ConflictError, AccessError)
 
 
@@ -80,15 +82,15 @@ def add_judging_commands(group: typer.Typer, door: CommandDoor) -> None:
         Example: artifactstore testing-os ingest --payload incoming.json --repo-root .
         """
         with door.context() as context:
-            judging = recording(context)
+            judging, paths = recording(context), payload_paths(payload, has_lines=ndjson)
             with _at_the_systems_fault():
                 rules = _rules(
                     judging, repo_root, provenance,
                     policies=policies, profile=profile, scenarios=scenarios, as_of=as_of,
                 )  # fmt: skip
                 if verify_only:
-                    return _verify_all(door, rules, payload, ndjson=ndjson)
-                return _ingest_all(door, judging, rules, payload, repo_root, ndjson=ndjson)
+                    return _verify_all(door, rules, paths, repo_root, ndjson=ndjson)
+                return _ingest_all(door, judging, rules, paths, repo_root, ndjson=ndjson)
 
     @group.command("explain")
     def _explain(
@@ -117,7 +119,8 @@ def add_judging_commands(group: typer.Typer, door: CommandDoor) -> None:
                     judging, repo_root, provenance,
                     policies=policies, profile=profile, scenarios=scenarios, as_of=as_of,
                 )  # fmt: skip
-                door.answer(_explanation(rules, _submitted(payload, ndjson=False), door))
+                submitted = _submitted(payload_paths(payload, has_lines=False), ndjson=False)
+                door.answer(_explanation(rules, submitted, door))
 
 
 @contextmanager
@@ -132,72 +135,92 @@ def _ingest_all(
     door: CommandDoor,
     context: RecordingContext,
     rules: Rules,
-    payload: list[Path] | None,
+    payload: list[Path],
     repo_root: Path,
     *,
     ndjson: bool,
 ) -> int:
+    from artifactstore.pilots.testing_os.exporting import check_tree
     from artifactstore.pilots.testing_os.feed import Failed, ingest_each
     from artifactstore.pilots.testing_os.running import RunResult, exported_after
 
+    check_tree(context.contributed(), repo_root)
     outcomes = tuple(ingest_each(context, _submitted(payload, ndjson=ndjson), rules, door.say))
     result = RunResult(outcomes, exported_after(context, outcomes, repo_root, rules, door.say))
     if not _is_one(payload, ndjson=ndjson):
-        door.answer(_summary(result, repo_root))
+        door.answer({**_summary(result, repo_root), **_told_tree(result)})
     elif isinstance(only := outcomes[0], Failed):
         raise only.error
     else:
-        door.answer({**_told(only, repo_root), "indexes_rebuilt": result.indexes_rebuilt})
-    return _exit_code([_code_of(each) for each in outcomes])
+        door.answer({**_told(only, repo_root), **_told_tree(result)}, on_one_line=True)
+    codes = [_code_of(each) for each in outcomes]
+    codes += [SYSTEM] * (result.export_error is not None or bool(result.records_differing))
+    return _exit_code(codes)
 
 
-def _verify_all(door: CommandDoor, rules: Rules, payload: list[Path] | None, *, ndjson: bool) -> int:
+def _told_tree(result: RunResult) -> dict[str, JsonValue]:
+    """What became of the tree; what is wrong only if something is."""
+    told: dict[str, JsonValue] = {"indexes_rebuilt": result.indexes_rebuilt}
+    if result.records_differing:
+        told["records_differing"] = cast("list[JsonValue]", result.records_differing)
+    if result.export_error is not None:
+        told["export_error"] = _told_error(result.export_error)
+    return told
+
+
+def _verify_all(door: CommandDoor, rules: Rules, payload: list[Path], repo_root: Path, *, ndjson: bool) -> int:
     """One submission's fault is its own here, too."""
+    from artifactstore.pilots.testing_os.stage_log import stage_log
+
     codes: list[int] = []
     told: list[JsonValue] = []
     is_one = _is_one(payload, ndjson=ndjson)
-    for each in _submitted(payload, ndjson=ndjson):
+    for each in filter(None, _submitted(payload, ndjson=ndjson)):
         try:
-            document = _verified(door, rules, each)
+            document = _verified(door, rules, each, repo_root)
             codes.append(CALLER if document["rejection_reasons"] else DONE)
-        except ConfigurationError:
-            raise
         except ArtifactStoreError as error:
+            stage_log(None, door.say)("error", failed_stage="verify_only", code=error.code, message=error.message)
             if is_one:
                 raise
             document = {"status": "error", "run_id": None, "where": each.where, "error": _told_error(error)}
             codes.append(_code_of_error(error))
         told.append(document)
-    door.answer(cast("dict[str, JsonValue]", told[0]) if is_one else {"results": told})
+    if is_one:
+        door.answer(cast("dict[str, JsonValue]", told[0]), on_one_line=True)
+    else:
+        door.answer({"results": told})
     return _exit_code(codes)
 
 
-def _verified(door: CommandDoor, rules: Rules, submitted: Submitted) -> dict[str, JsonValue]:
-    from artifactstore.pilots.testing_os.ingesting import judge
+def _verified(door: CommandDoor, rules: Rules, submitted: Submitted, repo_root: Path) -> dict[str, JsonValue]:
+    from artifactstore.pilots.testing_os.ingesting import judge, log_dispatch
     from artifactstore.pilots.testing_os.stage_log import stage_log
     from artifactstore.pilots.testing_os.submission import parse_submission
 
     received = parse_submission(submitted.read(), last_key_wins=rules.profile.last_key_wins)
     log = stage_log(received.value, door.say)
+    log_dispatch(log, received.value, verify_only=True)
     verification = judge(received, rules, log).verification
-    log("verify_only_complete", status=verification.status.value, would_persist_to=verification.path)
+    path = None if verification.path is None else str(repo_root.absolute() / verification.path)
+    log("verify_only_complete", status=verification.status.value, would_persist_to=path)
     return {
         "status": verification.status.value,
         "run_id": _run_id(received.value),
         "verdict": None if verification.verdict is None else verification.verdict.verified,
-        "would_persist_to": verification.path,
+        "would_persist_to": path,
         "verify_only": True,
         "rejection_reasons": [reason.text for reason in verification.reasons],
     }
 
 
-def _explanation(rules: Rules, submitted: Iterator[Submitted], door: CommandDoor) -> dict[str, JsonValue]:
+def _explanation(rules: Rules, submitted: Iterator[Submitted | None], door: CommandDoor) -> dict[str, JsonValue]:
     from artifactstore.pilots.testing_os.ingesting import judge
     from artifactstore.pilots.testing_os.package import explanation
     from artifactstore.pilots.testing_os.stage_log import stage_log
     from artifactstore.pilots.testing_os.submission import parse_submission
 
-    found = list(submitted)
+    found = list(filter(None, submitted))
     if len(found) != 1:
         raise UsageError(f"one submission is explained at a time, and there are {len(found)}")
     received = parse_submission(found[0].read(), last_key_wins=rules.profile.last_key_wins)
@@ -207,32 +230,43 @@ def _explanation(rules: Rules, submitted: Iterator[Submitted], door: CommandDoor
 
 def _explanation_of_record(context: RecordingContext, package_id: str) -> dict[str, JsonValue]:
     from artifactstore.domain.canonical import parse_json
-    from artifactstore.pilots.testing_os.package import VERDICT_FILE
+    from artifactstore.pilots.testing_os.package import RECORD_FILE, VERDICT_FILE
 
-    found = parse_json(context.contributed().read_file(package_id, VERDICT_FILE), what="the verdict")
+    contributed = context.contributed()
+    try:
+        found = parse_json(contributed.read_file(package_id, VERDICT_FILE), what="the verdict")
+    except FileUnknownError:
+        return _judged_elsewhere(parse_json(contributed.read_file(package_id, RECORD_FILE), what="the record"))
     assert isinstance(found, dict), "we wrote it"
     return found
 
 
-def _submitted(payload: list[Path] | None, *, ndjson: bool) -> Iterator[Submitted]:
-    from artifactstore.pilots.testing_os.feed import Submitted
-    from artifactstore.pilots.testing_os.running import submitted_lines, submitted_of
+def _judged_elsewhere(record: JsonValue) -> dict[str, JsonValue]:
+    """What a record itself says that was imported: which stages there were nobody knows."""
+    from artifactstore.pilots.testing_os.package import IMPORTED
+
+    assert isinstance(record, dict), "a record is an object"
+    return {"profile": IMPORTED, "verdict": record["overall_verdict"], "verification": record["verification"]}
+
+
+def _submitted(payload: list[Path], *, ndjson: bool) -> Iterator[Submitted | None]:
+    from artifactstore.pilots.testing_os.feed import LONGEST_S, Submitted
+    from artifactstore.pilots.testing_os.payloads import lines_as_they_come, submitted_lines, submitted_of
     from artifactstore.pilots.testing_os.submission import MAX_SUBMISSION_BYTES
 
     if payload:
         yield from submitted_of(payload)
     elif ndjson:
-        lines = iter(partial(sys.stdin.buffer.readline, MAX_SUBMISSION_BYTES + 1), b"")
-        yield from submitted_lines(lines, "standard input")
+        yield from submitted_lines(lines_as_they_come(_STANDARD_INPUT, patience_s=LONGEST_S), "standard input")
     else:
         yield Submitted("standard input", lambda: sys.stdin.buffer.read(MAX_SUBMISSION_BYTES + 1))
 
 
-def _is_one(payload: list[Path] | None, *, ndjson: bool) -> bool:
+def _is_one(payload: list[Path], *, ndjson: bool) -> bool:
     """Whether the answer is one submission's and not a list of answers."""
-    if not payload:
-        return not ndjson
-    return len(payload) == 1 and payload[0].suffix not in {".ndjson", ".jsonl"} and not payload[0].is_dir()
+    from artifactstore.pilots.testing_os.payloads import is_one
+
+    return is_one(payload[0]) if len(payload) == 1 else not payload and not ndjson
 
 
 def _rules(
@@ -258,7 +292,6 @@ def _summary(result: RunResult, repo_root: Path) -> dict[str, JsonValue]:
     results = [_error(each) if isinstance(each, Failed) else _told(each, repo_root) for each in result.outcomes]
     return {
         "persisted_records": cast("list[JsonValue]", result.persisted_records),
-        "indexes_rebuilt": result.indexes_rebuilt,
         "rejected": cast("list[JsonValue]", result.rejected),
         "results": cast("list[JsonValue]", results),
     }

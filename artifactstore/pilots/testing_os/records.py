@@ -97,6 +97,11 @@ def surfaces(connection: Connection, repo: str | None = None) -> list[Surface]:
     return list(map(Surface._make, rows))
 
 
+def indexed(connection: Connection) -> set[tuple[str, str]]:
+    """Every repository and surface that has an accepted record."""
+    return {(repo, surface) for repo, surface in connection.execute("SELECT repo, surface FROM testing_os_latest")}
+
+
 def history(
     connection: Connection, repo: str, *, before: tuple[int, int] | None = None, limit: int
 ) -> list[StoredRecord]:

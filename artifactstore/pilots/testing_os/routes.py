@@ -171,7 +171,7 @@ def _submit(request: RouteRequest) -> RouteAnswer:
     policies = _policies(context.contributed())
     received = parse_submission(request.body)
     rules = rules_of(context, None, "github", policies=policies, submitted_by=request.caller)
-    outcome = ingest_submission(context, received, rules, stage_log(received.value))
+    outcome = ingest_submission(context, received, rules, stage_log(received.value, request.write_log))
     return RouteAnswer(_text(_document(outcome)), 201 if outcome.was_written else 200)
 
 

@@ -13,22 +13,21 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from artifactstore.errors import FileUnreadableError
+from artifactstore.errors import ArtifactStoreError
 from artifactstore.pilots.testing_os import records
-from artifactstore.pilots.testing_os.exporting import Exported, export
-from artifactstore.pilots.testing_os.feed import Failed, Submitted, ingest_each
+from artifactstore.pilots.testing_os.exporting import Exported, check_tree, export
+from artifactstore.pilots.testing_os.feed import Failed, ingest_each
 from artifactstore.pilots.testing_os.ingesting import Answer, Outcome
+from artifactstore.pilots.testing_os.payloads import submitted_of
 from artifactstore.pilots.testing_os.policy_sources import policies_of
 from artifactstore.pilots.testing_os.rules import Rules, rules_of
 from artifactstore.pilots.testing_os.stage_log import stage_log
-from artifactstore.pilots.testing_os.submission import MAX_SUBMISSION_BYTES, receive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from artifactstore.domain.canonical import JsonValue
     from artifactstore.domain.instant import Instant
@@ -36,11 +35,6 @@ if TYPE_CHECKING:
     from artifactstore.plugins.contributed import RecordingContext
 
     Payload = Path | bytes | dict[str, JsonValue] | Sequence[Path | bytes | dict[str, JsonValue]]
-
-PROVENANCES = ("github", "stub", "rejecting")
-SCENARIOS = Path("dogfood", "scenarios")
-"""Below the root of a repository."""
-_LINES = frozenset({".ndjson", ".jsonl"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +53,16 @@ class RunResult:
     def indexes_rebuilt(self) -> bool:
         """Whether the tree's indexes were changed."""
         return self.exported.indexes_changed
+
+    @property
+    def records_differing(self) -> list[str]:
+        """Files that are named as records of these submissions and hold something else, which they keep."""
+        return self.exported.differing
+
+    @property
+    def export_error(self) -> ArtifactStoreError | None:
+        """Why the tree could not be written, if it could not."""
+        return self.exported.error
 
     @property
     def rejected(self) -> list[dict[str, JsonValue]]:
@@ -92,8 +96,9 @@ def run(
     ``payload``: a file, a directory of files, a file of lines, bytes, a value, or several of these. ``policies``: a
     directory, or ``"store"`` for what is adopted; where nothing is said, ``policies`` below the root, else what is
     adopted. Raises ``UsageError`` and ``ConfigurationError`` for what keeps all of them from being judged, and what
-    ``export`` raises: what is recorded by then stays, and the next run exports it.
+    ``check_tree`` raises. A tree that cannot be written is told in the answer: what is recorded stays.
     """
+    check_tree(context.contributed(), repo_root)
     source = policies_of(context.contributed(), repo_root, policies)
     rules = rules_of(context, repo_root, provenance, policies=source, profile=profile, scenarios=scenarios, as_of=as_of)
     outcomes = tuple(ingest_each(context, submitted_of(payload), rules, write_log))
@@ -109,8 +114,8 @@ def exported_after(
 ) -> Exported:
     """The tree brought to what these submissions have recorded, duplicates too: whoever recorded them may be dead.
 
-    Where nothing is recorded of any of them, nothing is done. Logged as the submission's if there is one, else under
-    an id of its own.
+    Where nothing is recorded of any of them, nothing is done. A tree that cannot be written is told in what is
+    answered. Logged as the submission's if there is one, else under an id of its own.
     """
     names = [each.package_id for each in outcomes if isinstance(each, Outcome) and each.package_id is not None]
     if not names:
@@ -118,10 +123,14 @@ def exported_after(
     began = time.monotonic()
     as_of = rules.clock() if rules.as_of is None else rules.as_of
     contributed = context.contributed()
-    exported = export(contributed, repo_root, as_of=as_of, package_ids=dict.fromkeys(names))
+    log = stage_log({"run_id": outcomes[0].run_id} if len(outcomes) == 1 else None, write_log)
+    try:
+        exported = export(contributed, repo_root, as_of=as_of, package_ids=dict.fromkeys(names))
+    except ArtifactStoreError as error:
+        log("error", failed_stage="rebuild_indexes", code=error.code, message=error.message)
+        return Exported(error=error)
     with contributed.look() as connection:
         counts = records.counts(connection)
-    log = stage_log({"run_id": outcomes[0].run_id} if len(outcomes) == 1 else None, write_log)
     for path in exported.differing:
         log("warn", kind="record_differs", path=path)
     duration_ms = round((time.monotonic() - began) * 1000)
@@ -134,53 +143,3 @@ def exported_after(
         corrupted_count=0,
     )
     return exported
-
-
-def submitted_of(payload: Any) -> Iterator[Submitted]:
-    """Every submission of a payload, in the order in which they stand."""
-    match payload:
-        case bytes():
-            yield Submitted("the payload", lambda: payload)
-        case dict():
-            yield Submitted("the payload", lambda: receive(payload).data)
-        case Path():
-            yield from _in_files(payload)
-        case _:
-            for each in payload:
-                yield from submitted_of(each)
-
-
-def submitted_lines(lines: Iterator[bytes], where: str) -> Iterator[Submitted]:
-    """A submission for each line that is not blank."""
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            yield Submitted(f"{where}, line {number}", partial(bytes, line))
-
-
-def _in_files(path: Path) -> Iterator[Submitted]:
-    if path.is_dir():
-        for below in sorted(path.iterdir()):
-            if below.suffix in {".json", *_LINES} and below.is_file():
-                yield from _in_files(below)
-    elif path.suffix in _LINES:
-        try:
-            with path.open("rb") as file:
-                yield from submitted_lines(_bounded(file), path.name)
-        except OSError as error:
-            raise FileUnreadableError(f"{path} cannot be read: {error.strerror}") from error
-    else:
-        yield Submitted(path.name, partial(_content, path))
-
-
-def _bounded(file: Any) -> Iterator[bytes]:
-    """Lines, each cut off where it is too long to be a submission, which it is then told."""
-    while line := file.readline(MAX_SUBMISSION_BYTES + 1):
-        yield line
-
-
-def _content(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_SUBMISSION_BYTES + 1)
-    except OSError as error:
-        raise FileUnreadableError(f"{path} cannot be read: {error.strerror}") from error

@@ -121,6 +121,8 @@ def parse_submission(data: bytes, *, last_key_wins: bool = False) -> Received:
         text = data.decode()
     except UnicodeDecodeError as cause:
         raise SubmissionInvalidError(f"the submission is not UTF-8: {cause.reason} at byte {cause.start}") from cause
+    if text.startswith("\ufeff"):
+        raise SubmissionInvalidError("the submission begins with a byte order mark, which no JSON has")
     value = _parse(text, last_key_wins=last_key_wins)
     if isinstance(value, str) and value.lstrip()[:1] in {"{", "["}:
         value = _parse(value, last_key_wins=last_key_wins)

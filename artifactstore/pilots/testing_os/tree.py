@@ -168,6 +168,14 @@ class RecordTree:
         failpoint("tree.before-record-end")
         return known or Written.OTHER
 
+    def has_record(self, path: str) -> bool:
+        """Whether something has a record's name that keeps it."""
+        try:
+            found = os.stat(path, dir_fd=self._root, follow_symlinks=False)
+        except OSError:
+            return False
+        return not (stat.S_ISREG(found.st_mode) and found.st_size == 0)
+
     def write_indexes(self, documents: Mapping[str, bytes], *, started_at: Instant) -> bool:
         """Replace the indexes that differ; whether any did. Raises as ``write_record`` does."""
         with self._errors(INDEXES):
@@ -239,7 +247,10 @@ class RecordTree:
                 raise DestinationInvalidError(
                     f"{where}: a link or something that is no directory stands in the way", hint="Remove it."
                 ) from error
-            raise _KINDS.get(error.errno or 0, StorageError)(f"{where} cannot be written: {error.strerror}") from error
+            raise _KINDS.get(error.errno or 0, StorageError)(
+                f"{where} cannot be written: {error.strerror}",
+                hint="What was recorded stays. Mend it, then run it again, or `artifactstore testing-os export`.",
+            ) from error
 
 
 _KINDS: dict[int, type[StorageError]] = {
@@ -308,9 +319,12 @@ def _has(folder: int, name: str, data: bytes) -> bool:
         if error.errno in {errno.ELOOP, errno.ENXIO}:
             return False
         raise
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_size != len(data):
+        os.close(descriptor)
+        return False
     with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
-        found = os.fstat(descriptor)
-        return stat.S_ISREG(found.st_mode) and found.st_size == len(data) and file.read(len(data) + 1) == data
+        return file.read(len(data) + 1) == data
 
 
 def _write_new(folder: int, name: str, data: bytes) -> None:

@@ -10,20 +10,21 @@ Reading is stricter than the original's in three places: a repeated key, text th
 
 from __future__ import annotations
 
+import json
 import os
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from artifactstore.domain.canonical import MAX_DOCUMENT_BYTES, parse_json
 from artifactstore.errors import ArtifactStoreError, FileUnreadableError, LinkInvalidError
 from artifactstore.pilots.testing_os.ecmascript import is_truthy
-from artifactstore.pilots.testing_os.tree import RECORDS
+from artifactstore.pilots.testing_os.tree import INDEX_NAMES, INDEXES, RECORDS
 from artifactstore.plugins import DirectoryTree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from artifactstore.domain.canonical import JsonValue
@@ -35,6 +36,7 @@ MAX_DEPTH = 32
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _PIECE_BYTES = 256 * 1024
+_MAX_INDEX_BYTES = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,29 @@ def read_rejected(root: Path) -> Iterator[TreeRecord | Corruption | Skipped]:
             yield from _Scan(tree).children(records, f"{RECORDS}/", {REJECTED}, without=set())
         finally:
             os.close(records)
+
+
+def read_indexed(root: Path) -> set[tuple[str, str]]:
+    """Repositories and surfaces that ``indexes/latest-by-repo.json`` names; none if there is no such index.
+
+    Raises ``FileUnreadableError`` if there is no such directory.
+    """
+    with DirectoryTree(root) as tree, suppress(LinkInvalidError, FileUnreadableError, OSError, ValueError):
+        file = tree.file(f"{INDEXES}/{INDEX_NAMES[0]}")
+        if file is not None:
+            found = json.loads(_bytes_of(tree.open_file(file.real_path)))
+            return {(repo, surface) for repo, surfaces in _members(found) for surface, _ in _members(surfaces)}
+    return set()
+
+
+def _members(value: JsonValue) -> Iterable[tuple[str, JsonValue]]:
+    return value.items() if isinstance(value, dict) else ()
+
+
+def _bytes_of(descriptor: int) -> bytes:
+    """What is in a regular file. Closes it."""
+    with open(descriptor, "rb") as file:
+        return file.read(_MAX_INDEX_BYTES) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
 
 
 class _Scan:

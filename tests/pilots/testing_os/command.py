@@ -42,6 +42,14 @@ class Command:
             input=given, capture_output=True, check=False, timeout=60,
         )  # fmt: skip
 
+    def started(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """The command, under way."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "artifactstore", "testing-os", *arguments],
+            env={**clean_environment(), "CI": "", "ARTIFACTSTORE_HOME": str(self.home)},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
     def words(self, *arguments: str) -> str:
         """What is printed that is no JSON."""
         return self.run(*arguments).stdout.decode()

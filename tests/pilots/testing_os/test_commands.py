@@ -92,6 +92,124 @@ def test_a_directory_is_read_in_the_order_of_its_names(command: Command, tmp_pat
     assert (0, ["a", "b"]) == (code, [each["run_id"] for each in answer["results"]])
 
 
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [("", "--payload names nothing"), ('{"run_id": "a"}', "is JSON"), (" [1]", "is JSON")],
+    ids=["empty", "an object", "a list"],
+)
+def test_a_payload_that_is_no_name_is_the_callers_error(command: Command, payload: str, message: str) -> None:
+    code, answer, stderr = command.ingest("--payload", payload)
+
+    assert (1, None) == (code, answer)
+    assert message in stderr
+    assert {} == command.tree()
+
+
+def test_files_that_cannot_be_read_do_not_keep_others_from_it(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "good.json").write_bytes(encoded({"/run_id": "a"}))
+    (tmp_path / "spool").mkdir()
+    named = ["good.json", "nowhere.ndjson", "nowhere.json", "spool"]
+
+    code, answer, _ = command.ingest(*(word for name in named for word in ("--payload", str(tmp_path / name))))
+
+    assert 3 == code
+    assert ["accepted", "error", "error", "error"] == [each["status"] for each in answer["results"]]
+    assert {"FILE_UNREADABLE"} == {each["error"]["code"] for each in answer["results"][1:]}
+    assert "no .json" in answer["results"][3]["error"]["message"]
+
+
+def test_a_line_that_is_too_long_is_one_error(command: Command, tmp_path: Path) -> None:
+    long = b" " * (8 * 2**20 + 1) + encoded({"/run_id": "hidden"})
+    lines = b"\r\n".join([encoded({"/run_id": "a"}), long, encoded({"/run_id": "b"})])
+    (tmp_path / "feed.ndjson").write_bytes(lines)
+
+    from_file = command.ingest("--payload", str(tmp_path / "feed.ndjson"))
+    from_pipe = command.ingest("--ndjson", given=lines)
+
+    for (code, answer, _), wanted in ((from_file, "accepted"), (from_pipe, "duplicate")):
+        assert 3 == code
+        assert [wanted, "error", wanted] == [each["status"] for each in answer["results"]]
+        assert "LIMIT_EXCEEDED" == answer["results"][1]["error"]["code"]
+        assert answer["results"][1]["where"].endswith("line 2")
+
+
+def test_what_comes_through_a_pipe_is_recorded_before_the_pipe_ends(command: Command) -> None:
+    with command.started("ingest", "--ndjson", "--repo-root", str(command.root), "--provenance", "stub", *AS_OF) as run:
+        assert run.stdin is not None
+        assert run.stderr is not None
+        run.stdin.write(encoded({"/run_id": "a"}) + b"\n")
+        run.stdin.flush()
+        while b"persist_complete" not in (line := run.stderr.readline()):
+            assert line
+
+        assert ["a"] == [each["run_id"] for each in command("history", REPO)[1]["records"]]
+        answer, _ = run.communicate(timeout=60)
+
+    assert (0, "accepted") == (run.returncode, json.loads(answer)["results"][0]["status"])
+
+
+def test_a_tree_that_cannot_be_written_is_told_beside_the_verdict(command: Command) -> None:
+    (command.root / "records").write_text("in the way")
+
+    code, answer, stderr = command.ingest(given=encoded({"/policy_version": "1.0.0"}))
+
+    assert (3, "rejected", False) == (code, answer["status"], answer["indexes_rebuilt"])
+    assert "DESTINATION_INVALID" == answer["export_error"]["code"]
+    assert "Remove it." == answer["export_error"]["hint"]
+    assert "rebuild_indexes" == stages(stderr)[-1]["failed_stage"]
+
+
+def test_what_has_a_records_name_is_told_beside_the_verdict(command: Command) -> None:
+    (command.root / RECORDS / "run-a.json").mkdir(parents=True)
+
+    code, answer, _ = command.ingest(given=encoded({"/run_id": "a"}))
+
+    assert (3, "accepted", [f"{RECORDS}/run-a.json"]) == (code, answer["status"], answer["records_differing"])
+
+
+def test_a_tree_of_another_store_is_not_written_to(command: Command, tmp_path: Path) -> None:
+    command.ingest(given=encoded({"/run_id": "a"}))
+    before = command.tree()
+    command.home = tmp_path / "forgotten"
+
+    code, answer, stderr = command.ingest(given=encoded({"/run_id": "b"}))
+    exported = command("export", "--repo-root", str(command.root))
+
+    assert (1, None, 1) == (code, answer, exported[0])
+    assert "error: TREE_FOREIGN:" in stderr
+    assert "testing-os import" in stderr
+    assert before == command.tree()
+    assert [] == command("history", REPO)[1]["records"]
+
+
+def test_the_answer_to_one_submission_is_one_line(command: Command) -> None:
+    for arguments in ((), ("--verify-only",)):
+        printed = command.run(
+            "ingest", "--repo-root", str(command.root), "--provenance", "stub", *AS_OF, *arguments, given=encoded()
+        ).stdout
+
+        assert printed.endswith(b"}\n")
+        assert 1 == printed.count(b"\n")
+
+
+def test_what_fails_is_in_the_log_also_if_nothing_is_recorded(command: Command) -> None:
+    for arguments in ((), ("--ndjson",), ("--verify-only",), ("--ndjson", "--verify-only")):
+        said = stages(command.ingest(*arguments, given=b"{")[2])
+
+        assert ["error"] == [line["stage"] for line in said if line["stage"] != "dispatch_received"]
+
+
+def test_an_imported_record_is_explained_by_what_it_says(command: Command, tmp_path: Path) -> None:
+    command.ingest(given=encoded({"/run_id": "a"}))
+    command.home = tmp_path / "other"
+    command("import", str(command.root))
+    (record,) = command("history", REPO)[1]["records"]
+
+    code, answer, _ = command("explain", record["package_id"])
+
+    assert (0, "imported", "accepted") == (code, answer["profile"], answer["verification"]["status"])
+
+
 def test_a_tree_that_was_lost_is_made_good_by_the_duplicate(command: Command) -> None:
     command.ingest(given=encoded({"/run_id": "r1"}))
     before = command.tree()
@@ -124,7 +242,8 @@ def test_verify_only_records_nothing(command: Command) -> None:
     code, answer, _ = command.ingest("--verify-only", given=encoded({"/run_id": "r1"}))
 
     assert (0, {
-        "status": "accepted", "run_id": "r1", "verdict": "pass", "would_persist_to": f"{RECORDS}/run-r1.json",
+        "status": "accepted", "run_id": "r1", "verdict": "pass",
+        "would_persist_to": str(command.root / RECORDS / "run-r1.json"),
         "verify_only": True, "rejection_reasons": [],
     }) == (code, answer)  # fmt: skip
     assert {} == command.tree()
@@ -231,7 +350,7 @@ def test_a_word_that_means_nothing_is_the_callers_error(
         (("--policies", "/nowhere"), None, "global-policy.yaml cannot be read"),
         (("--policies", "store", "--ndjson"), None, "no policies are adopted"),
         ((), "defaults: [", "global-policy.yaml cannot be read"),
-        (("--ndjson", "--verify-only"), "policy_version: 1\n", "the global policy is invalid"),
+        (("--verify-only",), "policy_version: 1\n", "the global policy is invalid"),
     ],
     ids=["no token", "no directory", "nothing adopted", "no YAML", "invalid"],
 )

@@ -95,7 +95,7 @@ def test_many_are_one_transaction(store: RecordStore) -> None:
     assert 2 == len(commits), "the lease, and all of them"
 
 
-@pytest.mark.parametrize(("limit", "value"), [("_MOST", 4), ("_MOST_BYTES", 4_000), ("_LONGEST_S", 0.0)])
+@pytest.mark.parametrize(("limit", "value"), [("_MOST", 4), ("_MOST_BYTES", 4_000), ("LONGEST_S", 0.0)])
 def test_a_batch_ends_when_it_is_large_or_old(
     store: RecordStore, monkeypatch: pytest.MonkeyPatch, limit: str, value: float
 ) -> None:

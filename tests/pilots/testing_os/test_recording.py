@@ -16,11 +16,12 @@ from artifactstore import failpoints
 from artifactstore.bootstrap import host_of, open_registry
 from artifactstore.config import Settings
 from artifactstore.domain.events import PackageExpired
-from artifactstore.errors import CapabilityDeniedError, ConfigurationError, EmitGuardError, RunChangedError
+from artifactstore.errors import CapabilityDeniedError, ConfigurationError, EmitGuardError
 from artifactstore.pilots.testing_os.faults import ProvenanceFaultError
 from artifactstore.pilots.testing_os.ingesting import Answer
 from artifactstore.pilots.testing_os.profiles import V1_1
 from artifactstore.pilots.testing_os.provenance import rejecting_provenance
+from artifactstore.pilots.testing_os.recording import LostRaceError
 from artifactstore.plugins.context import EmbeddedContext
 from artifactstore.plugins.contributed import Recordable
 from artifactstore.plugins.loaded import DISTRIBUTION, LoadedPlugin
@@ -220,9 +221,10 @@ def test_a_package_that_is_no_record_makes_no_duplicate(store: RecordStore) -> N
     ingest(store.registry, replace(draft, producer="testing-os"))
     before = event_types(store.registry)
 
-    with pytest.raises(RunChangedError):
+    with pytest.raises(LostRaceError) as raised:
         store.ingest(submission())
 
+    assert "it was not recorded by this pilot" in str(raised.value.hint)
     assert before == event_types(store.registry)
 
 

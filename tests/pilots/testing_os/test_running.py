@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from artifactstore.bootstrap import open_registry
+from artifactstore.errors import DestinationInvalidError, FileUnreadableError
 from artifactstore.pilots.testing_os import run
-from artifactstore.pilots.testing_os.exporting import export
+from artifactstore.pilots.testing_os.exporting import TreeForeignError, export
 from artifactstore.pilots.testing_os.faults import ProvenanceFaultError
 from artifactstore.pilots.testing_os.importing import Imported, import_tree
 from artifactstore.pilots.testing_os.provenance import stub_provenance
@@ -47,6 +48,12 @@ def store(tmp_path: Path) -> Iterator[RecordStore]:
 
 def tree_of(root: Path) -> dict[str, bytes]:
     return {path: data for path, data in tree_contents(root).items() if not path.startswith("policies")}
+
+
+def indexed_paths(root: Path) -> set[str]:
+    """The records that a tree's index names."""
+    latest = json.loads((root / "indexes" / "latest-by-repo.json").read_bytes())
+    return {entry["path"] for surfaces in latest.values() for entry in surfaces.values()}
 
 
 def run_all(store: RecordStore, root: Path, *changes: dict[str, Any], **options: Any) -> RunResult:
@@ -132,12 +139,88 @@ def test_killed_at_every_step_also_of_the_tree_a_run_is_recorded_and_written_onc
         for hit in range(1, len(passed) + 1):
             tree = tmp_path / f"tree-{hit}"
             run_one(store, f"run-{hit}", tree)
-            assert {f"{RECORDS}/run-run-{hit}.json", *INDEXES} == {*tree_of(tree)}, passed[hit - 1]
+            wanted = {f"{RECORDS}/run-run-{hit}.json", *indexed_paths(tree), *INDEXES}
+            assert wanted <= {*tree_of(tree)}, passed[hit - 1]
             package = store.history(REPO, limit=1_000)
             (record,) = [each for each in package if each.run_id == f"run-{hit}"]
             assert store.file(record.package_id, "record.json") == (tree / record.path).read_bytes()
         assert len(passed) + 2 == len(store.history(REPO, limit=1_000))
         replay_is_exact(registry)
+
+
+# one tree, and what others have done to it
+
+
+def test_what_a_killed_writer_has_left_out_is_written_by_the_next_one(store: RecordStore, root: Path) -> None:
+    store.ingest(submission({"/run_id": "a", "/scenario_results/0/product_surface": "web"}))
+
+    run_all(store, root, {"/run_id": "b"})
+
+    assert {f"{RECORDS}/run-a.json", f"{RECORDS}/run-b.json"} == indexed_paths(root)
+    assert {f"{RECORDS}/run-a.json", f"{RECORDS}/run-b.json", *INDEXES} == {*tree_of(root)}
+
+
+def test_a_tree_with_records_that_the_store_does_not_have_is_left_as_it_is(
+    store: RecordStore, root: Path, tmp_path: Path
+) -> None:
+    run_all(store, root, {"/run_id": "a"})
+    before = tree_of(root)
+
+    with store_in_memory(tmp_path) as other:
+        with pytest.raises(TreeForeignError, match=f"records of {REPO}"):
+            run_all(other, root, {"/run_id": "b"})
+        with pytest.raises(TreeForeignError):
+            export(other.context.contributed(), root, as_of=AS_OF)
+        packages, untouched = other.package_count(), tree_of(root)
+        imported(other, root)
+        after = run_all(other, root, {"/run_id": "b"})
+
+    assert (0, before) == (packages, untouched)
+    assert tree_of(root).items() >= {path: before[path] for path in before if path not in INDEXES}.items()
+    assert [f"{RECORDS}/run-b.json"] == after.persisted_records
+
+
+@pytest.mark.parametrize("index", [b"", b"{", b"[]", b'{"o/r": 1}', b"\xff", None])
+def test_an_index_that_says_nothing_is_written_anew(store: RecordStore, root: Path, index: bytes | None) -> None:
+    (root / "indexes").mkdir()
+    if index is not None:
+        (root / "indexes" / "latest-by-repo.json").write_bytes(index)
+
+    run_all(store, root, {"/run_id": "a"})
+
+    assert {f"{RECORDS}/run-a.json"} == indexed_paths(root)
+
+
+def test_a_tree_that_cannot_be_written_is_told_and_what_was_recorded_stays(store: RecordStore, root: Path) -> None:
+    lines: list[str] = []
+    (root / "records").write_text("in the way")
+
+    result = run_all(store, root, {"/run_id": "a"}, {"/run_id": "b", **RETRYABLE}, write_log=lines.append)
+
+    assert isinstance(result.export_error, DestinationInvalidError)
+    assert ["accepted", "rejected"] == [each.answer for each in result.outcomes if not isinstance(each, Failed)]
+    assert not result.indexes_rebuilt
+    said = json.loads(lines[-1])
+    assert ("error", "rebuild_indexes") == (said["stage"], said["failed_stage"])
+    (root / "records").unlink()
+    assert run_all(store, root, {"/run_id": "a"}).export_error is None
+    assert {f"{RECORDS}/run-a.json"} == indexed_paths(root)
+
+
+def test_without_a_root_nothing_is_judged(store: RecordStore, root: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileUnreadableError):
+        run_all(store, tmp_path / "nowhere", {"/run_id": "a"}, policies=root / "policies")
+
+    assert 0 == store.package_count()
+
+
+def test_what_has_a_records_name_keeps_it_and_is_told(store: RecordStore, root: Path) -> None:
+    (root / RECORDS / "run-a.json").mkdir(parents=True)
+
+    result = run_all(store, root, {"/run_id": "a"}, {"/run_id": "b"})
+
+    assert [f"{RECORDS}/run-a.json"] == result.records_differing
+    assert (root / RECORDS / "run-b.json").is_file()
 
 
 # export and import
