@@ -295,7 +295,7 @@ def test_no_answer_lets_another_site_in(server: Server, operation: str) -> None:
     package_id = store(server, {"a.txt": b"x"})
     path = template.format(
         package_id=package_id, path="a.txt", file_id=f"{package_id}:0", slug="none", upload_id="none",
-        source_id="none", envelope_id="none",
+        source_id="none", envelope_id="none", org="none", repo="none",
     )  # fmt: skip
     host = server.url.removeprefix("http://")
     asked = {

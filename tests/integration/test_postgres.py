@@ -158,7 +158,13 @@ def test_only_who_asks_upgrades_a_database_and_its_packages_are_found_by_their_m
         for index in ("package_by_schema", "package_by_retention_class", "package_by_producer_and_subject"):
             connection.execute(f"DROP INDEX {index}")
         connection.execute("DROP INDEX stored_object_by_backend")
-        for table in ("testing_os_latest", "testing_os_surface", "testing_os_record"):
+        for table in (
+            "testing_os_latest",
+            "testing_os_surface",
+            "testing_os_record",
+            "testing_os_totals",
+            "testing_os_policies",
+        ):
             connection.execute(f"DROP TABLE {table}")
         connection.execute("DELETE FROM alembic_version WHERE version_num <> '0004'")
         connection.execute("UPDATE alembic_version SET version_num = '0001'")

@@ -61,7 +61,11 @@ class JudgingImpossibleError(ArtifactStoreError):
 
 def add_judging_commands(group: typer.Typer, door: CommandDoor) -> None:
     """Add them."""
+    _add_ingest(group, door)
+    _add_explain(group, door)
 
+
+def _add_ingest(group: typer.Typer, door: CommandDoor) -> None:
     @group.command("ingest")
     def _ingest(
         payload: Payload = None,
@@ -92,6 +96,8 @@ def add_judging_commands(group: typer.Typer, door: CommandDoor) -> None:
                     return _verify_all(door, rules, paths, repo_root, ndjson=ndjson)
                 return _ingest_all(door, judging, rules, paths, repo_root, ndjson=ndjson)
 
+
+def _add_explain(group: typer.Typer, door: CommandDoor) -> None:
     @group.command("explain")
     def _explain(
         package_id: Annotated[
