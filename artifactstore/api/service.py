@@ -83,6 +83,8 @@ class Service:
     room: Room = field(default_factory=lambda: Room(MAX_HELD_BYTES))
     large_body: threading.Lock = field(default_factory=threading.Lock)
     """One large JSON document is understood at a time: it takes ten times its bytes."""
+    large_submission: threading.Lock = field(default_factory=threading.Lock)
+    """So is what pilots are handed; that may wait for others, which the core's must not."""
     downloads: int = 0
     """How many are being sent now."""
     long_reads: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(MAX_LONG_READS))

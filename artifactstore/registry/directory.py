@@ -74,6 +74,20 @@ class DirectoryTree:
             raise _unreadable(path, error) from error
         return TreeFile(self, path, real_path) if real_path else None
 
+    def leads_nowhere(self, path: str) -> bool:
+        """Whether a link has this name, or one on the way to it, that leads to nothing."""
+        steps = path.split("/")
+        prefixes = ["/".join(steps[:count]) for count in range(1, len(steps) + 1)]
+        first_absent = next((each for each in prefixes if not self._is_there(each, follow_links=True)), None)
+        return first_absent is not None and self._is_there(first_absent, follow_links=False)
+
+    def _is_there(self, path: str, *, follow_links: bool) -> bool:
+        try:
+            os.stat(path, dir_fd=self._root, follow_symlinks=follow_links)
+        except (OSError, ValueError):
+            return False
+        return True
+
     def resolve(self, folder: str, target: str, *, links: int = 0) -> str:
         """What ``target`` means from ``folder``: a path without links. ``links`` were followed to come to it.
 

@@ -65,7 +65,11 @@ def _checked(registry: Registry, requests: Sequence[IngestRequest]) -> list[Inge
 def _write_all(
     tx: Transaction, registry: Registry, requests: Sequence[IngestRequest], stored: Sequence[Stored]
 ) -> list[PackageReceipt]:
-    """Every schema and run is locked before anything is written, by name: no two writers wait for each other."""
+    """Every schema and run is locked before anything is written, by name.
+
+    Two who bring the same new blobs in another order may still wait for each other; the database lets one of them go
+    on, and the other is told ``ConcurrentUpdateError``.
+    """
     for slug in sorted({request.draft.schema for request in requests if request.draft.schema is not None}):
         tx.lock("schema", slug)
     for run in sorted(map(run_of, stored)):

@@ -322,3 +322,34 @@ def adopt(home: Path, policies: Path) -> None:
     """As the operator does it, beside the server."""
     answer = run_cli(home, "testing-os", "policies", "adopt", str(policies))
     assert 0 == answer.code, answer.stderr
+
+
+def test_the_stages_of_a_submission_are_in_the_servers_log(server: Server) -> None:
+    submit(server, {"/run_id": "r1"})
+
+    lines = [json.loads(line) for line in server.log if '"pilot"' in line]
+    assert ["dispatch_received", "context_loaded", "verify_complete", "persist_complete"] == [
+        line["line"]["stage"] for line in lines
+    ]
+    assert {"r1"} == {line["line"]["correlation_id"] for line in lines}
+
+
+def test_nobody_pushes_what_the_pilot_judges(server: Server) -> None:
+    opened = server.ask(
+        "POST", "/packages", token="dispatch", json_body={"producer": "testing-os", "external_id": "o/r/d/x"}
+    )
+    checked = server.ask("POST", "/packages:preflight", token="dispatch", json_body={"producer": "testing-os"})
+
+    assert (403, "FORBIDDEN") == (opened.status, opened.json["code"])
+    assert "/pilots/testing-os/" in opened.json["hint"]
+    assert not checked.json["ok"]
+
+
+def test_a_server_whose_policies_are_broken_does_not_say_where_they_are(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "root" / "policies" / "global-policy.yaml").write_text("defaults: [")
+
+    answer = submit(server)
+
+    assert (500, "CONFIGURATION_INVALID") == (answer.status, answer.json["code"])
+    assert str(tmp_path) not in answer.body.decode()
+    assert any(str(tmp_path) in line for line in server.log)

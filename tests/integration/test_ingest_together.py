@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from artifactstore import failpoints
+from artifactstore.domain.event import ObjectRef
+from artifactstore.domain.events import ObjectCondemned
 from artifactstore.errors import ConcurrentUpdateError, MetadataInvalidError, RunChangedError
 from artifactstore.registry.ingest import IngestRequest, ingest
 from artifactstore.registry.ingest_together import ingest_together
@@ -16,7 +18,7 @@ from artifactstore.registry.verify import verify_all
 from artifactstore.storage.port import ObjectKind
 from artifactstore.testing.builders import package_draft
 from tests.at_once import at_once, kinds
-from tests.support import event_types, objects_of_kind, replay_is_exact, stored_objects
+from tests.support import event_types, key_at, objects_of_kind, replay_is_exact, stored_objects
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -72,6 +74,32 @@ def test_what_is_present_already_is_relied_on(registry: Registry, home: Path) ->
 
     assert 1 == sum(data.count(b"both") for data in stored_objects(home).values())
     assert [] == verify_all(registry).damage
+    replay_is_exact(registry)
+
+
+@pytest.mark.parametrize("relies", ["the first", "the last"])
+def test_what_one_relies_on_and_is_taken_away_meanwhile_keeps_all_of_them_out(
+    registry: Registry, home: Path, relies: str
+) -> None:
+    ingest(registry, package_draft({"x": b"relied"}, external_id="before"))
+    (pack,) = objects_of_kind(home, ObjectKind.PACK)
+    reference = ObjectRef("default", ObjectKind.PACK, key_at(home, pack).digest, pack.stat().st_size)
+    several = drafts({"a": {"x": b"relied"}, "b": {"x": b"own"}})
+
+    def condemn(name: str) -> None:
+        if name == "record.before-transaction":
+            failpoints.arm(None)
+            with registry.transaction() as tx:
+                tx.record(ObjectCondemned(object=reference))
+
+    failpoints.arm(condemn)
+    try:
+        with pytest.raises(ConcurrentUpdateError, match="was taken away"):
+            together(registry, several if relies == "the first" else several[::-1])
+    finally:
+        failpoints.arm(None)
+
+    assert 1 == len(list_packages(registry, limit=10))
     replay_is_exact(registry)
 
 

@@ -7,6 +7,7 @@ pilot's name, and who has not sees what there is without any; writing takes the 
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -20,7 +21,7 @@ from artifactstore.api.bodies import held_whole, refuse_announced_length, stream
 from artifactstore.api.conditions import select
 from artifactstore.api.guards import CurrentCaller, CurrentService, CurrentWriter
 from artifactstore.api.openapi import header, problems, raw_request
-from artifactstore.api.requests import require_media_type
+from artifactstore.api.requests import MAX_BODY_BYTES, require_media_type
 from artifactstore.api.service import service_of
 from artifactstore.built_in import ENTRY_POINTS, PLUGINS, load_entry_point, load_plugin
 from artifactstore.domain.digest import Digest
@@ -29,7 +30,7 @@ from artifactstore.plugins.context import EmbeddedContext
 from artifactstore.plugins.contract import Plugin, Route, RouteRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from artifactstore.api.service import Service
 
@@ -72,7 +73,8 @@ def _write_route(router: APIRouter, plugin: str, route: Route) -> None:
 
     def write(request: Request, service: CurrentService, caller: CurrentWriter, body: bytes) -> Response:
         caller.require_write(plugin)
-        answer = route.answer(_asked(service, plugin, caller.name, request, body))
+        with _held(service, body):
+            answer = route.answer(_asked(service, plugin, caller.name, request, body))
         return Response(answer.body, answer.status, media_type=_JSON)
 
     write.__annotations__["body"] = body
@@ -91,6 +93,20 @@ def _write_route(router: APIRouter, plugin: str, route: Route) -> None:
         },
         openapi_extra=raw_request(_JSON, {}),
     )
+
+
+@contextmanager
+def _held(service: Service, body: bytes) -> Iterator[None]:
+    """The body takes room until it is answered, and one large one is understood at a time.
+
+    Raises ``ServiceBusyError`` if there is none.
+    """
+    service.room.take(len(body))
+    try:
+        with service.large_submission if len(body) > MAX_BODY_BYTES else nullcontext():
+            yield
+    finally:
+        service.room.give_back(len(body))
 
 
 def _content(route: Route) -> dict[str, Any]:

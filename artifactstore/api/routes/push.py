@@ -26,12 +26,14 @@ from artifactstore.api.openapi import (
     raw_request,
 )
 from artifactstore.api.requests import MAX_FILE_LIST_BYTES, attempt_of, body_of, require_media_type
+from artifactstore.catalog.contributions import contribution_of
 from artifactstore.documents import push_document, received_document
+from artifactstore.domain.access import Caller
 from artifactstore.domain.manifest import FileEntry
 from artifactstore.domain.media_type import media_type_of
 from artifactstore.domain.package import DEFAULT_ROLE, MAX_FILE_BYTES, FileDraft, PackageDraft, PackageStatus
 from artifactstore.domain.retention import RetentionClass
-from artifactstore.errors import RequestInvalidError
+from artifactstore.errors import ForbiddenError, RequestInvalidError
 from artifactstore.provenance_documents import ingested_document
 from artifactstore.registry.finalizing import finalize
 from artifactstore.registry.idempotency import Attempt
@@ -61,7 +63,7 @@ def open_(
     attempt: Annotated[Attempt | None, Depends(attempt_of)],
 ) -> JSONResponse:
     """Open a package. With its files declared, the answer names the blobs to send. Takes ``Idempotency-Key``."""
-    caller.require_write(body.producer)
+    _require_open_to_all(body.producer, caller)
     declared = None if body.files is None else [_entry(file) for file in body.files]
     state = open_package(
         registry.putting_to(body.backend), _draft(body), declared, as_revision=body.revision,
@@ -69,6 +71,18 @@ def open_(
     )  # fmt: skip
     document = push_document(state, pack_threshold_bytes=registry.pack_threshold_bytes)
     return JSONResponse(document, 201 if state.status == PackageStatus.OPEN else 200)
+
+
+def _require_open_to_all(producer: str, caller: Caller) -> None:
+    """Packages of a pilot that keeps tables of them are its own to record: what they say has been judged.
+
+    Raises ``ForbiddenError``.
+    """
+    caller.require_write(producer)
+    if contribution_of(producer) is not None:
+        raise ForbiddenError(
+            f"packages of {producer!r} are recorded by its pilot", hint=f"POST to /pilots/{producer}/ instead."
+        )
 
 
 def _draft(body: models.PackageOpening | models.PackageSketch) -> PackageDraft:
@@ -116,7 +130,7 @@ def preflight_(
     )
     obstacles = preflight(
         registry, replace(_draft(body), files=files), body.backend, [file.size for file in sketches],
-        may_write=lambda: caller.require_write(body.producer),
+        may_write=lambda: _require_open_to_all(body.producer, caller),
     )  # fmt: skip
     limits = {
         "max_files": registry.max_files,

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from artifactstore.errors import ArtifactStoreError, ConflictError
+from artifactstore.errors import ArtifactStoreError, ConflictError, CorruptionError
 from artifactstore.pilots.testing_os import records
 from artifactstore.pilots.testing_os.index_documents import STALE_DAYS, documents
 from artifactstore.pilots.testing_os.package import RECORD_FILE
@@ -35,6 +35,14 @@ LOCK_WAIT_S = 60.0
 _PAGE = 500
 
 
+class Corrupted(NamedTuple):
+    """A record whose bytes the store does not have as they were: the others are written all the same."""
+
+    path: str
+    package_id: str
+    why: str
+
+
 @dataclass(slots=True)
 class Exported:
     """What was done to a tree."""
@@ -44,6 +52,7 @@ class Exported:
     present: int = 0
     differing: list[str] = field(default_factory=list)
     """Records whose name something else has, which keeps it."""
+    corrupted: list[Corrupted] = field(default_factory=list)
     indexes_changed: bool = False
     error: ArtifactStoreError | None = None
     """Why it was broken off."""
@@ -106,7 +115,12 @@ def _write_all(contributed: Contributed, tree: RecordTree, found: Iterator[Store
 
 
 def _write(contributed: Contributed, tree: RecordTree, some: list[StoredRecord], done: Exported) -> None:
-    content = {record.path: contributed.read_file(record.package_id, RECORD_FILE) for record in some}
+    content: dict[str, bytes] = {}
+    for record in some:
+        try:
+            content[record.path] = contributed.read_file(record.package_id, RECORD_FILE)
+        except CorruptionError as error:
+            done.corrupted.append(Corrupted(record.path, record.package_id, error.message))
     for path, written in tree.write_records(content).items():
         match written:
             case Written.NEW:

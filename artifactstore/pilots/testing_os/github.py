@@ -76,7 +76,7 @@ def github_provenance(api: GitHubApi) -> ProvenanceCheck:
         repo, run_id = run
         with _provenance_faults():
             answer = api.get(f"/repos/{repo}/actions/runs/{run_id}", accept=_JSON)
-            return _NOT_CONFIRMED if answer.status == _NOT_FOUND else _confirmation(_document(answer), run_id)
+            return _NOT_CONFIRMED if answer.status == _NOT_FOUND else _confirmation(_document(answer), repo, run_id)
 
     return confirm
 
@@ -156,11 +156,20 @@ def _named_run(source: Source) -> tuple[str, str] | None:
     return (found[1], found[2]) if found is not None and found[2] == source.provider_run_id else None
 
 
-def _confirmation(found: JsonValue, run_id: str) -> Confirmation:
-    """A run that says of no commit that it ran on it confirms nothing."""
+def _confirmation(found: JsonValue, repo: str, run_id: str) -> Confirmation:
+    """A run that says of no commit that it ran on it confirms nothing; nor does one of another repository.
+
+    GitHub answers for a name in other letters, or an old one, too: policies and indexes know one name.
+    """
     head_sha = found.get("head_sha") if isinstance(found, dict) else None
-    is_confirmed = _is_that_run(found, run_id) and isinstance(head_sha, str) and bool(_COMMIT.fullmatch(head_sha))
+    is_that = _is_that_run(found, run_id) and _full_name(found) in {None, repo}
+    is_confirmed = is_that and isinstance(head_sha, str) and bool(_COMMIT.fullmatch(head_sha))
     return Confirmation(is_confirmed, str(head_sha) if is_confirmed else None)
+
+
+def _full_name(found: JsonValue) -> JsonValue:
+    repository = found.get("repository") if isinstance(found, dict) else None
+    return repository.get("full_name") if isinstance(repository, dict) else None
 
 
 def _is_that_run(found: JsonValue, run_id: str) -> bool:

@@ -31,7 +31,7 @@ from artifactstore.pilots.testing_os.verdict import is_raised
 from artifactstore.pilots.testing_os.verifier import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from artifactstore.domain.instant import Instant
@@ -97,8 +97,8 @@ def _filed(found: TreeRecord | Corruption | Skipped) -> Filed | LeftOut:
         return LeftOut(found.path, f"is no record: {broken[0]}")
     record = cast("dict[str, Any]", found.value)
     verdict = record["overall_verdict"]
-    if is_raised(verdict["proposed"], verdict["verified"]):
-        return LeftOut(found.path, "its verdict is better than the one that was proposed, which no verifier gives")
+    if what := _given_by_no_verifier(record):
+        return LeftOut(found.path, what)
     try:
         place = place_of_1_1(record)
     except UnsafePlaceError as error:
@@ -121,6 +121,18 @@ def _filed(found: TreeRecord | Corruption | Skipped) -> Filed | LeftOut:
         warnings=len(record["verification"].get("warnings", [])),
         transport=FROM_TREE,
     )
+
+
+def _given_by_no_verifier(record: Mapping[str, Any]) -> str | None:
+    """What is wrong with a verdict in itself."""
+    verdict, verification = record["overall_verdict"], record["verification"]
+    if is_raised(verdict["proposed"], verdict["verified"]):
+        return "its verdict is better than the one that was proposed, which no verifier gives"
+    if any(is_raised(result["verdict"], verdict["verified"]) for result in record["scenario_results"]):
+        return "its verdict is better than that of a scenario, which no verifier gives"
+    if verification["status"] == Status.ACCEPTED and verification.get("rejection_reasons"):
+        return "it is accepted and says why it was rejected"
+    return None
 
 
 def _judged_at(text: str | None) -> Instant:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from artifactstore.errors import ArtifactStoreError, InvalidRequestError, RunChangedError
@@ -214,13 +215,14 @@ def judge(received: Received, rules: Rules, log: StageLog) -> Judged:
     value, now = received.value, rules.clock()
     as_of = now if rules.as_of is None else rules.as_of
     policies = rules.policies(_member(value, "repo"))
+    provenance = lru_cache(maxsize=1)(rules.provenance)  # both who fetches definitions and who verifies ask
     has_repository = policies.repository is not None
     log("context_loaded", policy_version=policies.version, repo_policy_present=has_repository)
     verification = verify(
         received,
         policies=policies,
-        scenarios=rules.scenarios(value),
-        provenance=rules.provenance,
+        scenarios=rules.scenarios(value, provenance),
+        provenance=provenance,
         profile=rules.profile,
         as_of=as_of,
         verified_at=now,

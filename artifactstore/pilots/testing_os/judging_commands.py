@@ -17,6 +17,7 @@ from artifactstore.errors import (
     FileUnknownError,
     InvalidRequestError,
     NotFoundError,
+    PackageUnknownError,
 )
 from artifactstore.pilots.testing_os.command_options import (
     CALLER,
@@ -153,14 +154,15 @@ def _ingest_all(
     check_tree(context.contributed(), repo_root)
     outcomes = tuple(ingest_each(context, _submitted(payload, ndjson=ndjson), rules, door.say))
     result = RunResult(outcomes, exported_after(context, outcomes, repo_root, rules, door.say))
+    tree = _told_tree(result)
     if not _is_one(payload, ndjson=ndjson):
-        door.answer({**_summary(result, repo_root), **_told_tree(result)})
+        door.answer({**_summary(result, repo_root), **tree})
     elif isinstance(only := outcomes[0], Failed):
         raise only.error
     else:
-        door.answer({**_told(only, repo_root), **_told_tree(result)}, on_one_line=True)
+        door.answer({**_told(only, repo_root), **tree}, on_one_line=True)
     codes = [_code_of(each) for each in outcomes]
-    codes += [SYSTEM] * (result.export_error is not None or bool(result.records_differing))
+    codes += [SYSTEM] * ("export_error" in tree or "records_differing" in tree or "records_corrupted" in tree)
     return _exit_code(codes)
 
 
@@ -169,6 +171,8 @@ def _told_tree(result: RunResult) -> dict[str, JsonValue]:
     told: dict[str, JsonValue] = {"indexes_rebuilt": result.indexes_rebuilt}
     if result.records_differing:
         told["records_differing"] = cast("list[JsonValue]", result.records_differing)
+    if result.exported.corrupted:
+        told["records_corrupted"] = [each._asdict() for each in result.exported.corrupted]
     if result.export_error is not None:
         told["export_error"] = _told_error(result.export_error)
     return told
@@ -237,8 +241,12 @@ def _explanation(rules: Rules, submitted: Iterator[Submitted | None], door: Comm
 def _explanation_of_record(context: RecordingContext, package_id: str) -> dict[str, JsonValue]:
     from artifactstore.domain.canonical import parse_json
     from artifactstore.pilots.testing_os.package import RECORD_FILE, VERDICT_FILE
+    from artifactstore.pilots.testing_os.records import of_package
 
     contributed = context.contributed()
+    with contributed.look() as connection:
+        if of_package(connection, package_id) is None:
+            raise PackageUnknownError(f"package {package_id[:64]} is no record of this pilot")
     try:
         found = parse_json(contributed.read_file(package_id, VERDICT_FILE), what="the verdict")
     except FileUnknownError:

@@ -160,7 +160,7 @@ def source_of(filed: Filed) -> SourceInput:
 
 
 def envelope_of(filed: Filed) -> EnvelopeInput:
-    """The run's end. One that says it ended before 1970 was observed when it was judged."""
+    """The verdict, when it was given: a rejection and what took its place are two observations."""
     statement: dict[str, JsonValue] = {
         "repo": _text(filed.record, "repo"),
         "run_id": _text(filed.record, "run_id"),
@@ -168,10 +168,7 @@ def envelope_of(filed: Filed) -> EnvelopeInput:
         "status": filed.status,
         "verified": filed.verified,
     }
-    finished_ms = filed.finished_ms
-    is_before = finished_ms is None or finished_ms < 0
-    ended = filed.recorded_at if is_before else (finished_ms or 0) * 1000
-    return EnvelopeInput(filed.transport, canonical_json(statement).encode(), moment_of(ended))
+    return EnvelopeInput(filed.transport, canonical_json(statement).encode(), moment_of(filed.recorded_at))
 
 
 def parties_of(filed: Filed) -> tuple[PartyInput, ...]:

@@ -98,9 +98,12 @@ def names_in(folder: Path) -> list[str]:
 def read_policy_file(tree: DirectoryTree, path: str) -> bytes | None:
     """The bytes of a policy, a few more than one may have at most; None if there is no such file.
 
-    Raises ``LinkInvalidError`` for a link that leaves the directory, or ``FileUnreadableError``.
+    Raises ``LinkInvalidError`` for a link that leaves the directory, or ``FileUnreadableError``, also for a link to
+    nothing: somebody meant a policy to be there.
     """
     file = tree.file(path)
+    if file is None and tree.leads_nowhere(path):
+        raise FileUnreadableError(f"{path} is a link to nothing")
     return None if file is None else _read(file)
 
 
@@ -144,8 +147,8 @@ def _scenario(tree: DirectoryTree, name: str) -> ScenarioDefinition | Unreadable
     if not is_safe_id(name):
         return UnreadableScenario("invalid_id")
     try:
-        file = tree.file(f"{name}.yaml")
-        return None if file is None else parse_scenario(_read(file))
+        data = read_policy_file(tree, f"{name}.yaml")
+        return None if data is None else parse_scenario(data)
     except InvalidRequestError:
         return UnreadableScenario("parse_error")
 

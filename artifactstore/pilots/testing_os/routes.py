@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from artifactstore.domain.instant import system_clock
-from artifactstore.errors import NotFoundError
+from artifactstore.errors import ConfigurationError, NotFoundError
 from artifactstore.pilots.testing_os.answer_schemas import (
     DAYS,
     FAILING,
@@ -171,7 +171,14 @@ def _submit(request: RouteRequest) -> RouteAnswer:
     policies = _policies(context.contributed())
     received = parse_submission(request.body)
     rules = rules_of(context, None, "github", policies=policies, submitted_by=request.caller)
-    outcome = ingest_submission(context, received, rules, stage_log(received.value, request.write_log))
+    log = stage_log(received.value, request.write_log)
+    try:
+        outcome = ingest_submission(context, received, rules, log)
+    except ConfigurationError as error:
+        log("error", failed_stage="ingest", code=error.code, message=error.message, hint=error.hint)
+        raise ConfigurationError(
+            "this server's policies cannot be judged by", hint="Its operator finds why in its log. Send it again later."
+        ) from error
     return RouteAnswer(_text(_document(outcome)), 201 if outcome.was_written else 200)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from artifactstore.domain.instant import system_clock
 from artifactstore.errors import ConfigurationError
+from artifactstore.pilots.testing_os.faults import ProvenanceFaultError
 from artifactstore.pilots.testing_os.policy_files import read_scenarios
 from artifactstore.pilots.testing_os.policy_sources import policies_of
 from artifactstore.pilots.testing_os.profiles import DEFAULT, V1_1, profile_named
@@ -33,9 +34,8 @@ if TYPE_CHECKING:
     from artifactstore.pilots.testing_os.policy import Policies
     from artifactstore.pilots.testing_os.policy_sources import PolicySource
     from artifactstore.pilots.testing_os.profiles import Profile
-    from artifactstore.pilots.testing_os.provenance import Confirmation, ProvenanceCheck
+    from artifactstore.pilots.testing_os.provenance import ProvenanceCheck
     from artifactstore.pilots.testing_os.scenarios import Scenarios
-    from artifactstore.pilots.testing_os.submission import Ref, Source
     from artifactstore.plugins.contributed import RecordingContext
     from artifactstore.plugins.host import Surroundings
 
@@ -44,7 +44,7 @@ SCENARIOS = Path("dogfood", "scenarios")
 """Below the root of a repository."""
 
 
-def _no_definitions(_document: JsonValue) -> Scenarios | None:
+def _no_definitions(_document: JsonValue, _provenance: ProvenanceCheck) -> Scenarios | None:
     return None
 
 
@@ -55,7 +55,7 @@ class Rules:
     policies: Callable[[JsonValue], Policies]
     """Those of a repository, by what a submission says it is."""
     provenance: ProvenanceCheck
-    scenarios: Callable[[JsonValue], Scenarios | None] = _no_definitions
+    scenarios: Callable[[JsonValue, ProvenanceCheck], Scenarios | None] = _no_definitions
     """The definitions of a submission's scenarios; None if nobody looks for any."""
     profile: Profile = DEFAULT
     as_of: Instant | None = None
@@ -97,8 +97,7 @@ def rules_of(
     if chosen is V1_1:
         return rules
     if api is not None:
-        once = _asked_once(check)
-        return replace(rules, provenance=once, scenarios=partial(_scenarios_at_commit, api, once))
+        return replace(rules, scenarios=partial(_scenarios_at_commit, api))
     if repo_root is not None and (repo_root / SCENARIOS).is_dir():
         return replace(rules, scenarios=partial(_scenarios_in, repo_root / SCENARIOS))
     return rules
@@ -135,21 +134,11 @@ def _github(surroundings: Surroundings) -> GitHubApi:
     return GitHubApi(surroundings.github_token, base_url=surroundings.github_api_url or PUBLIC_API)
 
 
-def _scenarios_in(directory: Path, document: JsonValue) -> Scenarios | None:
+def _scenarios_in(directory: Path, document: JsonValue, _provenance: ProvenanceCheck) -> Scenarios | None:
     return read_scenarios(directory, scenario_ids(document)) if isinstance(document, dict) else None
 
 
-def _asked_once(check: ProvenanceCheck) -> ProvenanceCheck:
-    """The answer for one run and commit after the other: both who fetches definitions and who verifies want it."""
-
-    @lru_cache(maxsize=1)
-    def ask(source: Source, ref: Ref, /) -> Confirmation:
-        return check(source, ref)
-
-    return ask
-
-
-def _scenarios_at_commit(api: GitHubApi, provenance: ProvenanceCheck, document: JsonValue) -> Scenarios | None:
+def _scenarios_at_commit(api: GitHubApi, document: JsonValue, provenance: ProvenanceCheck) -> Scenarios | None:
     """Asked for only of a run that is confirmed, in its own repository and at its own commit.
 
     Anything else is rejected without them: nobody learns by a token of ours what another repository requires.
@@ -159,7 +148,10 @@ def _scenarios_at_commit(api: GitHubApi, provenance: ProvenanceCheck, document: 
     if not isinstance(document, dict) or violations(SUBMISSION_SCHEMA, document) or any(repo_binding(document)):
         return None
     submission = submission_of(document)
-    confirmation = provenance(submission.source, submission.ref)
+    try:
+        confirmation = provenance(submission.source, submission.ref)
+    except ProvenanceFaultError:
+        return None  # who verifies asks again, and says it
     if any(unconfirmed(confirmation)) or any(of_another_commit(submission, confirmation)):
         return None
     return scenario_definitions(api, submission.repo, submission.ref.commit_sha, scenario_ids(document))

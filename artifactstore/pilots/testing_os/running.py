@@ -133,6 +133,8 @@ def exported_after(
         counts = records.counts(connection)
     for path in exported.differing:
         log("warn", kind="record_differs", path=path)
+    for path, package_id, why in exported.corrupted:
+        log("warn", kind="record_skipped", reason="corrupted", path=path, package_id=package_id, message=why)
     duration_ms = round((time.monotonic() - began) * 1000)
     log(
         "rebuild_indexes_complete",
@@ -140,6 +142,6 @@ def exported_after(
         changed=exported.indexes_changed,
         accepted=counts.accepted,
         rejected=counts.rejected,
-        corrupted_count=0,
+        corrupted_count=len(exported.corrupted),
     )
     return exported

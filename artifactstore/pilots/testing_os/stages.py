@@ -204,7 +204,8 @@ def policy(case: Case, submission: Submission) -> Findings:
         return _found([Reason("POLICY_UNREADABLE", "/repo", f"{UNREADABLE_POLICY} — {problem}")])
     enforcement = case.policies.enforcement
     mode = enforcement.in_force(case.as_of)
-    reasons = list(_global_reasons(case.policies, submission, "reject"))
+    reasons = list(policy_rules.finished_in_future(submission, case.as_of))
+    reasons += _global_reasons(case.policies, submission, "reject")
     warnings = [*_global_reasons(case.policies, submission, "warn"), *_of_enforcement(enforcement, case.as_of)]
     surfaces = {name: case.policies.requirements(name) for name in submission.surfaces}
     if mode is not Mode.EXEMPT:

@@ -61,5 +61,7 @@ def export_command(door: CommandDoor, repo_root: Path, as_of: str | None) -> int
         done = export(recording(context).contributed(), repo_root, as_of=instant_or_now(as_of))
     differing = cast("list[JsonValue]", done.differing)
     written = {"records_written": len(done.written), "records_present": done.present}
-    door.answer({**written, "records_differing": differing, "indexes_rebuilt": done.indexes_changed})
-    return MIXED if differing else DONE
+    corrupted: list[JsonValue] = [each._asdict() for each in done.corrupted]
+    wrong: dict[str, JsonValue] = {"records_differing": differing, "records_corrupted": corrupted}
+    door.answer({**written, **wrong, "indexes_rebuilt": done.indexes_changed})
+    return MIXED if differing or corrupted else DONE

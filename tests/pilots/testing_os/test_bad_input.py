@@ -267,7 +267,7 @@ DATES = {
     "0000-01-01T00:00:00Z": (NOT_FILED, False),
     "0001-01-01T00:00:00+23:59": (NOT_FILED, False),
     "9999-12-31T23:59:59-23:59": (NOT_FILED, False),
-    "9999-12-31T23:59:59Z": ("policy: surface[cli]: freshness cannot be judged", True),
+    "9999-12-31T23:59:59Z": ("policy: finished_at 9999-12-31T23:59:59Z is in the future", True),
     "1600-01-01T00:00:00Z": ("policy: surface[cli]: finished 155", True),
 }
 """What is said of each, and whether that is recorded."""

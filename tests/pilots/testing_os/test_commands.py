@@ -199,6 +199,16 @@ def test_what_fails_is_in_the_log_also_if_nothing_is_recorded(command: Command) 
         assert ["error"] == [line["stage"] for line in said if line["stage"] != "dispatch_received"]
 
 
+def test_what_is_no_record_of_ours_is_not_explained(command: Command) -> None:
+    command("policies", "adopt", str(command.root / "policies"))
+    package_id = command("policies", "show")[1]["package_id"]
+
+    code, answer, stderr = command("explain", package_id)
+
+    assert (1, None) == (code, answer)
+    assert "is no record of this pilot" in stderr
+
+
 def test_an_imported_record_is_explained_by_what_it_says(command: Command, tmp_path: Path) -> None:
     command.ingest(given=encoded({"/run_id": "a"}))
     command.home = tmp_path / "other"

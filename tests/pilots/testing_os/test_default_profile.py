@@ -445,12 +445,15 @@ def test_a_stale_run_says_how_old_it_is():
     assert texts(found) == ["policy: surface[cli]: finished 42 days ago, freshness allows at most 30"]
 
 
-def test_a_run_of_the_future_says_when_it_claims_to_have_finished():
-    found = judge(submission({"/timing/finished_at": "2027-01-01T00:00:00Z"}))
+@pytest.mark.parametrize("mode", ["required", "warn-only", "exempt"])
+def test_a_run_of_the_future_is_rejected_whatever_is_required(mode):
+    enforcement = {"mode": mode, "reason": "new", "review_after": "2026-12-31"}
+    found = judge(
+        submission({"/timing/finished_at": "2027-01-01T00:00:00Z"}),
+        policies=policies(repository_policy(enforcement=enforcement, surfaces={"cli": {"freshness": {}}}), defaults={}),
+    )
 
-    assert texts(found) == [
-        "policy: surface[cli]: freshness cannot be judged, finished_at 2027-01-01T00:00:00Z is in the future"
-    ]
+    assert texts(found) == ["policy: finished_at 2027-01-01T00:00:00Z is in the future"]
 
 
 @pytest.mark.parametrize(

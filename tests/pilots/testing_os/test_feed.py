@@ -5,24 +5,28 @@ from __future__ import annotations
 import json
 import os
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from artifactstore import failpoints
-from artifactstore.bootstrap import open_registry
+from artifactstore.bootstrap import host_of, open_registry
 from artifactstore.config import Settings
 from artifactstore.errors import ConfigurationError, StorageFullError
 from artifactstore.pilots.testing_os import feed
 from artifactstore.pilots.testing_os.faults import ProvenanceFaultError
 from artifactstore.pilots.testing_os.feed import Failed, Submitted, ingest_each
 from artifactstore.pilots.testing_os.provenance import rejecting_provenance, stub_provenance
+from artifactstore.plugins.context import EmbeddedContext
+from artifactstore.registry.ingest import ingest
 from artifactstore.registry.verify import verify_all
+from artifactstore.testing.builders import package_draft
 from tests.at_once import at_once
 from tests.pilots.testing_os.judging import REPO, policies, submission
 from tests.pilots.testing_os.recording_process import numbered
 from tests.pilots.testing_os.store import RecordStore, rules
-from tests.pilots.testing_os.test_recording import RETRYABLE, child, first_at, started
+from tests.pilots.testing_os.test_recording import EXTERNAL_ID, RETRYABLE, child, first_at, started
 from tests.service import settings_of
 from tests.support import event_types, replay_is_exact
 
@@ -211,6 +215,44 @@ def test_policies_that_break_on_the_way_keep_what_follows_from_being_judged(stor
 
     assert ["accepted", "ConfigurationError", "ConfigurationError"] == answers(found)
     assert ["accepted"] * 2 == answers(fed(store, run_of("b"), run_of("c")))
+
+
+def test_each_run_is_looked_up_for_itself(store: RecordStore) -> None:
+    asked: list[str] = []
+
+    def provenance(source: Any, ref: Any) -> Any:
+        asked.append(source.provider_run_id)
+        return (rejecting_provenance if source.provider_run_id == "2" else stub_provenance)(source, ref)
+
+    documents = [
+        run_of(
+            name, {"/source/provider_run_id": name, "/source/run_url": f"https://github.com/{REPO}/actions/runs/{name}"}
+        )
+        for name in "123"
+    ]
+
+    found = fed(store, *documents, *documents[1:2], provenance=provenance)
+
+    assert ["accepted", "rejected", "accepted", "duplicate"] == answers(found)
+    assert ["1", "2", "3"] == asked[:3]
+
+
+def test_a_feed_is_asked_for_its_capability(store: RecordStore, home: Path) -> None:
+    settings = {"ARTIFACTSTORE_HOME": str(home), "ARTIFACTSTORE_PLUGIN_CAPABILITIES": "testing-os="}
+    host = host_of(store.registry, Settings.from_environment(settings))
+    store.context = EmbeddedContext(host, store.context._loaded)
+
+    assert ["CapabilityDeniedError"] * 2 == answers(fed(store, run_of("a"), run_of("b")))
+    assert [] == event_types(store.registry)
+
+
+def test_one_that_cannot_be_recorded_keeps_the_others_from_nothing(store: RecordStore) -> None:
+    ingest(store.registry, replace(package_draft({"a": b"a"}, external_id=f"{EXTERNAL_ID}b"), producer="testing-os"))
+
+    found = fed(store, run_of("a"), run_of("b"), run_of("c"))
+
+    assert ["accepted", "LostRaceError", "accepted"] == answers(found)
+    replay_is_exact(store.registry)
 
 
 def test_the_log_tells_each_submission_by_its_own_id(store: RecordStore) -> None:

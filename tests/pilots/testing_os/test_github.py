@@ -208,6 +208,7 @@ def test_the_api_may_be_below_a_path(github):
         {**RUN, "id": 77.0},
         {**RUN, "status": "in_progress"},
         {**RUN, "head_sha": None},
+        {**RUN, "repository": {"full_name": "ORG/repo"}},
         {**RUN, "head_sha": "c5d6"},
         {},
         [],

@@ -42,7 +42,7 @@ class GoldenStore:
             outcome = self.store.ingest(
                 receive(submission),
                 policies=lambda repo: load_policies(self._policies, repo),
-                scenarios=lambda _: (
+                scenarios=lambda *_: (
                     None if definitions is None else {k: definition_of(v) for k, v in definitions.items()}
                 ),
                 provenance=PROVENANCE[provenance],

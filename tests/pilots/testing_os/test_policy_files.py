@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from artifactstore.errors import ConfigurationError, FileUnreadableError
@@ -147,6 +149,31 @@ def test_a_directory_link_that_leaves_the_directory_is_not_followed(directory, t
     (directory / "repos" / "org").symlink_to(outside, target_is_directory=True)
 
     assert load_policies(directory, "org/repo").repository.problem
+
+
+@pytest.mark.parametrize("link", ["repos/mcp-tool-shop-org/golden.yaml", "repos/mcp-tool-shop-org", "repos"])
+def test_a_policy_link_to_nothing_rejects(directory, link):
+    shutil.rmtree(directory / "repos")
+    (directory / link).parent.mkdir(parents=True, exist_ok=True)
+    (directory / link).symlink_to("gone")
+
+    found = judge(submission(), policies=load_policies(directory, REPO))
+
+    assert len(texts(found)) == 1
+    assert "is a link to nothing" in texts(found)[0]
+
+
+def test_a_repository_without_a_policy_below_a_linked_directory_has_none(directory):
+    (directory / "kept").mkdir()
+    (directory / "repos" / "other").symlink_to("../kept")
+
+    assert load_policies(directory, "other/repo").repository is None
+
+
+def test_a_definition_that_is_a_link_to_nothing_is_unreadable(tmp_path):
+    (tmp_path / "s.yaml").symlink_to("gone")
+
+    assert {"s": UnreadableScenario("parse_error")} == read_scenarios(tmp_path, ["s"])
 
 
 def test_a_policy_link_within_the_directory_is_followed(directory):

@@ -27,11 +27,12 @@ from artifactstore.plugins.contributed import Recordable
 from artifactstore.plugins.loaded import DISTRIBUTION, LoadedPlugin
 from artifactstore.registry.ingest import ingest
 from artifactstore.registry.packages import find_package, list_packages
+from artifactstore.registry.provenance import list_observations
 from artifactstore.registry.verify import verify_all
 from artifactstore.testing.builders import package_draft
 from tests.at_once import at_once
 from tests.observing import ENVELOPE, MAILBOX, SOURCE, context_on, installed
-from tests.pilots.testing_os.judging import REPO, submission
+from tests.pilots.testing_os.judging import AS_OF, REPO, submission
 from tests.pilots.testing_os.recording_process import SURFACES, numbered
 from tests.pilots.testing_os.store import RecordStore
 from tests.service import clean_environment, settings_of
@@ -226,6 +227,18 @@ def test_a_package_that_is_no_record_makes_no_duplicate(store: RecordStore) -> N
 
     assert "it was not recorded by this pilot" in str(raised.value.hint)
     assert before == event_types(store.registry)
+
+
+def test_each_verdict_is_an_observation_of_its_own(store: RecordStore) -> None:
+    rejected = store.ingest(submission(RETRYABLE), submitted_by="alice", clock=lambda: AS_OF)
+    accepted = store.ingest(submission(), submitted_by="bob", clock=lambda: AS_OF + 1)
+
+    for outcome, sender in ((rejected, "token:alice"), (accepted, "token:bob")):
+        assert outcome.package_id is not None
+        package, _ = find_package(store.registry, outcome.package_id)
+        (seen,) = list_observations(store.registry, package.row_id, limit=9)
+        assert [sender] == [party.identifier_value for party in seen.envelope.parties if party.role == "sender"]
+    assert 2 == event_types(store.registry).count("v1.core.ingested")
 
 
 # rejections that give way

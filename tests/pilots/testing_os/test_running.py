@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from artifactstore.bootstrap import open_registry
-from artifactstore.errors import DestinationInvalidError, FileUnreadableError
+from artifactstore.errors import BlobCorruptError, DestinationInvalidError, FileUnreadableError
 from artifactstore.pilots.testing_os import run
 from artifactstore.pilots.testing_os.exporting import TreeForeignError, export
 from artifactstore.pilots.testing_os.faults import ProvenanceFaultError
@@ -18,6 +18,7 @@ from artifactstore.pilots.testing_os.importing import Imported, import_tree
 from artifactstore.pilots.testing_os.provenance import stub_provenance
 from artifactstore.pilots.testing_os.running import Failed, RunResult
 from artifactstore.plugins import RetentionClass
+from artifactstore.plugins.contributed import Contributed
 from tests.pilots.testing_os.golden import write_policies
 from tests.pilots.testing_os.judging import AS_OF, REPO, submission
 from tests.pilots.testing_os.recording_process import run_one
@@ -221,6 +222,27 @@ def test_what_has_a_records_name_keeps_it_and_is_told(store: RecordStore, root: 
 
     assert [f"{RECORDS}/run-a.json"] == result.records_differing
     assert (root / RECORDS / "run-b.json").is_file()
+
+
+def test_a_record_that_is_damaged_is_told_and_the_others_are_written(
+    store: RecordStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    read = Contributed.read_file
+
+    def damaged(self: Contributed, package_id: str, path: str) -> bytes:
+        data = read(self, package_id, path)
+        if b'"run_id": "b"' in data:
+            raise BlobCorruptError("'record.json' is not what was stored")
+        return data
+
+    monkeypatch.setattr(Contributed, "read_file", damaged)
+
+    result = run_all(store, root, {"/run_id": "a"}, {"/run_id": "b"}, {"/run_id": "c"}, write_log=lines.append)
+
+    assert [f"{RECORDS}/run-b.json"] == [each.path for each in result.exported.corrupted]
+    assert {f"{RECORDS}/run-a.json", f"{RECORDS}/run-c.json", *INDEXES} == {*tree_of(root)}
+    assert 1 == json.loads(lines[-1])["corrupted_count"]
 
 
 # export and import
