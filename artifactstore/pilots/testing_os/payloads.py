@@ -80,7 +80,7 @@ def _piece(descriptor: int, patience_s: float | None) -> bytes | None:
         is_there = select.select([descriptor], [], [], patience_s)[0]
         return os.read(descriptor, _PIECE_BYTES) if is_there else None
     except OSError as error:
-        raise FileUnreadableError(f"standard input cannot be read: {error.strerror}") from error
+        raise FileUnreadableError(f"the lines cannot be read: {error.strerror}") from error
 
 
 def _below(path: Path) -> Iterator[Submitted]:
@@ -110,6 +110,8 @@ def _in_file(path: Path) -> Iterator[Submitted]:
             yield from filter(None, submitted_lines(lines_as_they_come(file.fileno()), path.name))
     except OSError as error:
         yield _unreadable(path, error.strerror)
+    except FileUnreadableError as error:
+        yield _unreadable(path, error.message)
 
 
 def _has_lines(path: Path) -> bool:
