@@ -19,7 +19,7 @@ from artifactstore import failpoints
 from artifactstore.domain.instant import parse_instant
 from artifactstore.errors import DestinationInvalidError, FileUnreadableError, PathInvalidError, StorageFullError
 from artifactstore.pilots.testing_os.filing import UnsafePlaceError, place_of, place_of_1_1
-from artifactstore.pilots.testing_os.tree import INDEX_NAMES, TreeBusyError, Written, locked_tree
+from artifactstore.pilots.testing_os.tree import INDEX_NAMES, MOST_RECORDS, TreeBusyError, Written, locked_tree
 from artifactstore.pilots.testing_os.tree_reading import Corruption, Skipped, TreeRecord, read_tree
 
 if TYPE_CHECKING:
@@ -118,6 +118,36 @@ def test_what_is_no_records_path_is_not_written(tmp_path, path):
 
 
 # records
+
+
+@pytest.mark.parametrize("count", [3, 150], ids=["few directories", "more than are kept open"])
+def test_every_record_is_durable_with_its_name_before_an_index_names_it(tmp_path, monkeypatch, count):
+    happened: list[tuple[str, str]] = []
+    sync, rename = os.fsync, os.rename
+
+    def fsync(descriptor):
+        happened.append(("sync", str(Path(f"/proc/self/fd/{descriptor}").readlink())))
+        sync(descriptor)
+
+    def renamed(source, target, **options):
+        happened.append(("rename", str(target)))
+        rename(source, target, **options)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "rename", renamed)
+    paths = [f"records/org/repo-{number}/2026/03/19/run-a.json" for number in range(count)]
+
+    with locked_tree(tmp_path, wait_s=5) as tree:
+        for start in range(0, count, MOST_RECORDS):
+            tree.write_records(dict.fromkeys(paths[start : start + MOST_RECORDS], DATA))
+        tree.write_indexes(dict.fromkeys(INDEX_NAMES, b"{}"), started_at=NOW)
+
+    before = happened[: [kind for kind, _ in happened].index("rename")]
+    synced = {path.removesuffix(" (deleted)") for kind, path in before if kind == "sync"}
+    for path in paths:
+        folder = (tmp_path / path).parent
+        assert {str(folder), *(str(above) for above in folder.parents if tmp_path in above.parents)} <= synced
+        assert any(each.startswith(f"{tmp_path / path}.") for each in synced), "the file itself, before it has its name"
 
 
 def test_a_record_is_written_once(tmp_path):
