@@ -19,10 +19,11 @@ from artifactstore.pilots.testing_os import records
 from artifactstore.pilots.testing_os.index_documents import STALE_DAYS, documents
 from artifactstore.pilots.testing_os.package import RECORD_FILE
 from artifactstore.pilots.testing_os.tree import MOST_RECORDS, Written, locked_tree
-from artifactstore.pilots.testing_os.tree_reading import read_indexed
+from artifactstore.pilots.testing_os.tree_reading import Indexed, read_indexed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from artifactstore.domain.instant import Instant
@@ -65,27 +66,36 @@ class TreeForeignError(ConflictError):
     default_hint = "Is this the store you mean? If it is: artifactstore testing-os import DIR, then the same again."
 
 
-def check_tree(contributed: Contributed, root: Path) -> None:
-    """Raises ``FileUnreadableError`` for what is no directory, and ``TreeForeignError``."""
+def check_tree(contributed: Contributed, root: Path) -> Indexed:
+    """What a tree's index names. Raises ``FileUnreadableError`` for what is no directory, and ``TreeForeignError``."""
+    indexed = read_indexed(root)
     with contributed.look() as connection:
-        _check(root, records.indexed(connection))
+        _check(root, indexed, records.indexed(connection))
+    return indexed
 
 
 def export(
-    contributed: Contributed, root: Path, *, as_of: Instant, package_ids: Iterable[str] | None = None
+    contributed: Contributed,
+    root: Path,
+    *,
+    as_of: Instant,
+    package_ids: Iterable[str] | None = None,
+    known: Indexed | None = None,
 ) -> Exported:
     """Write the records of these packages, or all, and the indexes with what they name, under the tree's lock.
 
-    Raises ``TreeForeignError``, ``TreeBusyError``, ``DestinationInvalidError``, ``FileUnreadableError``,
-    ``StorageError``.
+    ``known`` is what ``check_tree`` has found a moment ago. Raises ``TreeForeignError``, ``TreeBusyError``,
+    ``DestinationInvalidError``, ``FileUnreadableError``, ``StorageError``.
     """
     done = Exported()
     with locked_tree(root, wait_s=LOCK_WAIT_S) as tree:
         surfaces = _surfaces(contributed)
-        _check(root, {(each.repo, each.surface) for each in surfaces})
+        indexed = read_indexed(root, known)
+        _check(root, indexed, {(each.repo, each.surface) for each in surfaces})
         found = _all(contributed) if package_ids is None else _named(contributed, package_ids)
         _write_all(contributed, tree, found, done)
-        absent = dict.fromkeys(each.package_id for each in surfaces if not tree.has_record(each.path))
+        news = [each for each in surfaces if indexed.paths.get((each.repo, each.surface)) != each.path]
+        absent = dict.fromkeys(each.package_id for each in news if not tree.has_record(each.path))
         _write_all(contributed, tree, _named(contributed, absent), done)
         done.indexes_changed = tree.write_indexes(documents(surfaces, as_of=as_of).files(), started_at=as_of)
     return done
@@ -101,8 +111,8 @@ def _surfaces(contributed: Contributed) -> list[Surface]:
         return records.surfaces(connection)
 
 
-def _check(root: Path, recorded: Collection[tuple[str, str]]) -> None:
-    foreign = sorted(read_indexed(root).difference(recorded))
+def _check(root: Path, indexed: Indexed, recorded: AbstractSet[tuple[str, str]]) -> None:
+    foreign = sorted(indexed.paths.keys() - recorded)
     if foreign:
         repo, surface = foreign[0]
         more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""

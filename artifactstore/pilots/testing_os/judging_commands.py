@@ -151,9 +151,9 @@ def _ingest_all(
     from artifactstore.pilots.testing_os.feed import Failed, ingest_each
     from artifactstore.pilots.testing_os.running import RunResult, exported_after
 
-    check_tree(context.contributed(), repo_root)
+    indexed = check_tree(context.contributed(), repo_root)
     outcomes = tuple(ingest_each(context, _submitted(payload, ndjson=ndjson), rules, door.say))
-    result = RunResult(outcomes, exported_after(context, outcomes, repo_root, rules, door.say))
+    result = RunResult(outcomes, exported_after(context, outcomes, repo_root, rules, door.say, indexed))
     tree = _told_tree(result)
     if not _is_one(payload, ndjson=ndjson):
         door.answer({**_summary(result, repo_root), **tree})

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from artifactstore.domain.canonical import JsonValue
     from artifactstore.domain.instant import Instant
     from artifactstore.pilots.testing_os.provenance import ProvenanceCheck
+    from artifactstore.pilots.testing_os.tree_reading import Indexed
     from artifactstore.plugins.contributed import RecordingContext
 
     Payload = Path | bytes | dict[str, JsonValue] | Sequence[Path | bytes | dict[str, JsonValue]]
@@ -98,11 +99,11 @@ def run(
     adopted. Raises ``UsageError`` and ``ConfigurationError`` for what keeps all of them from being judged, and what
     ``check_tree`` raises. A tree that cannot be written is told in the answer: what is recorded stays.
     """
-    check_tree(context.contributed(), repo_root)
+    indexed = check_tree(context.contributed(), repo_root)
     source = policies_of(context.contributed(), repo_root, policies)
     rules = rules_of(context, repo_root, provenance, policies=source, profile=profile, scenarios=scenarios, as_of=as_of)
     outcomes = tuple(ingest_each(context, submitted_of(payload), rules, write_log))
-    return RunResult(outcomes, exported_after(context, outcomes, repo_root, rules, write_log))
+    return RunResult(outcomes, exported_after(context, outcomes, repo_root, rules, write_log, indexed))
 
 
 def exported_after(
@@ -111,6 +112,7 @@ def exported_after(
     repo_root: Path,
     rules: Rules,
     write_log: Callable[[str], object],
+    indexed: Indexed | None = None,
 ) -> Exported:
     """The tree brought to what these submissions have recorded, duplicates too: whoever recorded them may be dead.
 
@@ -125,7 +127,7 @@ def exported_after(
     contributed = context.contributed()
     log = stage_log({"run_id": outcomes[0].run_id} if len(outcomes) == 1 else None, write_log)
     try:
-        exported = export(contributed, repo_root, as_of=as_of, package_ids=dict.fromkeys(names))
+        exported = export(contributed, repo_root, as_of=as_of, package_ids=dict.fromkeys(names), known=indexed)
     except ArtifactStoreError as error:
         log("error", failed_stage="rebuild_indexes", code=error.code, message=error.message)
         return Exported(error=error)

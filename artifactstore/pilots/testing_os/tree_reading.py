@@ -15,7 +15,7 @@ import os
 import stat
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from artifactstore.domain.canonical import MAX_DOCUMENT_BYTES, parse_json
 from artifactstore.errors import ArtifactStoreError, FileUnreadableError, LinkInvalidError
@@ -24,7 +24,7 @@ from artifactstore.pilots.testing_os.tree import INDEX_NAMES, INDEXES, RECORDS
 from artifactstore.plugins import DirectoryTree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from artifactstore.domain.canonical import JsonValue
@@ -89,27 +89,40 @@ def read_rejected(root: Path) -> Iterator[TreeRecord | Corruption | Skipped]:
             os.close(records)
 
 
-def read_indexed(root: Path) -> set[tuple[str, str]]:
-    """Repositories and surfaces that ``indexes/latest-by-repo.json`` names; none if there is no such index.
+class Indexed(NamedTuple):
+    """What ``indexes/latest-by-repo.json`` names: the record's path, by repository and surface."""
+
+    paths: Mapping[tuple[str, str], JsonValue]
+    file: tuple[int, ...] = ()
+    """Which file said so; nothing if there is none. It is replaced, never written to."""
+
+
+def read_indexed(root: Path, known: Indexed | None = None) -> Indexed:
+    """What a tree's index names; nothing if there is none. Not read again if it is the file that is known.
 
     Raises ``FileUnreadableError`` if there is no such directory.
     """
     with DirectoryTree(root) as tree, suppress(LinkInvalidError, FileUnreadableError, OSError, ValueError):
         file = tree.file(f"{INDEXES}/{INDEX_NAMES[0]}")
         if file is not None:
-            found = json.loads(_bytes_of(tree.open_file(file.real_path)))
-            return {(repo, surface) for repo, surfaces in _members(found) for surface, _ in _members(surfaces)}
-    return set()
+            with open(tree.open_file(file.real_path), "rb") as opened:  # noqa: PTH123 - a descriptor, not a path
+                found = os.fstat(opened.fileno())
+                which = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+                if known is not None and known.file == which:
+                    return known
+                text = opened.read(_MAX_INDEX_BYTES) if stat.S_ISREG(found.st_mode) else b""
+            return Indexed(dict(_paths(json.loads(text))), which)
+    return Indexed({})
+
+
+def _paths(index: JsonValue) -> Iterator[tuple[tuple[str, str], JsonValue]]:
+    for repo, surfaces in _members(index):
+        for surface, entry in _members(surfaces):
+            yield (repo, surface), entry.get("path") if isinstance(entry, dict) else None
 
 
 def _members(value: JsonValue) -> Iterable[tuple[str, JsonValue]]:
     return value.items() if isinstance(value, dict) else ()
-
-
-def _bytes_of(descriptor: int) -> bytes:
-    """What is in a regular file. Closes it."""
-    with open(descriptor, "rb") as file:
-        return file.read(_MAX_INDEX_BYTES) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
 
 
 class _Scan:
