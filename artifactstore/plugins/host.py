@@ -144,9 +144,8 @@ class PluginHost:
         self, several: Sequence[GivenPackage], provenance: Provenance, *, schema_of: SchemaOf, progress: Progress
     ) -> list[IngestResult]:
         """``ingest`` for several new packages in one transaction; raises what ``observe_packages`` raises."""
-        schemas = {
-            each.package.schema: schema_of(each.package) for each in {e.package.schema: e for e in several}.values()
-        }
+        one_of_each = {each.package.schema: each.package for each in several}
+        schemas = {slug: schema_of(package) for slug, package in one_of_each.items()}
         drafts = [
             ObservedDraft(
                 self.observed(each.given, provenance),

@@ -130,9 +130,16 @@ def check(
 
 def checked_draft(registry: Registry, draft: PackageDraft, schema: dict[str, JsonValue] | None = None) -> PackageDraft:
     """The draft with its files in path order and its metadata canonical. Raises for every rule it breaks."""
-    draft = settled(draft, max_files=registry.max_files)
+    return checked_by(lambda slug: schema_for(registry, slug, schema), draft, max_files=registry.max_files)
+
+
+def checked_by(
+    schema_of: Callable[[str], dict[str, JsonValue]], draft: PackageDraft, *, max_files: int
+) -> PackageDraft:
+    """The same, with the schemas that ``schema_of`` answers; it is asked only if there is metadata."""
+    draft = settled(draft, max_files=max_files)
     if draft.schema is not None and draft.metadata is not None:
-        check_metadata(draft.schema, schema_for(registry, draft.schema, schema), draft.metadata)
+        check_metadata(draft.schema, schema_of(draft.schema), draft.metadata)
     return draft
 
 

@@ -6,24 +6,22 @@ All of them are new packages and are recorded, or none is.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
-from artifactstore.domain.metadata_schema import check_metadata
 from artifactstore.errors import ConcurrentUpdateError
 from artifactstore.failpoints import failpoint
 from artifactstore.registry.gc_pause import gc_paused
-from artifactstore.registry.ingest import placed_and_checked, record_patiently, run_of, write_package
+from artifactstore.registry.ingest import checked_by, placed_and_checked, record_patiently, run_of, write_package
 from artifactstore.registry.lease import Lease
 from artifactstore.registry.metadata_schemas import schema_for
 from artifactstore.registry.progress import SILENT
-from artifactstore.registry.reading import settled
 from artifactstore.registry.storing import store_all
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from artifactstore.catalog.catalog import Transaction
-    from artifactstore.domain.canonical import JsonValue
     from artifactstore.domain.package import PackageReceipt
     from artifactstore.registry.ingest import IngestRequest
     from artifactstore.registry.progress import Progress
@@ -50,16 +48,13 @@ def ingest_together(
 
 def _checked(registry: Registry, requests: Sequence[IngestRequest]) -> list[IngestRequest]:
     """As ``checked_draft`` checks each; a schema is looked up once."""
-    schemas: dict[str, dict[str, JsonValue]] = {}
-    checked = []
-    for request in requests:
-        draft = settled(request.draft, max_files=registry.max_files)
-        if draft.schema is not None and draft.metadata is not None:
-            if draft.schema not in schemas:
-                schemas[draft.schema] = schema_for(registry, draft.schema, request.schema)
-            check_metadata(draft.schema, schemas[draft.schema], draft.metadata)
-        checked.append(replace(request, draft=draft))
-    return checked
+    described = [request for request in requests if request.draft.metadata is not None]
+    own = {request.draft.schema: request.schema for request in reversed(described)}
+    schema_of = cache(lambda slug: schema_for(registry, slug, own[slug]))
+    return [
+        replace(request, draft=checked_by(schema_of, request.draft, max_files=registry.max_files))
+        for request in requests
+    ]
 
 
 def _write_all(

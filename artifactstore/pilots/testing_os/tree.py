@@ -62,7 +62,7 @@ INDEXES = "indexes"
 INDEX_NAMES = ("latest-by-repo.json", "failing.json", "stale.json")
 """In the order in which they are replaced."""
 
-_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OPEN_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS})
 _NAME = re.compile(r"(?!\.{1,2}$)[^/\\\0\n]+", re.ASCII)
@@ -312,7 +312,7 @@ def _known(folder: int, name: str, data: bytes) -> Written | None:
 def _has(folder: int, name: str, data: bytes) -> bool:
     """Whether a regular file of this name holds exactly these bytes."""
     try:
-        descriptor = os.open(name, _OPEN_FILE, dir_fd=folder)
+        descriptor = os.open(name, OPEN_FILE, dir_fd=folder)
     except (FileNotFoundError, IsADirectoryError):
         return False
     except OSError as error:
@@ -402,7 +402,7 @@ def _lives(pid: int) -> bool:
 def _temporaries(folder: int, journal: str) -> list[str]:
     """The temporary indexes that a journal names, by their names alone: it may lie, and the tree may have moved."""
     try:
-        descriptor = os.open(journal, _OPEN_FILE, dir_fd=folder)
+        descriptor = os.open(journal, OPEN_FILE, dir_fd=folder)
     except OSError:
         return []
     with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from artifactstore.domain.canonical import MAX_DOCUMENT_BYTES, parse_json
 from artifactstore.errors import ArtifactStoreError, FileUnreadableError, LinkInvalidError
 from artifactstore.pilots.testing_os.ecmascript import is_truthy
-from artifactstore.pilots.testing_os.tree import INDEX_NAMES, INDEXES, RECORDS
+from artifactstore.pilots.testing_os.tree import INDEX_NAMES, INDEXES, OPEN_FILE, RECORDS
+from artifactstore.pilots.testing_os.tree_folders import OPEN_DIRECTORY
 from artifactstore.plugins import DirectoryTree
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ REJECTED = "_rejected"
 MAX_DEPTH = 32
 """Directories within each other; a record's are at most eight."""
 
-_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _PIECE_BYTES = 256 * 1024
 _MAX_INDEX_BYTES = 256 * 1024 * 1024
 
@@ -80,7 +79,7 @@ def read_rejected(root: Path) -> Iterator[TreeRecord | Corruption | Skipped]:
     """The same of what lies there."""
     with DirectoryTree(root) as tree, _opened_root(root) as above:
         try:
-            records = os.open(RECORDS, _OPEN_DIRECTORY, dir_fd=above)
+            records = os.open(RECORDS, OPEN_DIRECTORY, dir_fd=above)
         except OSError:
             return  # none, or it was told
         try:
@@ -156,7 +155,7 @@ class _Scan:
         if stat.S_ISDIR(mode) and depth >= MAX_DEPTH:
             yield Corruption(path, f"more than {MAX_DEPTH} directories are within each other")
         elif stat.S_ISDIR(mode):
-            below = os.open(name, _OPEN_DIRECTORY, dir_fd=folder)
+            below = os.open(name, OPEN_DIRECTORY, dir_fd=folder)
             try:
                 yield from self.children(below, f"{path}/", None, without=without, depth=depth + 1)
             finally:
@@ -166,7 +165,7 @@ class _Scan:
         elif name.endswith(".json") and stat.S_ISLNK(mode):
             yield from self._link(path)
         elif name.endswith(".json"):
-            yield _record(path, os.open(name, _OPEN_FILE, dir_fd=folder))
+            yield _record(path, os.open(name, OPEN_FILE, dir_fd=folder))
 
     def _link(self, path: str) -> Iterator[TreeRecord | Corruption | Skipped]:
         """What a link leads to; nothing if that is a directory."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from artifactstore.pilots.testing_os.answer_schemas import MOST_DAYS
 from artifactstore.pilots.testing_os.command_options import AsOf, PolicyPlace, RepoRoot, instant_or_now, recording
 from artifactstore.plugins import UsageError
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from artifactstore.plugins import CommandDoor
 
 _INDEXES = ("latest-by-repo", "failing", "stale")
-_MOST_DAYS = 36_500
 
 Index = Annotated[
     str | None,
@@ -24,7 +24,7 @@ Index = Annotated[
 ]
 Days = Annotated[
     float | None,
-    typer.Option(metavar="N", min=0, max=_MOST_DAYS, help="When a record is stale; 30.", show_default=False),
+    typer.Option(metavar="N", min=0, max=MOST_DAYS, help="When a record is stale; 30.", show_default=False),
 ]
 
 

@@ -11,7 +11,7 @@ import gzip
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from artifactstore.domain.instant import Instant, parse_instant
 from artifactstore.pilots.testing_os.faults import ProvenanceFaultError
@@ -23,6 +23,9 @@ from artifactstore.pilots.testing_os.provenance import rejecting_provenance, stu
 from artifactstore.pilots.testing_os.scenarios import definition_of
 from artifactstore.pilots.testing_os.submission import Received, parse_submission, receive
 from artifactstore.pilots.testing_os.verifier import Status, Verification, verify
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "testing-os"
 AS_OF = parse_instant("2026-03-20T00:00:00Z")
@@ -158,6 +161,20 @@ def without_instant(record: dict[str, Any] | None) -> dict[str, Any] | None:
         return None
     block = {key: value for key, value in record["verification"].items() if key != "verified_at"}
     return {**record, "verification": block}
+
+
+def differing_records(answers: Mapping[str, Any]) -> dict[str, Any]:
+    """What was told and what is answered, by case, where record, place or answer are not equal; not what was thrown."""
+    differing = {}
+    for name, (case, answer, *_) in answers.items():
+        wanted = case["outcome"]
+        if "threw" in wanted:
+            continue
+        told = {key: wanted[key] for key in ("record", "path", "written", "duplicate")}
+        ours = {**answer, "record": without_instant(answer.get("record"))}
+        if json.dumps(told) != json.dumps(ours):  # the order of keys counts
+            differing[name] = (told, ours)
+    return differing
 
 
 def parsed(value: Any) -> Received:
