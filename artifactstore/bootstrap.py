@@ -76,6 +76,8 @@ def open_registry(
         max_files=settings.max_files,
         race_retries=settings.race_retries,
         verify_every_days=settings.verify_every_days,
+        collection=settings.collection,
+        retention_approvals=settings.retention_approvals,
     ).putting_to(backend)
 
 

@@ -8,22 +8,23 @@ import re
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from artifactstore.catalog.database import DEFAULT_LIMITS, DatabaseLimits
-from artifactstore.domain.access import SCOPE_FORMS, StaticToken, parse_scopes
 from artifactstore.domain.capabilities import parse_capabilities
+from artifactstore.domain.collection import CollectionPolicy, DailyWindow
 from artifactstore.domain.package import check_slug
 from artifactstore.domain.provenance import MAX_PAYLOAD_BYTES
 from artifactstore.domain.retention import RetentionPolicy
+from artifactstore.domain.static_tokens import parse_static_tokens
 from artifactstore.errors import ConfigurationError, InvalidRequestError, UsageError
 from artifactstore.registry.registry import DEFAULT_BACKEND
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from artifactstore.domain.access import StaticToken
     from artifactstore.domain.capabilities import Capability
     from artifactstore.webhooks import Webhook
 
@@ -40,6 +41,11 @@ NAMES = (
     "PACK_THRESHOLD_BYTES",
     "MAX_FILES",
     "VERIFY_EVERY_DAYS",
+    "RETENTION_APPROVALS",
+    "COLLECT_GRACE_S",
+    "COLLECT_REPACK_PERCENT",
+    "COLLECT_WINDOW",
+    "COLLECT_OBJECTS_PER_S",
     "PLUGIN_CAPABILITIES",
     "MAX_PAYLOAD_BYTES",
     "RACE_RETRIES",
@@ -75,7 +81,6 @@ _OUR_SCHEMES = ("FILE", "MEMORY", "S3")
 _YES_OR_NO = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _VISIBLE = re.compile(r"[!-~]+")
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?")
-_MIN_SECRET_CHARACTERS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +121,8 @@ class Settings:
     max_files: int = 1_000_000
     verify_every_days: int = 30
     """0: never."""
+    retention_approvals: int = 1
+    collection: CollectionPolicy = field(default_factory=CollectionPolicy)
     plugin_capabilities: Mapping[str, frozenset[Capability]] = field(default_factory=dict)
     """Of the plug-ins that the environment names."""
     max_payload_bytes: int = MAX_PAYLOAD_BYTES
@@ -155,6 +162,8 @@ class Settings:
             pack_threshold_bytes=_whole_number(found, "PACK_THRESHOLD_BYTES", 1024 * 1024, 0, 16 * 1024 * 1024),
             max_files=_whole_number(found, "MAX_FILES", 1_000_000, 1, 100_000_000),
             verify_every_days=_whole_number(found, "VERIFY_EVERY_DAYS", 30, 0, 3_650),
+            retention_approvals=_whole_number(found, "RETENTION_APPROVALS", 1, 1, 2),
+            collection=_collection(found),
             plugin_capabilities=_plugin_capabilities(found),
             max_payload_bytes=_whole_number(found, "MAX_PAYLOAD_BYTES", MAX_PAYLOAD_BYTES, 1, 1024 * 1024),
             race_retries=_whole_number(found, "RACE_RETRIES", 1, 0, 10),
@@ -162,7 +171,7 @@ class Settings:
             github=_github(found, environment),
             api_url=parse_server_url(url, what=f"{PREFIX}API_URL") if (url := found.get("API_URL")) else None,
             api_token=_api_token(found.get("API_TOKEN")),
-            auth_tokens=_static_tokens(found.get("AUTH_TOKENS", "")),
+            auth_tokens=parse_static_tokens(found.get("AUTH_TOKENS", ""), setting=f"{PREFIX}AUTH_TOKENS"),
             anon_read=_yes_or_no(found, "ANON_READ"),
             allowed_hosts=_host_names(found.get("ALLOWED_HOSTS")),
             log_level=_one_of(found, "LOG_LEVEL", LOG_LEVELS, "info"),
@@ -175,10 +184,13 @@ class Settings:
         if path is None:
             return RetentionPolicy()
         document = _toml(path, "RETENTION_CONFIG_PATH")
-        table = document.get("retention", {})
-        if not isinstance(table, dict) or document.keys() - {"retention"}:
-            raise ConfigurationError(f"{path} must hold one table, [retention], with days for each class")
-        return RetentionPolicy.with_overrides(table)
+        days, newest = document.get("retention", {}), document.get("keep_newest", {})
+        if not isinstance(days, dict) or not isinstance(newest, dict) or document.keys() - {"retention", "keep_newest"}:
+            raise ConfigurationError(
+                f"{path} may hold two tables: [retention] with days for each class, and [keep_newest] with a number of"
+                " packages for each producer"
+            )
+        return RetentionPolicy.with_overrides(days, newest)
 
     def webhook_configuration(self) -> dict[str, Webhook]:
         """The webhooks of the configuration file by name, secrets too, read now. Raises ``ConfigurationError``."""
@@ -342,6 +354,21 @@ def _whole_number(found: Mapping[str, str], name: str, default: int, lowest: int
     return int(text)
 
 
+def _collection(found: Mapping[str, str]) -> CollectionPolicy:
+    default = CollectionPolicy()
+    window = found.get("COLLECT_WINDOW")
+    try:
+        daily = DailyWindow.parse(window) if window else None
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{PREFIX}COLLECT_WINDOW: {error.message}", hint=error.hint) from error
+    return CollectionPolicy(
+        grace_s=_whole_number(found, "COLLECT_GRACE_S", default.grace_s, 0, 604_800),
+        repack_percent=_whole_number(found, "COLLECT_REPACK_PERCENT", default.repack_percent, 1, 101),
+        window=daily,
+        objects_per_s=_whole_number(found, "COLLECT_OBJECTS_PER_S", default.objects_per_s, 0, 1_000_000),
+    )
+
+
 def _yes_or_no(found: Mapping[str, str], name: str) -> bool:
     return _YES_OR_NO[_one_of(found, name, tuple(_YES_OR_NO), "false")]
 
@@ -393,43 +420,3 @@ def _api_token(text: str | None) -> str | None:
     if text and not _VISIBLE.fullmatch(text):
         raise ConfigurationError(f"{PREFIX}API_TOKEN has a space or a character that no token has")
     return text or None
-
-
-def _static_tokens(text: str) -> tuple[StaticToken, ...]:
-    """Entries ``name scope,scope secret``, separated by semicolons.
-
-    No message repeats anything of an entry: whoever forgets the name has the secret stand where another word belongs.
-    """
-    tokens = tuple(
-        _static_token(entry.split(), number) for number, entry in enumerate(text.split(";"), 1) if entry.strip()
-    )
-    for what, values in (
-        ("name", {token.name for token in tokens}),
-        ("secret", {token.secret_sha256 for token in tokens}),
-    ):
-        if len(values) < len(tokens):
-            raise ConfigurationError(f"{PREFIX}AUTH_TOKENS: two entries have the same {what}")
-    return tokens
-
-
-def _static_token(words: list[str], number: int) -> StaticToken:
-    if problem := _entry_problem(words):
-        raise ConfigurationError(f"{PREFIX}AUTH_TOKENS: entry {number} {problem}", hint=SCOPE_FORMS)
-    name, scopes, secret = words
-    return StaticToken(name, parse_scopes(scopes.split(",")), sha256(secret.encode()).digest())
-
-
-def _entry_problem(words: list[str]) -> str:
-    """What is wrong with an entry. Answered, not raised: a chained error would tell what this keeps to itself."""
-    match words:
-        case [name, scopes, secret]:
-            if len(secret) < _MIN_SECRET_CHARACTERS or not _VISIBLE.fullmatch(secret):
-                return f"needs a secret of at least {_MIN_SECRET_CHARACTERS} printable ASCII characters"
-            try:
-                check_slug(name, what="the name")
-                parse_scopes(scopes.split(","))
-            except InvalidRequestError:
-                return "needs a slug for a name, and scopes separated by commas"
-            return ""
-        case _:
-            return "must be a name, scopes and a secret, separated by spaces"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from artifactstore.domain.digest import Digest
 from artifactstore.domain.instant import instant_text
 from artifactstore.registry.duties import told
+from artifactstore.retention_documents import deletion_document, hold_document, pin_document
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,33 +65,12 @@ def package_document(package: PackageRecord) -> Document:
 def package_details(package: PackageRecord, holds: list[HoldRecord]) -> Document:
     """A package with its metadata and holds."""
     metadata = None if package.metadata_json is None else json.loads(package.metadata_json)
-    return {**package_document(package), "metadata": metadata, "holds": [hold_document(hold) for hold in holds]}
-
-
-def retention_document(package: PackageRecord, holds: list[HoldRecord]) -> Document:
-    """What decides how long a package stays."""
     return {
-        "package_id": package.package_id,
-        "status": package.status,
-        "retention_class": package.retention_class,
-        "duration_days": package.duration_days,
-        "expires_at": _instant(package.expires_at),
-        "expired_at": _instant(package.expired_at),
+        **package_document(package),
+        "metadata": metadata,
         "holds": [hold_document(hold) for hold in holds],
-    }
-
-
-def hold_document(hold: HoldRecord) -> Document:
-    """One hold."""
-    return {
-        "hold_id": hold.hold_id,
-        "in_force": hold.released_at is None,
-        "reason": hold.reason,
-        "placed_at": _instant(hold.placed_at),
-        "placed_by": hold.placed_by,
-        "released_at": _instant(hold.released_at),
-        "released_by": hold.released_by,
-        "release_reason": hold.release_reason,
+        "pin": pin_document(package),
+        "deletion": deletion_document(package),
     }
 
 

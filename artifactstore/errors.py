@@ -17,6 +17,7 @@
     │   ├── ManifestInvalidError          MANIFEST_INVALID
     │   ├── RangeInvalidError             RANGE_INVALID
     │   ├── RetentionInvalidError         RETENTION_INVALID
+    │   ├── PlanInvalidError              PLAN_INVALID          not a retention plan
     │   ├── DestinationInvalidError       DESTINATION_INVALID   `get` cannot write there
     │   ├── RunDirectoryError             RUN_DIRECTORY_INVALID a pilot's: missing or contradictory run files
     │   ├── ArchiveInvalidError           ARCHIVE_INVALID       a ZIP that is not strictly one of stored entries
@@ -41,6 +42,7 @@
     │   ├── FileUnknownError              FILE_UNKNOWN
     │   ├── MetadataSchemaUnknownError    SCHEMA_UNKNOWN
     │   ├── HoldUnknownError              HOLD_UNKNOWN
+    │   ├── PlanUnknownError              PLAN_UNKNOWN
     │   ├── UploadUnknownError            UPLOAD_UNKNOWN
     │   ├── SourceUnknownError            SOURCE_UNKNOWN
     │   ├── EnvelopeUnknownError          ENVELOPE_UNKNOWN
@@ -52,6 +54,8 @@
     │   ├── PackageExpiredError           PACKAGE_EXPIRED
     │   ├── PackageDeletedError           PACKAGE_DELETED
     │   ├── PackageStateError             PACKAGE_STATE
+    │   ├── PlanNotApprovedError          PLAN_NOT_APPROVED     another has to agree first
+    │   ├── NotDestroyedError             NOT_DESTROYED         bytes of the package are there still
     │   ├── SchemaConflictError           SCHEMA_CONFLICT
     │   ├── DestinationExistsError        DESTINATION_EXISTS
     │   ├── PackageIncompleteError        PACKAGE_INCOMPLETE    declared files have not arrived
@@ -76,6 +80,7 @@
     │   ├── StorageUnavailableError       STORAGE_UNAVAILABLE   may be retried
     │   ├── StorageDeniedError            STORAGE_DENIED
     │   ├── StorageFullError              STORAGE_FULL
+    │   ├── ClocksDisagreeError           CLOCKS_DISAGREE       nothing is collected by a clock that is wrong
     │   ├── BackendRefusedError           BACKEND_REFUSED       a probe found that it would lose or alter data
     │   ├── CatalogUnavailableError       CATALOG_UNAVAILABLE   may be retried
     │   ├── CatalogFullError              CATALOG_FULL
@@ -212,6 +217,13 @@ class RetentionInvalidError(InvalidRequestError):
     """An unknown retention class, or an extension that is not later."""
 
     code = "RETENTION_INVALID"
+
+
+class PlanInvalidError(InvalidRequestError):
+    """A package that says it is a retention plan is none."""
+
+    code = "PLAN_INVALID"
+    default_hint = "`artifactstore retention plan` makes one; \"plan_digest\" in its answer is what to apply."
 
 
 class DestinationInvalidError(InvalidRequestError):
@@ -386,6 +398,13 @@ class HoldUnknownError(NotFoundError):
     default_hint = "`artifactstore retention show ID` lists a package's holds."
 
 
+class PlanUnknownError(NotFoundError):
+    """No retention plan has this digest."""
+
+    code = "PLAN_UNKNOWN"
+    default_hint = "`artifactstore retention plan` makes one; \"plan_digest\" in its answer is what to apply."
+
+
 class UploadUnknownError(NotFoundError):
     """The package has no such upload."""
 
@@ -478,6 +497,20 @@ class PackageDeletedError(ConflictError):
 
     code = "PACKAGE_DELETED"
     default_hint = "Use --revision to record the same content as a new revision."
+
+
+class PlanNotApprovedError(ConflictError):
+    """The configuration asks for a second person's approval of a retention plan, and there is none."""
+
+    code = "PLAN_NOT_APPROVED"
+    default_hint = "Have another run `artifactstore retention apply PLAN_DIGEST --approve`."
+
+
+class NotDestroyedError(ConflictError):
+    """Nothing certifies the destruction of a package yet: bytes of it are there."""
+
+    code = "NOT_DESTROYED"
+    default_hint = "`artifactstore collect --apply` removes what nothing refers to."
 
 
 class PackageStateError(ConflictError):
@@ -634,6 +667,13 @@ class StorageFullError(StorageError):
 
     code = "STORAGE_FULL"
     default_hint = "Nothing was recorded. Make room, then run the same command again."
+
+
+class ClocksDisagreeError(StorageError):
+    """This host's clock and that of the database or of a backend differ by more than five minutes."""
+
+    code = "CLOCKS_DISAGREE"
+    default_hint = "Nothing was removed. Set the clocks by one source of time, then run the same command again."
 
 
 class BackendRefusedError(StorageError):

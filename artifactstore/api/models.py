@@ -247,6 +247,14 @@ class Hold(_Answer):
     release_reason: str | None
 
 
+class Pin(_Answer):
+    """What keeps a package out of every plan."""
+
+    reason: str
+    pinned_at: Time
+    pinned_by: str
+
+
 class PackagePage(_Answer):
     """A page of packages."""
 
@@ -271,38 +279,6 @@ class FilePage(_Answer):
 
     files: list[File]
     next_after: int | None
-
-
-class Retention(_Answer):
-    """What decides how long a package stays."""
-
-    package_id: str
-    status: str
-    retention_class: str | None
-    duration_days: int | None
-    expires_at: Time | None
-    expired_at: Time | None
-    holds: list[Hold]
-
-
-class HoldPlaced(Retention):
-    """The hold's id, and the retention then."""
-
-    hold_id: str
-
-
-class HoldList(_Answer):
-    """A package's holds, oldest first."""
-
-    holds: list[Hold]
-
-
-class Swept(_Answer):
-    """What was marked, or would be."""
-
-    expired: list[str] | None = None
-    would_expire: list[str] | None = None
-    count: int
 
 
 class Schema(_Answer):

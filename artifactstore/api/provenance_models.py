@@ -230,10 +230,22 @@ class ObservationPage(_Answer):
     next_after: Id | None
 
 
+class Deletion(_Answer):
+    """The tombstone of a package that was deleted."""
+
+    deleted_at: Time
+    deleted_by: str
+    reason: str
+    rule: str
+    plan_digest: Blake3
+
+
 class PackageDetails(models.Package):
     """A package with its metadata, its holds, and the first 20 observations of it."""
 
     metadata: dict[str, Any] | None
     holds: list[models.Hold]
+    pin: models.Pin | None
+    deletion: Deletion | None
     observations: list[Observation]
     more_observations: bool

@@ -131,6 +131,44 @@ def _package_expired(connection: Connection, event: events.PackageExpired, actor
     _move(connection, event.package_id, PackageStatus.EXPIRED, expired_at=event.expired_at)
 
 
+@_projects(events.PackageDeleted)
+def _package_deleted(connection: Connection, event: events.PackageDeleted, actor: str) -> None:
+    package, _ = _package(connection, event.package_id)
+    _move(
+        connection,
+        event.package_id,
+        PackageStatus.DELETED,
+        deleted_at=event.deleted_at,
+        deleted_by=actor,
+        deletion_plan=event.plan,
+        deletion_rule=event.rule,
+        deletion_reason=event.reason,
+    )
+    connection.execute("DELETE FROM package_file WHERE package = ?", (package,))
+
+
+@_projects(events.PackagePinned)
+def _package_pinned(connection: Connection, event: events.PackagePinned, actor: str) -> None:
+    _pin(connection, event.package_id, event.pinned_at, actor, event.reason)
+
+
+@_projects(events.PackageUnpinned)
+def _package_unpinned(connection: Connection, event: events.PackageUnpinned, actor: str) -> None:  # noqa: ARG001
+    _pin(connection, event.package_id, None, None, None)
+
+
+def _pin(connection: Connection, package_id: str, at: int | None, by: str | None, reason: str | None) -> None:
+    package, _ = _package(connection, package_id)
+    connection.execute(
+        "UPDATE package SET pinned_at = ?, pinned_by = ?, pin_reason = ? WHERE id = ?", (at, by, reason, package)
+    )
+
+
+@_projects(events.PlanApproved)
+def _plan_approved(connection: Connection, event: events.PlanApproved, actor: str) -> None:
+    """It changes no table: the log alone says it."""
+
+
 @_projects(events.RetentionExtended)
 def _retention_extended(connection: Connection, event: events.RetentionExtended, actor: str) -> None:  # noqa: ARG001
     connection.execute("UPDATE package SET expires_at = ? WHERE package_id = ?", (event.expires_at, event.package_id))
@@ -182,7 +220,28 @@ def _object_restored(connection: Connection, event: events.ObjectRestored, actor
 
 @_projects(events.ObjectCondemned)
 def _object_condemned(connection: Connection, event: events.ObjectCondemned, actor: str) -> None:  # noqa: ARG001
-    _set_object_status(connection, event.object, "condemned")
+    # one that was never recorded has lain in the backend since a writer broke off
+    connection.execute(
+        "INSERT INTO stored_object (backend, kind, blake3, size_bytes, status) VALUES (?, ?, ?, ?, 'condemned')"
+        " ON CONFLICT (blake3, kind, backend) DO UPDATE SET status = 'condemned'",
+        event.object,
+    )
+
+
+@_projects(events.ObjectReprieved)
+def _object_reprieved(connection: Connection, event: events.ObjectReprieved, actor: str) -> None:  # noqa: ARG001
+    _set_object_status(connection, event.object, "damaged")
+
+
+@_projects(events.PackRepacked)
+def _pack_repacked(connection: Connection, event: events.PackRepacked, actor: str) -> None:  # noqa: ARG001
+    ids = blobs.resolve(connection, [blake3 for blake3, _ in event.blobs], {})
+    source, pack = _object_id(connection, event.source), _live_object(connection, event.object)
+    connection.executemany(
+        "DELETE FROM blob_location WHERE blob_id = ? AND object_id = ?",
+        [(ids[blake3], source) for blake3, _ in event.blobs],
+    )
+    _place(connection, [(ids[blake3], pack, start) for blake3, start in event.blobs])
 
 
 @_projects(events.ObjectCopied)

@@ -29,6 +29,14 @@ class PackageRecord(NamedTuple):
     duration_days: int | None
     expires_at: int | None
     expired_at: int | None
+    deleted_at: int | None
+    deleted_by: str | None
+    deletion_plan: bytes | None
+    deletion_rule: str | None
+    deletion_reason: str | None
+    pinned_at: int | None
+    pinned_by: str | None
+    pin_reason: str | None
 
 
 class LocatedFile(NamedTuple):

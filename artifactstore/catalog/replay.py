@@ -23,7 +23,8 @@ NATURAL_ROWS = {
     "package": (
         "SELECT package_id, producer, external_id, subject, schema_slug, metadata_json, revision, supersedes, status,"
         " opened_at, opened_by, finalized_at, manifest_digest, file_count, total_bytes, stored_bytes, retention_class,"
-        " duration_days, expires_at, expired_at FROM package ORDER BY package_id"
+        " duration_days, expires_at, expired_at, deleted_at, deleted_by, deletion_plan, deletion_rule, deletion_reason,"
+        " pinned_at, pinned_by, pin_reason FROM package ORDER BY package_id"
     ),
     "package_metadata": (
         "SELECT package_metadata.key, package_metadata.value, package.package_id, package_metadata.producer"

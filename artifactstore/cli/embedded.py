@@ -182,7 +182,7 @@ class EmbeddedStore:
 
     def retention(self, package_id: str) -> Document:
         """See ``Store``."""
-        from artifactstore.documents import retention_document
+        from artifactstore.retention_documents import retention_document
         from artifactstore.registry.packages import find_package
 
         return retention_document(*find_package(self._registry, package_id))

@@ -153,6 +153,54 @@ class PackageExpired(_PackageEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PackageDeleted(_PackageEvent):
+    """An expired package was deleted as a plan says: it refers to no blob any more, and a tombstone is left.
+
+    ``plan`` is the plan's manifest digest, ``rule`` what freed the package, ``objects`` what held its bytes then.
+    """
+
+    type = "v1.package.deleted"
+    plan: bytes
+    rule: str
+    reason: str
+    deleted_at: int
+    objects: tuple[ObjectRef, ...]
+
+    @classmethod
+    def from_payload(cls, payload: bytes) -> Self:
+        """As in the base, with the objects as references."""
+        members = decode(payload)
+        return cls(**{**members, "objects": tuple(ObjectRef(*each) for each in members["objects"])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackagePinned(_PackageEvent):
+    """Someone said that no plan may free the package, until it is unpinned."""
+
+    type = "v1.package.pinned"
+    reason: str
+    pinned_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageUnpinned(_PackageEvent):
+    """A pin ended."""
+
+    type = "v1.package.unpinned"
+    reason: str
+    unpinned_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanApproved(_PackageEvent):
+    """Someone agreed to what a plan deletes; the package is the plan's own."""
+
+    type = "v1.retention.plan_approved"
+    plan: bytes
+    approved_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionExtended(_PackageEvent):
     """The expiry was moved to a later instant."""
 
@@ -238,6 +286,31 @@ class ObjectCondemned(_ObjectEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectReprieved(_ObjectEvent):
+    """A condemned object is about to be stored once more: it is not deleted, and counts as absent until it is stored."""
+
+    type = "v1.object.reprieved"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackRepacked(_ObjectEvent):
+    """What something refers to of a pack was stored in a smaller one of the same backend, from where it is read now.
+
+    ``source`` is the pack that was left, ``blobs`` has (BLAKE3, start in the new one) of each blob that was moved.
+    """
+
+    type = "v1.pack.repacked"
+    source: ObjectRef
+    blobs: tuple[tuple[bytes, int], ...]
+
+    @classmethod
+    def from_payload(cls, payload: bytes) -> Self:
+        """As in the base, with both packs as references."""
+        members: dict[str, Any] = {key: frozen(value) for key, value in decode(payload).items()}
+        return cls(**{**members, **{key: ObjectRef(*members[key]) for key in ("object", "source")}})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectCopied(_ObjectEvent):
     """The object's bytes were stored in this backend too, from another: what lies there at live locations, lies here.
 
@@ -304,6 +377,10 @@ EVENT_TYPES: dict[str, type[Event]] = {
         RetentionApplied,
         PackageFinalized,
         PackageExpired,
+        PackageDeleted,
+        PackagePinned,
+        PackageUnpinned,
+        PlanApproved,
         RetentionExtended,
         HoldPlaced,
         HoldReleased,
@@ -312,6 +389,8 @@ EVENT_TYPES: dict[str, type[Event]] = {
         ObjectDamaged,
         ObjectRestored,
         ObjectCondemned,
+        ObjectReprieved,
+        PackRepacked,
         ObjectCopied,
         ObjectDeleted,
         ReadFellBack,

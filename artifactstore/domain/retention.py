@@ -48,6 +48,7 @@ DEFAULT_DAYS: Mapping[RetentionClass, int | None] = MappingProxyType(
     }
 )
 MAX_DAYS = 36_500
+MAX_NEWEST = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +56,19 @@ class RetentionPolicy:
     """Days for each class; None never expires."""
 
     days: Mapping[RetentionClass, int | None] = field(default_factory=lambda: DEFAULT_DAYS)
+    keep_newest: Mapping[str, int] = field(default_factory=dict)
+    """By producer: how many packages about one subject no plan frees, whatever their class; of others none."""
 
     @classmethod
-    def with_overrides(cls, overrides: Mapping[str, object]) -> RetentionPolicy:
+    def with_overrides(
+        cls, overrides: Mapping[str, object], keep_newest: Mapping[str, object] = MappingProxyType({})
+    ) -> RetentionPolicy:
         """The defaults with some durations replaced. Raises ``ConfigurationError`` for what makes no sense."""
         days = dict(DEFAULT_DAYS)
         for name, value in overrides.items():
             days[_overridable(name)] = _checked_days(name, value)
-        return cls(MappingProxyType(days))
+        newest = {name: _checked_count(name, value) for name, value in keep_newest.items()}
+        return cls(MappingProxyType(days), MappingProxyType(newest))
 
     def duration_days(self, retention_class: RetentionClass) -> int | None:
         """The duration of a class in days, None if it never expires."""
@@ -82,6 +88,12 @@ def _overridable(name: str) -> RetentionClass:
 def _checked_days(name: str, value: object) -> int:
     if type(value) is not int or not 0 < value <= MAX_DAYS:
         raise ConfigurationError(f"the duration of {name} must be whole days from 1 to {MAX_DAYS}, not {value!r}")
+    return value
+
+
+def _checked_count(producer: str, value: object) -> int:
+    if type(value) is not int or not 0 < value <= MAX_NEWEST:
+        raise ConfigurationError(f"keep_newest of {producer} must be from 1 to {MAX_NEWEST}, not {value!r}")
     return value
 
 

@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from artifactstore.catalog.package_filter import EVERY_PACKAGE
+from artifactstore.domain.instant import instant_text
 from artifactstore.domain.package import PackageStatus
 from artifactstore.errors import PackageDeletedError, PackageStateError, PackageUnknownError
 from artifactstore.registry.locations import read_manifest_of
@@ -39,10 +40,20 @@ def require_content(queries: Queries, package_id: str) -> PackageRecord:
     """A package that has content. Raises ``PackageStateError`` if open, ``PackageDeletedError`` if deleted."""
     package = require_package(queries, package_id)
     if package.status == PackageStatus.DELETED:
-        raise PackageDeletedError(f"package {package_id} was deleted; only its record is left", hint="")
+        raise deleted(package)
     if package.manifest_digest is None:
         raise PackageStateError(f"package {package_id} is {package.status} and has no manifest yet")
     return package
+
+
+def deleted(package: PackageRecord) -> PackageDeletedError:
+    """What is said of a package of which only the tombstone is left: when, by whom and why."""
+    at = "" if package.deleted_at is None else f" on {instant_text(package.deleted_at)} by {package.deleted_by}"
+    why = "" if package.deletion_reason is None else f": {package.deletion_reason}"
+    return PackageDeletedError(
+        f"package {package.package_id} was deleted{at}{why}",
+        hint="`artifactstore show` says by which plan, `retention certificate` what was destroyed.",
+    )
 
 
 def find_package(registry: Registry, package_id: str) -> tuple[PackageRecord, list[HoldRecord]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from artifactstore.domain.collection import CollectionPolicy
 from artifactstore.domain.identifiers import new_uuid7
 from artifactstore.domain.instant import system_clock
 from artifactstore.domain.retention import RetentionPolicy
@@ -43,6 +44,9 @@ class Registry:
     """How often an observation that lost the race for one of its keys is recorded once more."""
     verify_every_days: int = 30
     """Within so many days the duty ``verify`` has read every object; 0 if it is off."""
+    collection: CollectionPolicy = field(default_factory=CollectionPolicy)
+    retention_approvals: int = 1
+    """How many must agree before a retention plan is applied; whoever applies it is one."""
     clock: Callable[[], Instant] = system_clock
     new_id: Callable[[], str] = new_uuid7
     fall_backs: FallBacks = field(default_factory=FallBacks)

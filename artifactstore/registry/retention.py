@@ -1,10 +1,17 @@
-"""Retention: extend, hold, release, sweep. Sweep only marks; bytes are removed by collection."""
+"""Retention: extend, hold, release, pin, unpin, sweep. Sweep only marks; bytes are removed by collection."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from artifactstore.domain.events import HoldPlaced, HoldReleased, PackageExpired, RetentionExtended
+from artifactstore.domain.events import (
+    HoldPlaced,
+    HoldReleased,
+    PackageExpired,
+    PackagePinned,
+    PackageUnpinned,
+    RetentionExtended,
+)
 from artifactstore.domain.instant import Instant
 from artifactstore.domain.package import PackageStatus, check_reason
 from artifactstore.domain.retention import check_extension
@@ -66,6 +73,29 @@ def release_hold(registry: Registry, package_id: str, hold_id: str, *, reason: s
         if hold_id not in in_force:
             raise HoldUnknownError(f"package {package_id} has no hold {hold_id[:80]!r} in force")
         tx.record(HoldReleased(package_id=package_id, hold_id=hold_id, reason=reason, released_at=registry.clock()))
+
+
+def pin_package(registry: Registry, package_id: str, *, reason: str) -> None:
+    """Keep a package out of every plan until it is unpinned. Raises ``PackageStateError`` if it is pinned already."""
+    check_reason(reason)
+    with registry.transaction() as tx:
+        tx.lock_log()
+        package = require_package(tx, package_id)
+        _require_status(package, PackageStatus.FINALIZED, PackageStatus.EXPIRED)
+        if package.pinned_at is not None:
+            raise PackageStateError(f"package {package_id} is pinned already", hint="")
+        tx.record(PackagePinned(package_id=package_id, reason=reason, pinned_at=registry.clock()))
+
+
+def unpin_package(registry: Registry, package_id: str, *, reason: str) -> None:
+    """End a package's pin. Raises ``PackageStateError`` if it has none."""
+    check_reason(reason)
+    with registry.transaction() as tx:
+        tx.lock_log()
+        package = require_package(tx, package_id)
+        if package.pinned_at is None:
+            raise PackageStateError(f"package {package_id} is not pinned", hint="")
+        tx.record(PackageUnpinned(package_id=package_id, reason=reason, unpinned_at=registry.clock()))
 
 
 def due_packages(registry: Registry) -> list[PackageRecord]:

@@ -124,7 +124,8 @@ def _open_details(caller: Caller, registry: Registry, package_id: str) -> dict[s
         return None
     draft, _ = draft_of(opened)
     return {
-        **open_package_document(opened, draft), "metadata": draft.metadata, "holds": [], **first_observations([]),
+        **open_package_document(opened, draft), "metadata": draft.metadata, "holds": [], "pin": None, "deletion": None,
+        **first_observations([]),
     }  # fmt: skip
 
 

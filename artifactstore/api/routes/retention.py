@@ -7,11 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from starlette.responses import JSONResponse
 
-from artifactstore.api import models
+from artifactstore.api import models, retention_models
 from artifactstore.api.guards import CurrentAdmin, CurrentRegistry, ReadablePackage, WritablePackage
 from artifactstore.api.openapi import IDEMPOTENCY_KEY, json_request, problems
 from artifactstore.api.requests import attempt_of, body_of
-from artifactstore.documents import hold_document, retention_document
+from artifactstore.retention_documents import hold_document, retention_document
 from artifactstore.domain.instant import parse_instant
 from artifactstore.registry.idempotency import Attempt
 from artifactstore.registry.packages import find_package
@@ -24,14 +24,14 @@ router = APIRouter(tags=["retention"])
 _WRITE = problems(401, 404, 408, 409, 413, 415, 507)
 
 
-@router.get("/packages/{package_id}/retention", response_model=models.Retention, responses=problems(401, 404))
+@router.get("/packages/{package_id}/retention", response_model=retention_models.Retention, responses=problems(401, 404))
 def show(package: ReadablePackage, registry: CurrentRegistry) -> JSONResponse:
     """What decides how long a package stays."""
     return JSONResponse(_retention(registry, package.package_id))
 
 
 @router.post(
-    "/packages/{package_id}/retention/extensions", response_model=models.Retention, status_code=201, responses=_WRITE,
+    "/packages/{package_id}/retention/extensions", response_model=retention_models.Retention, status_code=201, responses=_WRITE,
     openapi_extra=json_request(models.Extension, IDEMPOTENCY_KEY),
 )  # fmt: skip
 def extend(
@@ -46,7 +46,7 @@ def extend(
     return JSONResponse(_retention(registry, package.package_id), 201)
 
 
-@router.get("/packages/{package_id}/holds", response_model=models.HoldList, responses=problems(401, 404))
+@router.get("/packages/{package_id}/holds", response_model=retention_models.HoldList, responses=problems(401, 404))
 def holds(package: ReadablePackage, registry: CurrentRegistry) -> JSONResponse:
     """A package's holds, released ones included, oldest first."""
     _, found = find_package(registry, package.package_id)
@@ -54,7 +54,7 @@ def holds(package: ReadablePackage, registry: CurrentRegistry) -> JSONResponse:
 
 
 @router.post(
-    "/packages/{package_id}/holds", response_model=models.HoldPlaced, status_code=201, responses=_WRITE,
+    "/packages/{package_id}/holds", response_model=retention_models.HoldPlaced, status_code=201, responses=_WRITE,
     openapi_extra=json_request(models.Explanation, IDEMPOTENCY_KEY),
 )  # fmt: skip
 def hold(
@@ -69,7 +69,7 @@ def hold(
 
 
 @router.post(
-    "/packages/{package_id}/holds/{hold_id}/release", response_model=models.Retention, responses=_WRITE,
+    "/packages/{package_id}/holds/{hold_id}/release", response_model=retention_models.Retention, responses=_WRITE,
     openapi_extra=json_request(models.Explanation),
 )  # fmt: skip
 def release(
@@ -85,7 +85,7 @@ def release(
 
 
 @router.post(
-    "/retention:sweep", response_model=models.Swept, responses=problems(401, 408, 409, 413, 415, 507),
+    "/retention:sweep", response_model=retention_models.Swept, responses=problems(401, 408, 409, 413, 415, 507),
     openapi_extra=json_request(models.Sweep),
 )  # fmt: skip
 def sweep_(

@@ -92,7 +92,7 @@ CREATE TABLE package (
 	retention_class TEXT, 
 	duration_days BIGINT, 
 	expires_at BIGINT, 
-	expired_at BIGINT, 
+	expired_at BIGINT, deleted_at BIGINT, deleted_by TEXT, deletion_plan BLOB, deletion_rule TEXT, deletion_reason TEXT, pinned_at BIGINT, pinned_by TEXT, pin_reason TEXT, 
 	PRIMARY KEY (id), 
 	FOREIGN KEY(schema_slug) REFERENCES metadata_schema (slug), 
 	UNIQUE (package_id)
@@ -342,4 +342,15 @@ CREATE TABLE webhook_delivery (
 );
 CREATE INDEX webhook_delivery_by_webhook ON webhook_delivery (webhook, id);
 CREATE INDEX webhook_delivery_age ON webhook_delivery (attempted_at);
-INSERT INTO alembic_version (version_num) VALUES ('0004')
+CREATE INDEX package_expired ON package (package_id) WHERE status = 'expired';
+CREATE INDEX package_by_manifest ON package (manifest_digest) WHERE status <> 'deleted';
+CREATE INDEX hold_in_force ON hold (package) WHERE released_at IS NULL;
+CREATE INDEX received_object_by_digest ON received_object (blake3, kind);
+CREATE TABLE deletion (
+	blake3 BLOB NOT NULL, 
+	kind TEXT NOT NULL, 
+	backend TEXT NOT NULL, 
+	begun_at BIGINT NOT NULL, 
+	PRIMARY KEY (blake3, kind, backend)
+);
+INSERT INTO alembic_version (version_num) VALUES ('0005')

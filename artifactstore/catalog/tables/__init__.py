@@ -26,6 +26,7 @@ from artifactstore.catalog.tables.event_log import EventLog, EventRow
 from artifactstore.catalog.tables.operational import (
     BackendState,
     DeclaredFiles,
+    Deletion,
     Duty,
     IdempotencyKey,
     Lease,
@@ -46,6 +47,7 @@ __all__ = [
     "Blob",
     "BlobLocation",
     "DeclaredFiles",
+    "Deletion",
     "Duty",
     "Envelope",
     "EventLog",

@@ -45,6 +45,14 @@ class Package(SQLModel, table=True):
             "package_due", "status", "expires_at",
             sqlite_where=text("expires_at IS NOT NULL"), postgresql_where=text("expires_at IS NOT NULL"),
         ),
+        Index(
+            "package_expired", "package_id",
+            sqlite_where=text("status = 'expired'"), postgresql_where=text("status = 'expired'"),
+        ),
+        Index(
+            "package_by_manifest", "manifest_digest",
+            sqlite_where=text("status <> 'deleted'"), postgresql_where=text("status <> 'deleted'"),
+        ),
     )  # fmt: skip
 
     id: int | None = Field(default=None, sa_column=row_id())
@@ -68,6 +76,14 @@ class Package(SQLModel, table=True):
     duration_days: int | None = Field(default=None, sa_column=Column(BigInteger))
     expires_at: int | None = Field(default=None, sa_column=Column(BigInteger))
     expired_at: int | None = Field(default=None, sa_column=Column(BigInteger))
+    deleted_at: int | None = Field(default=None, sa_column=Column(BigInteger))
+    deleted_by: str | None = Field(default=None, sa_column=Column(TEXT))
+    deletion_plan: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
+    deletion_rule: str | None = Field(default=None, sa_column=Column(TEXT))
+    deletion_reason: str | None = Field(default=None, sa_column=Column(TEXT))
+    pinned_at: int | None = Field(default=None, sa_column=Column(BigInteger))
+    pinned_by: str | None = Field(default=None, sa_column=Column(TEXT))
+    pin_reason: str | None = Field(default=None, sa_column=Column(TEXT))
 
 
 class PackageMetadata(SQLModel, table=True):
@@ -173,6 +189,12 @@ class Hold(SQLModel, table=True):
     """A hold on a package; in force until it is released."""
 
     __tablename__ = "hold"
+    __table_args__ = (
+        Index(
+            "hold_in_force", "package",
+            sqlite_where=text("released_at IS NULL"), postgresql_where=text("released_at IS NULL"),
+        ),
+    )  # fmt: skip
 
     id: int | None = Field(default=None, sa_column=row_id())
     hold_id: str = Field(sa_column=Column(TEXT, nullable=False, unique=True))

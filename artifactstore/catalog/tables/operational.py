@@ -81,6 +81,7 @@ class ReceivedObject(SQLModel, table=True):
     """An object that holds bytes sent for an open package: as good as a reference to it."""
 
     __tablename__ = "received_object"
+    __table_args__ = (Index("received_object_by_digest", "blake3", "kind"),)
 
     package_id: str = Field(sa_column=Column(TEXT, ForeignKey("open_package.package_id"), primary_key=True))
     blake3: bytes = Field(sa_column=Column(LargeBinary, primary_key=True))
@@ -153,6 +154,17 @@ class BackendState(SQLModel, table=True):
     successor: str | None = Field(default=None, sa_column=Column(TEXT))
     succeeded_at: int | None = Field(default=None, sa_column=Column(BigInteger))
     fell_back_at: int | None = Field(default=None, sa_column=Column(BigInteger))
+
+
+class Deletion(SQLModel, table=True):
+    """A deletion of an object's bytes that was begun: nobody may store it before its end is recorded."""
+
+    __tablename__ = "deletion"
+
+    blake3: bytes = Field(sa_column=Column(LargeBinary, primary_key=True))
+    kind: str = Field(sa_column=Column(TEXT, primary_key=True))
+    backend: str = Field(sa_column=Column(TEXT, primary_key=True))
+    begun_at: int = Field(sa_column=required(BigInteger))
 
 
 class ProbeReport(SQLModel, table=True):

@@ -1,0 +1,69 @@
+"""How long packages stay, plans, collection and certificates as JSON documents."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from artifactstore.domain.digest import Digest
+from artifactstore.domain.instant import instant_text
+
+if TYPE_CHECKING:
+    from artifactstore.catalog.records import HoldRecord, PackageRecord
+
+    Document = dict[str, object]
+
+
+def retention_document(package: PackageRecord, holds: list[HoldRecord]) -> Document:
+    """What decides how long a package stays."""
+    return {
+        "package_id": package.package_id,
+        "status": package.status,
+        "retention_class": package.retention_class,
+        "duration_days": package.duration_days,
+        "expires_at": _instant(package.expires_at),
+        "expired_at": _instant(package.expired_at),
+        "holds": [hold_document(hold) for hold in holds],
+        "pin": pin_document(package),
+    }
+
+
+def hold_document(hold: HoldRecord) -> Document:
+    """One hold."""
+    return {
+        "hold_id": hold.hold_id,
+        "in_force": hold.released_at is None,
+        "reason": hold.reason,
+        "placed_at": _instant(hold.placed_at),
+        "placed_by": hold.placed_by,
+        "released_at": _instant(hold.released_at),
+        "released_by": hold.released_by,
+        "release_reason": hold.release_reason,
+    }
+
+
+def pin_document(package: PackageRecord) -> Document | None:
+    """What keeps a package out of every plan, if it is pinned."""
+    if package.pinned_at is None:
+        return None
+    return {"reason": package.pin_reason, "pinned_at": _instant(package.pinned_at), "pinned_by": package.pinned_by}
+
+
+def deletion_document(package: PackageRecord) -> Document | None:
+    """The tombstone of a package that was deleted: when, by whom, why, and by which plan."""
+    if package.deleted_at is None:
+        return None
+    return {
+        "deleted_at": _instant(package.deleted_at),
+        "deleted_by": package.deleted_by,
+        "reason": package.deletion_reason,
+        "rule": package.deletion_rule,
+        "plan_digest": _blake3(package.deletion_plan),
+    }
+
+
+def _blake3(raw: bytes | None) -> str | None:
+    return None if raw is None else str(Digest.blake3(raw))
+
+
+def _instant(value: int | None) -> str | None:
+    return None if value is None else instant_text(value)

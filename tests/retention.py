@@ -1,0 +1,38 @@
+"""Packages past their retention, and time that passes, for tests of plans and collection."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from artifactstore.domain.instant import MICROSECONDS_PER_DAY, Instant
+from artifactstore.domain.retention import RetentionClass
+from artifactstore.registry.ingest import ingest
+from artifactstore.registry.retention import sweep
+from artifactstore.testing.builders import package_draft, some_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from artifactstore.registry.registry import Registry
+
+PRODUCER = package_draft().producer
+SMALL = {f"small-{n}": some_bytes(500 + n, n) for n in range(20)}
+FILES = {**SMALL, "large.bin": some_bytes(2 * 2**20, 99), "empty": b""}
+
+
+def push(registry: Registry, files: Mapping[str, bytes] = FILES, name: str = "run-1", **said: str) -> str:
+    """A package that expires in a week."""
+    draft = replace(package_draft(dict(files), external_id=name), retention_class=RetentionClass.TRANSIENT, **said)
+    return ingest(registry, draft).package_id
+
+
+def later(registry: Registry, days: float) -> Registry:
+    """The same store when so many days have passed."""
+    after = int(days * MICROSECONDS_PER_DAY)
+    return replace(registry, clock=lambda: Instant(registry.clock() + after))
+
+
+def expire(registry: Registry) -> list[str]:
+    """Mark what is transient."""
+    return sweep(later(registry, 8))
