@@ -74,9 +74,9 @@ class PlanItem:
     package_id: str
     manifest_digest: str
     producer: str
-    retention_class: str | None
-    expires_at: str | None
-    expired_at: str | None
+    retention_class: str | None = None
+    expires_at: str | None = None
+    expired_at: str | None = None
     decision: str
     rule: str
     file_count: int
