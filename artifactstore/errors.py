@@ -223,7 +223,7 @@ class PlanInvalidError(InvalidRequestError):
     """A package that says it is a retention plan is none."""
 
     code = "PLAN_INVALID"
-    default_hint = "`artifactstore retention plan` makes one; \"plan_digest\" in its answer is what to apply."
+    default_hint = '`artifactstore retention plan` makes one; "plan_digest" in its answer is what to apply.'
 
 
 class DestinationInvalidError(InvalidRequestError):
@@ -402,7 +402,7 @@ class PlanUnknownError(NotFoundError):
     """No retention plan has this digest."""
 
     code = "PLAN_UNKNOWN"
-    default_hint = "`artifactstore retention plan` makes one; \"plan_digest\" in its answer is what to apply."
+    default_hint = '`artifactstore retention plan` makes one; "plan_digest" in its answer is what to apply.'
 
 
 class UploadUnknownError(NotFoundError):
@@ -670,7 +670,7 @@ class StorageFullError(StorageError):
 
 
 class ClocksDisagreeError(StorageError):
-    """This host's clock and that of the database or of a backend differ by more than five minutes."""
+    """A clock of the database or of a backend is more than five minutes from that of this host."""
 
     code = "CLOCKS_DISAGREE"
     default_hint = "Nothing was removed. Set the clocks by one source of time, then run the same command again."

@@ -24,6 +24,7 @@ hypothesis_settings.load_profile("any machine")
 DATABASES = ("sqlite", "postgresql")
 ON_BOTH_DATABASES = (
     "integration.test_blob_index",
+    "integration.test_collecting",
     "integration.test_copying",
     "integration.test_duties",
     "integration.test_duty_processes",

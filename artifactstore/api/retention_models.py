@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from artifactstore.api import models
-from artifactstore.api.field_types import Blake3, Reason, Time
+from artifactstore.api.field_types import Time
 
 
 class _Request(BaseModel):

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from artifactstore.catalog import event_log
 from artifactstore.catalog.projections import project
 from artifactstore.catalog.queries import Queries
-from artifactstore.domain.events import TAKES_AWAY
+from artifactstore.domain.canonical import decode_own
+from artifactstore.domain.events import TAKES_AWAY, ObjectCondemned, ObjectDeleted, ObjectReprieved, ObjectRestored
 from artifactstore.errors import ConcurrentUpdateError
 from artifactstore.failpoints import failpoint
 
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from artifactstore.catalog.database import Connection, Database
-    from artifactstore.domain.event import Event
+    from artifactstore.domain.event import Event, ObjectRef
     from artifactstore.domain.instant import Instant
+
+
+SAYS_OF_REMOVAL = {ObjectCondemned.type, ObjectDeleted.type, ObjectReprieved.type, ObjectRestored.type}
 
 
 @dataclass(slots=True)
@@ -32,6 +36,7 @@ class _Reliance:
     since: int
     blobs: list[bytes] = field(default_factory=list)
     manifests: list[bytes] = field(default_factory=list)
+    puts: list[ObjectRef] = field(default_factory=list)
 
 
 class Transaction(Queries):
@@ -79,6 +84,16 @@ class Transaction(Queries):
         if manifest is not None:
             relied.manifests.append(manifest)
 
+    def rely_on_puts(self, objects: Iterable[ObjectRef], *, since: int) -> None:
+        """Commit only if none of these objects was condemned or removed after it was put, which began at ``since``.
+
+        Else ``ConcurrentUpdateError``. For whoever puts without a lease, which collection would wait for. What is said
+        here of ``since`` is as in ``rely_on_presence``.
+        """
+        relied = self._relied = self._relied or _Reliance(since)
+        relied.since = min(since, relied.since)
+        relied.puts += objects
+
     # leases: operational, so not events
 
     def open_lease(self, lease_id: str, purpose: str, now: Instant) -> None:
@@ -112,6 +127,18 @@ class Transaction(Queries):
         taken_away = event_log.next_of_types(self.connection, TAKES_AWAY, after=relied.since, limit=1)
         if taken_away and not (self._are_present(relied.blobs) and all(map(self._is_present, relied.manifests))):
             raise ConcurrentUpdateError("something this package relies on was taken away while it was stored")
+        if taken_away and any(self._was_removed(put, relied.since) for put in relied.puts):
+            raise ConcurrentUpdateError("something was removed from storage while it was stored once more")
+
+    def _was_removed(self, put: ObjectRef, since: int) -> bool:
+        """Whether the last that was said of an object is that it is to go, or is gone."""
+        subject = f"blake3:{put.blake3.hex()}"
+        said = [
+            event.type
+            for event in event_log.read(self.connection, after=since, subject=subject)
+            if event.type in SAYS_OF_REMOVAL and decode_own(event.payload)["object"][0] == put.backend
+        ]
+        return bool(said) and said[-1] in {ObjectCondemned.type, ObjectDeleted.type}
 
     def _are_present(self, blobs: list[bytes]) -> bool:
         presence = self.blob_presence(blobs)

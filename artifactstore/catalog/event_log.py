@@ -81,6 +81,11 @@ def latest_seq(connection: Connection) -> int:
     return next((row[0] for row in connection.execute("SELECT seq FROM event ORDER BY seq DESC LIMIT 1")), 0)
 
 
+def latest_at(connection: Connection) -> int:
+    """When the newest event was, 0 for an empty log."""
+    return _tip(connection)[1]
+
+
 def latest_chain(connection: Connection) -> bytes:
     """The newest event's chain value, ``chain_0`` for an empty log."""
     return _tip(connection)[2]

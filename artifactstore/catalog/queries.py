@@ -278,6 +278,10 @@ class Queries:
         """The newest event's sequence number."""
         return event_log.latest_seq(self.connection)
 
+    def latest_at(self) -> int:
+        """When the newest event was; 0 for an empty log."""
+        return event_log.latest_at(self.connection)
+
     def log_id(self) -> bytes:
         """The log's random identity."""
         return event_log.log_id(self.connection)

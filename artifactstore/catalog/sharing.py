@@ -173,7 +173,8 @@ def objects_with(connection: Connection, blobs: Sequence[int]) -> list[tuple[int
 def packages_with_manifest(connection: Connection, digest: bytes, *, limit: int) -> int:
     """How many packages that are not deleted have this manifest, counted up to a number."""
     ((count,),) = connection.execute(
-        "SELECT count(*) FROM (SELECT 1 FROM package WHERE manifest_digest = ? AND status <> 'deleted' LIMIT ?) AS same",
+        "SELECT count(*) FROM (SELECT 1 FROM package WHERE manifest_digest = ? AND status <> 'deleted'"
+        " LIMIT ?) AS same",
         (digest, limit),
     )
     return int(count)

@@ -182,8 +182,8 @@ class EmbeddedStore:
 
     def retention(self, package_id: str) -> Document:
         """See ``Store``."""
-        from artifactstore.retention_documents import retention_document
         from artifactstore.registry.packages import find_package
+        from artifactstore.retention_documents import retention_document
 
         return retention_document(*find_package(self._registry, package_id))
 

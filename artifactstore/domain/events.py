@@ -287,7 +287,7 @@ class ObjectCondemned(_ObjectEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectReprieved(_ObjectEvent):
-    """A condemned object is about to be stored once more: it is not deleted, and counts as absent until it is stored."""
+    """A condemned object is about to be stored once more: it is not deleted; it counts as absent until it is."""
 
     type = "v1.object.reprieved"
 

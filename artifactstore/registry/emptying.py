@@ -14,7 +14,7 @@ and stores anew.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING
 
 from artifactstore.catalog import backends
 from artifactstore.catalog.blobs import live_locations
-from artifactstore.domain.event import Event, ObjectRef
-from artifactstore.domain.events import ObjectCondemned, ObjectDamaged, ObjectDeleted, ObjectRestored
+from artifactstore.domain.events import ObjectCondemned, ObjectDamaged, ObjectRestored
 from artifactstore.errors import ConcurrentUpdateError, ObjectNotFoundError
 from artifactstore.failpoints import failpoint
 from artifactstore.registry.copying import AT_ONCE, Copying, CopyReport, RowIds
@@ -33,6 +32,7 @@ from artifactstore.registry.paging import every
 from artifactstore.registry.pairing import require_backends
 from artifactstore.registry.progress import SILENT
 from artifactstore.registry.read_back import is_right, key_of, read_back_surely
+from artifactstore.registry.removing import batches_of, deletion_of, is_condemned, record_each, reference_to
 from artifactstore.registry.salvaging import COPY
 from artifactstore.registry.turn import Turn
 from artifactstore.storage.port import ObjectKey, ObjectKind
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from artifactstore.catalog.catalog import Transaction
     from artifactstore.catalog.queries import Queries
     from artifactstore.catalog.records import ObjectRecord, PlacedBlob
+    from artifactstore.domain.event import Event
     from artifactstore.registry.progress import Progress
     from artifactstore.registry.registry import Registry
 
@@ -54,8 +55,6 @@ DEAD_AFTER_S = 5 * 60
 _CLOCKS_DIFFER_BY_S = 60
 _LOOK_EVERY_S = 0.5
 _PAGE = 100
-_BATCH_BYTES = 256 * 1024 * 1024
-"""What is recorded at once keeps other writers waiting, for each file in a pack."""
 _PASSES = 10
 _ATTEMPTS = 3
 _MICROSECONDS = 1_000_000
@@ -248,11 +247,11 @@ class _Emptying:
                 return backends.twins(queries.connection, self._source, self._target, after=after, limit=_PAGE)
 
         twins = every(page, first=0, size=_PAGE, key=lambda twin: twin.found.row_id)
-        for batch in _batches(twin.found for twin in twins if twin.found.status != "condemned"):
+        for batch in batches_of(twin.found for twin in twins if twin.found.status != "condemned"):
             saved = {
                 found.row_id for found in batch if found.status == "damaged" and self._is_saved(found, self._target)
             }
-            self._record(batch, partial(self._condemnation, saved))
+            record_each(self._registry, batch, partial(self._condemnation, saved))
             failpoint("migrate.after-condemned")
 
     def _condemnation(self, saved: Collection[int], tx: Transaction, found: ObjectRecord) -> Event | None:
@@ -262,10 +261,10 @@ class _Emptying:
         if now is None or now.found.status == "condemned":
             return None
         is_bad_and_saved = now.found.status == "damaged" and found.row_id in saved
-        return ObjectCondemned(object=_reference(found)) if self._has_sound_copy(now) or is_bad_and_saved else None
+        return ObjectCondemned(object=reference_to(found)) if self._has_sound_copy(now) or is_bad_and_saved else None
 
     def _delete(self) -> None:
-        for batch in _batches(self._every_condemned(self._source)):
+        for batch in batches_of(self._every_condemned(self._source)):
             doomed = [found for found in batch if self._may_be_deleted(found)]
             self._turn.check()
             self._delete_objects(self._source, doomed)
@@ -323,10 +322,10 @@ class _Emptying:
             return
         event: Event
         if finding is None:
-            event = ObjectRestored(object=_reference(found))
+            event = ObjectRestored(object=reference_to(found))
         else:
-            event = ObjectDamaged(object=_reference(found), finding=finding)
-        self._record([found], lambda tx, _: event if _is_condemned(tx, found) else None)
+            event = ObjectDamaged(object=reference_to(found), finding=finding)
+        record_each(self._registry, [found], lambda tx, _: event if is_condemned(tx, found) else None)
 
     def _finding_of(self, found: ObjectRecord, *, is_saved: bool) -> str | None:
         """What is wrong with a condemned object. That it is gone is nothing unusual, unless it is missed."""
@@ -347,26 +346,7 @@ class _Emptying:
         with ThreadPoolExecutor(AT_ONCE) as threads:
             list(threads.map(lambda found: store.delete(key_of(found)), doomed))
         failpoint("migrate.after-delete")
-        self._record(doomed, _deletion)
-
-    def _record(self, batch: list[ObjectRecord], event_for: Callable[[Transaction, ObjectRecord], Event | None]) -> int:
-        """What is to be recorded of these now, in one transaction under their locks and those of their copies."""
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                with self._registry.transaction() as tx:
-                    places = {
-                        place.row_id for found in batch for place in tx.objects_of_digest(found.kind, found.blake3)
-                    }
-                    for row_id in sorted(places):
-                        tx.lock_object(row_id)
-                    events = [event for found in batch if (event := event_for(tx, found)) is not None]
-                    tx.record(*events)
-            except ConcurrentUpdateError:
-                if attempt == _ATTEMPTS:
-                    raise
-            else:
-                return len(events)
-        raise AssertionError("the last attempt returns or raises")
+        record_each(self._registry, doomed, deletion_of)
 
     def _every_condemned(self, backend: str) -> Iterator[ObjectRecord]:
         def page(after: int) -> list[ObjectRecord]:
@@ -383,27 +363,3 @@ class _Emptying:
             if not any(place.backend == self._source for place in places):
                 self._report.unrecorded += 1
                 self._report.unrecorded_bytes += info.size_bytes
-
-
-def _deletion(tx: Transaction, found: ObjectRecord) -> Event | None:
-    return ObjectDeleted(object=_reference(found)) if _is_condemned(tx, found) else None
-
-
-def _is_condemned(queries: Queries, found: ObjectRecord) -> bool:
-    places = queries.objects_of_digest(found.kind, found.blake3)
-    return any(place.row_id == found.row_id and place.status == "condemned" for place in places)
-
-
-def _reference(found: ObjectRecord) -> ObjectRef:
-    return ObjectRef(found.backend, found.kind, found.blake3, found.size_bytes)
-
-
-def _batches(objects: Iterable[ObjectRecord]) -> Iterator[list[ObjectRecord]]:
-    batch: list[ObjectRecord] = []
-    for found in objects:
-        batch.append(found)
-        if len(batch) == _PAGE or sum(each.size_bytes for each in batch) >= _BATCH_BYTES:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

@@ -89,6 +89,7 @@ def _finalize(
                 beside(tx, receipt)
             return receipt
         _require_unchanged(tx, package_id, arrived)
+        tx.rely_on_puts([stored.manifest_object], since=arrived.since)
         receipt = record(tx, registry, draft, stored, as_revision=as_revision, opened=begun)
         if beside is not None:
             beside(tx, receipt)

@@ -95,10 +95,10 @@ def reason_to_keep(
     if package.pinned_at is not None:
         return Rule.PIN, (), None
     newest = policy.keep_newest.get(package.producer)
-    if newest is not None and package.subject is not None:
-        if planning.newer_about_subject(queries.connection, package, limit=newest) < newest:
-            return Rule.NEWEST, (), newest
-    return None
+    if newest is None or package.subject is None:
+        return None
+    newer = planning.newer_about_subject(queries.connection, package, limit=newest)
+    return (Rule.NEWEST, (), newest) if newer < newest else None
 
 
 def _write_plan(registry: Registry, file: IO[bytes]) -> tuple[PlanHeader, PlanTotals]:

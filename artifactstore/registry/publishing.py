@@ -11,12 +11,17 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+from artifactstore.catalog.collecting import end_removals, may_be_had_back
+from artifactstore.domain.event import ObjectRef
+from artifactstore.domain.events import ObjectReprieved
 from artifactstore.errors import ConcurrentUpdateError
 from artifactstore.failpoints import failpoint
+from artifactstore.registry.removing import is_condemned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from artifactstore.catalog.records import ObjectRecord
     from artifactstore.registry.registry import Registry
     from artifactstore.storage.port import ObjectInfo, ObjectKey, PutOutcome, Stage
 
@@ -30,7 +35,8 @@ _AT_ONCE = 2
 def way_to_publish(registry: Registry, stage: Stage, key: ObjectKey) -> Publish:
     """By replacing, if the object of this key is known to be damaged: a commit would find it and change nothing.
 
-    While it is condemned it is waited for: a commit would find what is about to be deleted. Raises
+    If collection has condemned it and has not begun to delete it, it is had back: its bytes are as good as ever. While
+    it is being deleted it is waited for: a commit would find what is gone the next moment. Raises
     ``ConcurrentUpdateError`` if that takes more than a few seconds.
     """
     for pause_s in (*_PAUSES_S, None):
@@ -40,9 +46,27 @@ def way_to_publish(registry: Registry, stage: Stage, key: ObjectKey) -> Publish:
             if not any(record.status == "condemned" for record in here):
                 has_losses = any(queries.object_has_losses(record.row_id) for record in here)
                 return stage.replace if has_losses else stage.commit
+        if any(_is_had_back(registry, record) for record in here):
+            return stage.commit
         if pause_s is not None:
             time.sleep(pause_s)
     raise ConcurrentUpdateError(f"{key} is being removed, and can be stored again once it is gone")
+
+
+def _is_had_back(registry: Registry, found: ObjectRecord) -> bool:
+    """Keep a condemned object from being deleted; whether that is in time. It counts as absent until it is recorded."""
+    key = (found.kind, found.blake3, found.backend)
+    with registry.catalog.snapshot() as queries:
+        if not may_be_had_back(queries.connection, *key):
+            return False
+    reference = ObjectRef(found.backend, found.kind, found.blake3, found.size_bytes)
+    with registry.transaction() as tx:
+        tx.lock_object(found.row_id)
+        in_time = may_be_had_back(tx.connection, *key) and is_condemned(tx, found)
+        if in_time:
+            end_removals(tx.connection, [reference])
+            tx.record(ObjectReprieved(object=reference))
+    return in_time
 
 
 def publish_and_close(stage: Stage, publish: Publish, info: ObjectInfo) -> PutOutcome:

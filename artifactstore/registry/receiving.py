@@ -71,6 +71,7 @@ def receive_file(registry: Registry, package_id: str, announced: Announced, read
     Raises ``DigestMismatchError`` if they are not those declared or announced, ``FileUnknownError`` for a path that is
     not among the declared ones, ``PathTakenError`` for one that has other content; nothing is kept then.
     """
+    since = log_end(registry)
     registry, expected = prepare(registry, package_id, announced)
     limit = MAX_FILE_BYTES if expected.declared is None else expected.declared.size_bytes
     with BlobHasher() as hasher, registry.store.stage(hasher) as stage:
@@ -83,7 +84,7 @@ def receive_file(registry: Registry, package_id: str, announced: Announced, read
         _refuse_taken_paths(registry, package_id, [file])
         info = ObjectInfo(ObjectKey(ObjectKind.BLOB, blob.blake3), blob.size_bytes)
         publish_and_close(stage, way_to_publish(registry, stage, info.key), info)
-    return record_received(registry, package_id, {info: [ReceivedBlob(blob, 0)]}, [file])[0]
+    return record_received(registry, package_id, {info: [ReceivedBlob(blob, 0)]}, [file], since=since)[0]
 
 
 def receive_archive(registry: Registry, package_id: str, read: Read) -> ReceivedArchive:
@@ -91,6 +92,7 @@ def receive_archive(registry: Registry, package_id: str, read: Read) -> Received
 
     Raises ``ArchiveInvalidError``, and what ``receive_file`` raises; then nothing of it counts as received.
     """
+    since = log_end(registry)
     registry = placed_for(registry, package_id)
     declared = declaration(registry, package_id)
     packing, files = _Packing(registry), list[FileEntry]()
@@ -104,7 +106,7 @@ def receive_archive(registry: Registry, package_id: str, read: Read) -> Received
         packs = packing.finish()
     finally:
         packing.discard()
-    record_received(registry, package_id, packs, files)
+    record_received(registry, package_id, packs, files, since=since)
     return ReceivedArchive(len(files), sum(file.size_bytes for file in files))
 
 
@@ -153,10 +155,12 @@ def record_received(
     package_id: str,
     objects: Mapping[ObjectInfo, Sequence[ReceivedBlob]],
     files: list[FileEntry],
+    *,
+    since: int,
 ) -> list[Received]:
-    """Note what has been stored; the files by name only where they were not declared.
+    """Note what has been stored since the log ended there; the files by name only where they were not declared.
 
-    Raises ``PathTakenError``, ``LimitExceededError``.
+    Raises ``PathTakenError``, ``LimitExceededError``, and ``ConcurrentUpdateError`` if any of it was removed meanwhile.
     """
     failpoint("receive.before-record")
     with registry.transaction() as tx:
@@ -165,6 +169,7 @@ def record_received(
         for info, blobs in objects.items():
             reference = ObjectRef(registry.default_backend, info.key.kind, info.key.digest, info.size_bytes)
             pushes.add_object(tx.connection, package_id, reference, blobs)
+            tx.rely_on_puts([reference], since=since)
         there = set() if is_declared else _files_there(tx, package_id, files)
         if not is_declared:
             new = [file for file in files if file.path not in there]
@@ -172,6 +177,12 @@ def record_received(
                 check_file_count(len(new) + pushes.count_received_files(tx.connection, package_id), registry.max_files)
             pushes.add_files(tx.connection, package_id, new)
     return [Received(file, file.path in there) for file in files]
+
+
+def log_end(registry: Registry) -> int:
+    """Where the log ends, before anything is put."""
+    with registry.catalog.snapshot() as queries:
+        return queries.latest_seq()
 
 
 def _refuse_taken_paths(registry: Registry, package_id: str, files: list[FileEntry]) -> None:

@@ -95,7 +95,7 @@ def _store(registry: Registry, found: ObjectRecord, blobs: Sequence[PlacedBlob])
     """The new pack and what is in it; None if no blob is sound."""
     pack, restored = PackWriter(registry.store), list[tuple[bytes, int]]()
     try:
-        for blob, data in _sound(registry.backend(found.backend), found, blobs):
+        for blob, data in sound_blobs(registry.backend(found.backend), found, blobs):
             restored.append((blob.blake3, pack.add(measure(data), data)))
         if not restored:
             return None
@@ -104,11 +104,13 @@ def _store(registry: Registry, found: ObjectRecord, blobs: Sequence[PlacedBlob])
     finally:
         pack.discard()
     reference = ObjectRef(registry.default_backend, info.key.kind, info.key.digest, info.size_bytes)
-    _require_readable(registry.store, reference)
+    require_readable(registry.store, reference)
     return reference, restored
 
 
-def _sound(store: ObjectStore, found: ObjectRecord, blobs: Sequence[PlacedBlob]) -> Iterator[tuple[PlacedBlob, bytes]]:
+def sound_blobs(
+    store: ObjectStore, found: ObjectRecord, blobs: Sequence[PlacedBlob]
+) -> Iterator[tuple[PlacedBlob, bytes]]:
     """Those blobs whose bytes are right, from one stream as far as it goes; ``blobs`` stand in order of position."""
     try:
         with store.open(key_of(found)) as stream:
@@ -125,7 +127,7 @@ def _sound(store: ObjectStore, found: ObjectRecord, blobs: Sequence[PlacedBlob])
             raise
 
 
-def _require_readable(store: ObjectStore, reference: ObjectRef) -> None:
+def require_readable(store: ObjectStore, reference: ObjectRef) -> None:
     """A put that finds the object looks at its size alone."""
     key, hasher = ObjectKey(ObjectKind(reference.kind), reference.blake3), blake3()
     with store.open(key) as stream:

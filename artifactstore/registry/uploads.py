@@ -108,9 +108,10 @@ def complete_upload(registry: Registry, package_id: str, upload_id: str) -> Rece
     announced = Announced(upload.path, upload.role, upload.media_type)
     registry, expected = prepare(registry, package_id, announced)
     with registry.catalog.snapshot() as queries:
+        since = queries.latest_seq()
         parts = pushes.parts(queries.connection, upload_id)
     try:
-        received = _join(registry, upload, parts, expected)
+        received = _join(registry, upload, parts, expected, since)
     except (BlobCorruptError, UploadUnknownError):
         if (arrived := _arrived_meanwhile(registry, upload, expected)) is None:
             raise
@@ -125,7 +126,9 @@ def complete_upload(registry: Registry, package_id: str, upload_id: str) -> Rece
     return received
 
 
-def _join(registry: Registry, upload: UploadRecord, parts: list[PartRecord], expected: Expected) -> Received:
+def _join(
+    registry: Registry, upload: UploadRecord, parts: list[PartRecord], expected: Expected, since: int
+) -> Received:
     with BlobHasher() as hasher, registry.store.stage(hasher) as stage:
         for part in parts:
             _copy(registry, upload, part, stage)
@@ -136,7 +139,7 @@ def _join(registry: Registry, upload: UploadRecord, parts: list[PartRecord], exp
         info = ObjectInfo(ObjectKey(ObjectKind.BLOB, blob.blake3), blob.size_bytes)
         publish_and_close(stage, way_to_publish(registry, stage, info.key), info)
     blobs = {info: [ReceivedBlob(blob, 0)]}
-    (received,) = record_received(registry, upload.package_id, blobs, [file])
+    (received,) = record_received(registry, upload.package_id, blobs, [file], since=since)
     return received
 
 

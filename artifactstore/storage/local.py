@@ -30,7 +30,7 @@ from artifactstore.failpoints import failpoint
 from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectStore, PutOutcome, Stage, checked_range
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import timedelta
 
     from artifactstore.domain.hashing import ObjectHasher
@@ -130,6 +130,16 @@ class LocalStore(ObjectStore):
             path.unlink(missing_ok=True)
             if path.parent.is_dir():
                 sync_directory(path.parent)
+
+    def delete_many(self, keys: Sequence[ObjectKey]) -> None:
+        """Unlink all, then sync each directory once."""
+        folders = dict.fromkeys((self._root / key.path).parent for key in keys)
+        for key in keys:
+            with _storage_errors(f"{key} cannot be deleted"):
+                (self._root / key.path).unlink(missing_ok=True)
+        for folder in folders:
+            with _storage_errors(f"what was in {folder} cannot be deleted"), suppress(FileNotFoundError):
+                sync_directory(folder)
 
     def quarantine(self, key: ObjectKey) -> None:
         """Rename into ``quarantine``, under a name that keeps earlier ones."""

@@ -9,8 +9,9 @@ Promises, checked for every adapter by ``artifactstore.testing.ObjectStoreContra
 - **Verified on the way in.** Nothing is kept unless digest and size match: else ``DigestMismatchError``.
 - **Ranged reads** are half-open, ``[start, start + length)``; one that leaves the object raises ``RangeInvalidError``.
 - **Listing** gives one kind in ascending order of digest, as a stream.
-- **Delete** is idempotent. **Quarantine** moves a bad object aside, after which a put creates it afresh; **replace**
-  puts a good one in its place without a moment in which there is none.
+- **Delete** is idempotent, of one object or of many: all are gone when it returns. **Quarantine** moves a bad object
+  aside, after which a put creates it afresh; **replace** puts a good one in its place without a moment in which there
+  is none.
 - **Errors are closed.** Only ``StorageError`` and its children, ``DigestMismatchError`` and ``RangeInvalidError``
   leave; the backend's own error is chained as the cause.
 - **Concurrent use** from several threads and several processes is safe.
@@ -30,12 +31,13 @@ from artifactstore.domain.hashing import BUFFER_BYTES
 from artifactstore.errors import DigestInvalidError, DigestMismatchError, RangeInvalidError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
     from datetime import timedelta
     from types import TracebackType
 
     from artifactstore.domain.hashing import ObjectHasher
+    from artifactstore.domain.instant import Instant
     from artifactstore.storage.probing.probe import Probing
 
 
@@ -125,6 +127,15 @@ class ObjectStore(ABC):
     @abstractmethod
     def delete(self, key: ObjectKey) -> None:
         """Remove the object; no error if it is not there."""
+
+    def delete_many(self, keys: Sequence[ObjectKey]) -> None:
+        """Remove all of these objects, in as few requests as the backend allows. If it raises, any may be gone."""
+        for key in keys:
+            self.delete(key)
+
+    def server_time(self) -> Instant | None:
+        """What the backend's own clock says; None if it has none or does not tell."""
+        return None
 
     @abstractmethod
     def quarantine(self, key: ObjectKey) -> None:

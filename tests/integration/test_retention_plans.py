@@ -9,7 +9,6 @@ import pytest
 
 from artifactstore.domain.package import PackageStatus
 from artifactstore.domain.retention import RetentionPolicy
-from artifactstore.domain.retention_plan import PlanItem
 from artifactstore.errors import PackageDeletedError, PlanNotApprovedError, PlanUnknownError
 from artifactstore.registry.applying import ApplyReport, apply_plan, approve_plan, find_plan, read_plan
 from artifactstore.registry.packages import find_package
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from artifactstore.domain.retention_plan import PlanItem
     from artifactstore.registry.registry import Registry
 
 

@@ -11,13 +11,13 @@ from artifactstore.api import models, retention_models
 from artifactstore.api.guards import CurrentAdmin, CurrentRegistry, ReadablePackage, WritablePackage
 from artifactstore.api.openapi import IDEMPOTENCY_KEY, json_request, problems
 from artifactstore.api.requests import attempt_of, body_of
-from artifactstore.retention_documents import hold_document, retention_document
 from artifactstore.domain.instant import parse_instant
 from artifactstore.registry.idempotency import Attempt
 from artifactstore.registry.packages import find_package
 from artifactstore.registry.registry import Registry
 from artifactstore.registry.retention import due_packages, extend_retention, place_hold, release_hold
 from artifactstore.registry.store_duties import sweep_now
+from artifactstore.retention_documents import hold_document, retention_document
 
 router = APIRouter(tags=["retention"])
 
@@ -31,8 +31,8 @@ def show(package: ReadablePackage, registry: CurrentRegistry) -> JSONResponse:
 
 
 @router.post(
-    "/packages/{package_id}/retention/extensions", response_model=retention_models.Retention, status_code=201, responses=_WRITE,
-    openapi_extra=json_request(models.Extension, IDEMPOTENCY_KEY),
+    "/packages/{package_id}/retention/extensions", response_model=retention_models.Retention, status_code=201,
+    responses=_WRITE, openapi_extra=json_request(models.Extension, IDEMPOTENCY_KEY),
 )  # fmt: skip
 def extend(
     package: WritablePackage,

@@ -346,11 +346,12 @@ CREATE INDEX package_expired ON package (package_id) WHERE status = 'expired';
 CREATE INDEX package_by_manifest ON package (manifest_digest) WHERE status <> 'deleted';
 CREATE INDEX hold_in_force ON hold (package) WHERE released_at IS NULL;
 CREATE INDEX received_object_by_digest ON received_object (blake3, kind);
-CREATE TABLE deletion (
+CREATE TABLE removal (
 	blake3 BLOB NOT NULL, 
 	kind TEXT NOT NULL, 
 	backend TEXT NOT NULL, 
-	begun_at BIGINT NOT NULL, 
+	condemned_at BIGINT NOT NULL, 
+	begun_at BIGINT, 
 	PRIMARY KEY (blake3, kind, backend)
 );
 INSERT INTO alembic_version (version_num) VALUES ('0005')

@@ -156,15 +156,16 @@ class BackendState(SQLModel, table=True):
     fell_back_at: int | None = Field(default=None, sa_column=Column(BigInteger))
 
 
-class Deletion(SQLModel, table=True):
-    """A deletion of an object's bytes that was begun: nobody may store it before its end is recorded."""
+class Removal(SQLModel, table=True):
+    """An object that collection has condemned, since when, and since when its bytes are being deleted, if they are."""
 
-    __tablename__ = "deletion"
+    __tablename__ = "removal"
 
     blake3: bytes = Field(sa_column=Column(LargeBinary, primary_key=True))
     kind: str = Field(sa_column=Column(TEXT, primary_key=True))
     backend: str = Field(sa_column=Column(TEXT, primary_key=True))
-    begun_at: int = Field(sa_column=required(BigInteger))
+    condemned_at: int = Field(sa_column=required(BigInteger))
+    begun_at: int | None = Field(default=None, sa_column=Column(BigInteger))
 
 
 class ProbeReport(SQLModel, table=True):

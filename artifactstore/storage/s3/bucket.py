@@ -8,13 +8,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from artifactstore.errors import ConfigurationError, ObjectNotFoundError, StorageUnavailableError
-from artifactstore.storage.s3.errors import code_of, storage_errors
+from artifactstore.storage.s3.errors import code_of, status_of, storage_errors
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from artifactstore.storage.port import ObjectKey
     from artifactstore.storage.s3.options import S3Options
 
 _TRIES = 4
+MAX_DELETED_AT_ONCE = 1_000
+_NOT_KNOWN, _NOT_KNOWN_STATUS = {"NotImplemented", "MethodNotAllowed"}, {405, 501}
 _NO_SUCH_KEY, _TOO_LARGE = "NoSuchKey", "InvalidRequest"
 _QUARANTINE = "quarantine"
 _COPIED_AT_ONCE = 1024 * 1024 * 1024
@@ -64,6 +68,18 @@ class Bucket:
     def delete(self, key: ObjectKey) -> None:
         """S3 says nothing of whether there was one."""
         self.client.delete_object(**self.at(key.path))
+
+    def delete_many(self, keys: Sequence[ObjectKey]) -> list[ObjectKey]:
+        """At most a thousand, in one request; those that the server says it has not deleted, to be deleted singly."""
+        names = {self.prefix + key.path: key for key in keys}
+        listed = [{"Key": name} for name in names]
+        try:
+            answer = self.client.delete_objects(Bucket=self.name, Delete={"Objects": listed, "Quiet": True})
+        except self.client.exceptions.ClientError as error:
+            if code_of(error) in _NOT_KNOWN or status_of(error) in _NOT_KNOWN_STATUS:
+                return list(keys)
+            raise
+        return [names[failed["Key"]] for failed in answer.get("Errors", ()) if failed.get("Key") in names]
 
     def keep_aside(self, key: ObjectKey) -> bool:
         """Copy an object into ``quarantine``, under a name that keeps earlier ones; False if there is none."""

@@ -8,16 +8,17 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
 
+from artifactstore.domain.instant import Instant, instant_of
 from artifactstore.errors import DigestInvalidError, StorageDeniedError
 from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectKind, ObjectStore, Stage
-from artifactstore.storage.s3.bucket import Bucket, open_client
+from artifactstore.storage.s3.bucket import MAX_DELETED_AT_ONCE, Bucket, open_client
 from artifactstore.storage.s3.errors import storage_errors
 from artifactstore.storage.s3.options import S3Options, parse_url
 from artifactstore.storage.s3.reading import open_range
 from artifactstore.storage.s3.staging import S3Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from artifactstore.domain.hashing import ObjectHasher
     from artifactstore.storage.probing.probe import Probing
@@ -89,6 +90,22 @@ class S3Store(ObjectStore):
         """By DELETE. In a bucket with versions the bytes stay until its lifecycle removes them."""
         with storage_errors(f"{key} cannot be deleted"):
             self._bucket.delete(key)
+
+    def delete_many(self, keys: Sequence[ObjectKey]) -> None:
+        """By DeleteObjects, a thousand in a request; one by one where the server does not know it."""
+        for at in range(0, len(keys), MAX_DELETED_AT_ONCE):
+            batch = keys[at : at + MAX_DELETED_AT_ONCE]
+            with storage_errors(f"{len(batch)} objects cannot be deleted"):
+                one_by_one = self._bucket.delete_many(batch)
+            for key in one_by_one:
+                self.delete(key)
+
+    def server_time(self) -> Instant | None:
+        """What the answer to a HEAD of the bucket says."""
+        with storage_errors(f"s3://{self._bucket.name} cannot be asked"):
+            answer = self._bucket.client.head_bucket(Bucket=self._bucket.name)
+        said = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+        return instant_of(parsedate_to_datetime(said)) if said else None
 
     def quarantine(self, key: ObjectKey) -> None:
         """Copy below ``quarantine/``, then delete."""

@@ -1,4 +1,4 @@
-"""What deleting needs: tombstones, pins, the indexes that plans and collection read by, deletions that were begun."""
+"""What deleting needs: tombstones, pins, what collection is about to remove, and the indexes to read it by."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -27,11 +27,12 @@ def upgrade() -> None:
         op.add_column("package", sa.Column(name, kind, nullable=True))
     _create_indexes()
     op.create_table(
-        "deletion",
+        "removal",
         sa.Column("blake3", sa.LargeBinary(), nullable=False),
         sa.Column("kind", TEXT, nullable=False),
         sa.Column("backend", TEXT, nullable=False),
-        sa.Column("begun_at", sa.BigInteger(), nullable=False),
+        sa.Column("condemned_at", sa.BigInteger(), nullable=False),
+        sa.Column("begun_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("blake3", "kind", "backend"),
     )
 

@@ -1,0 +1,174 @@
+"""What collection asks: which objects nothing refers to, what it has condemned, who may rely on that still.
+
+``removal`` is operational: a row says since when collection has condemned an object, and since when its bytes are being
+deleted. Before they are, whoever needs the object may have it back; from then on it is waited for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from artifactstore.catalog.records import ObjectRecord, PlacedBlob
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from artifactstore.catalog.database import Connection
+    from artifactstore.domain.event import ObjectRef
+
+_COLUMNS = ", ".join(f"here.{column}" for column in ("id", *ObjectRecord._fields[1:]))
+_REFERRED_TO = (
+    "CASE WHEN here.kind = 'manifest' THEN EXISTS (SELECT 1 FROM package"
+    "  WHERE package.manifest_digest = here.blake3 AND package.status <> 'deleted' LIMIT 1 OFFSET 0)"
+    " ELSE EXISTS (SELECT 1 FROM blob_location JOIN package_file ON package_file.blob_id = blob_location.blob_id"
+    "  WHERE blob_location.object_id = here.id LIMIT 1 OFFSET 0) END"
+    " OR EXISTS (SELECT 1 FROM received_object WHERE received_object.blake3 = here.blake3"
+    "  AND received_object.kind = here.kind AND received_object.backend = here.backend LIMIT 1 OFFSET 0)"
+)
+_OF_KEY = "blake3 = ? AND kind = ? AND backend = ?"
+
+
+class Referred(NamedTuple):
+    """An object, and whether a package or one that is open refers to it."""
+
+    found: ObjectRecord
+    is_referred_to: bool
+
+
+class RemovalRecord(NamedTuple):
+    """A row of ``removal`` with its object; ``row_id`` is None if the catalog has that no more."""
+
+    blake3: bytes
+    kind: str
+    backend: str
+    condemned_at: int
+    begun_at: int | None
+    row_id: int | None
+    size_bytes: int | None
+    status: str | None
+
+    @property
+    def found(self) -> ObjectRecord | None:
+        """The object, if it is recorded."""
+        if self.row_id is None or self.size_bytes is None or self.status is None:
+            return None
+        return ObjectRecord(self.row_id, self.backend, self.kind, self.blake3, self.size_bytes, self.status)
+
+
+def page_of_objects(connection: Connection, backend: str, *, after: int, limit: int) -> list[Referred]:
+    """A page of a backend's objects, after a row id."""
+    rows = connection.execute(
+        f"SELECT {_COLUMNS}, {_REFERRED_TO} FROM stored_object AS here WHERE here.backend = ? AND here.id > ?"
+        " ORDER BY here.id LIMIT ?",
+        (backend, after, limit),
+    )
+    return [Referred(ObjectRecord._make(row[:-1]), bool(row[-1])) for row in rows]
+
+
+def referred(connection: Connection, row_id: int) -> Referred | None:
+    """An object as it is now; None if it is no more."""
+    rows = connection.execute(
+        f"SELECT {_COLUMNS}, {_REFERRED_TO} FROM stored_object AS here WHERE here.id = ?", (row_id,)
+    )
+    return next((Referred(ObjectRecord._make(row[:-1]), bool(row[-1])) for row in rows), None)
+
+
+def blobs_referred_to(connection: Connection, row_id: int) -> list[PlacedBlob]:
+    """What lies in an object and a file has, by position."""
+    rows = connection.execute(
+        "SELECT blob_location.start, blob.size_bytes, blob.blake3, blob.sha256, blob_location.status"
+        " FROM blob_location JOIN blob ON blob.id = blob_location.blob_id WHERE blob_location.object_id = ? AND EXISTS"
+        " (SELECT 1 FROM package_file WHERE package_file.blob_id = blob.id LIMIT 1 OFFSET 0)"
+        " ORDER BY blob_location.start",
+        (row_id,),
+    )
+    return list(map(PlacedBlob._make, rows))
+
+
+def is_known(connection: Connection, reference: ObjectRef) -> bool:
+    """Whether the catalog has an object in this backend, or one that is open has it or is being sent it."""
+    key = (reference.blake3, reference.kind, reference.backend)
+    return any(
+        list(connection.execute(f"SELECT 1 FROM {table} WHERE {_OF_KEY} LIMIT 1", key))
+        for table in ("stored_object", "received_object")
+    )
+
+
+# removals
+
+
+def note_condemned(connection: Connection, references: Iterable[ObjectRef], now: int) -> None:
+    """Collection has condemned these, now."""
+    connection.insert(
+        "removal (blake3, kind, backend, condemned_at)",
+        [(each.blake3, each.kind, each.backend, now) for each in references],
+        "ON CONFLICT (blake3, kind, backend) DO UPDATE SET condemned_at = excluded.condemned_at, begun_at = NULL",
+    )
+
+
+def removals(connection: Connection, backend: str, *, limit: int, condemned_before: int) -> list[RemovalRecord]:
+    """Those of a backend that were condemned up to an instant, or whose deletion was begun; the latter first."""
+    rows = connection.execute(
+        "SELECT removal.blake3, removal.kind, removal.backend, removal.condemned_at, removal.begun_at,"
+        " stored_object.id, stored_object.size_bytes, stored_object.status FROM removal LEFT JOIN stored_object"
+        " ON stored_object.blake3 = removal.blake3 AND stored_object.kind = removal.kind"
+        " AND stored_object.backend = removal.backend"
+        " WHERE removal.backend = ? AND (removal.begun_at IS NOT NULL OR removal.condemned_at <= ?)"
+        " ORDER BY removal.begun_at IS NULL, removal.condemned_at, removal.blake3 LIMIT ?",
+        (backend, condemned_before, limit),
+    )
+    return list(map(RemovalRecord._make, rows))
+
+
+def begin_removals(connection: Connection, references: Sequence[ObjectRef], now: int) -> None:
+    """From now on nobody has these back."""
+    connection.executemany(
+        f"UPDATE removal SET begun_at = ? WHERE {_OF_KEY}",
+        [(now, each.blake3, each.kind, each.backend) for each in references],
+    )
+
+
+def end_removals(connection: Connection, references: Iterable[ObjectRef]) -> None:
+    """They are gone, or are not to be removed any more."""
+    connection.executemany(
+        f"DELETE FROM removal WHERE {_OF_KEY}", [(each.blake3, each.kind, each.backend) for each in references]
+    )
+
+
+def may_be_had_back(connection: Connection, kind: str, digest: bytes, backend: str) -> bool:
+    """Whether collection has condemned an object and has not begun to delete it."""
+    rows = connection.execute(f"SELECT 1 FROM removal WHERE {_OF_KEY} AND begun_at IS NULL", (digest, kind, backend))
+    return bool(list(rows))
+
+
+def waiting(connection: Connection, backend: str) -> tuple[int, int]:
+    """How many objects of a backend are condemned by collection and not removed yet, and their bytes."""
+    ((count, size_bytes),) = connection.execute(
+        "SELECT count(*), coalesce(sum(stored_object.size_bytes), 0) FROM removal JOIN stored_object"
+        " ON stored_object.blake3 = removal.blake3 AND stored_object.kind = removal.kind"
+        " AND stored_object.backend = removal.backend WHERE removal.backend = ?",
+        (backend,),
+    )
+    return int(count), int(size_bytes)
+
+
+# who may rely on what was condemned
+
+
+def leases(connection: Connection) -> list[tuple[str, str, int, int]]:
+    """(id, purpose, opened, last heartbeat) of every lease, oldest first."""
+    rows = connection.execute(
+        "SELECT lease_id, purpose, opened_at, heartbeat_at FROM lease ORDER BY opened_at, lease_id"
+    )
+    return [(str(name), str(what), int(opened), int(beat)) for name, what, opened, beat in rows]
+
+
+def database_time(connection: Connection, kind: str) -> int:
+    """The database's own clock, in microseconds."""
+    sql = (
+        "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
+        if kind == "postgresql"
+        else "SELECT CAST(strftime('%s', 'now') AS INTEGER) * 1000000"
+    )
+    ((now,),) = connection.execute(sql)
+    return int(now)

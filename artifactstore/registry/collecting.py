@@ -1,0 +1,372 @@
+"""Collection: what nothing refers to is condemned, waited for, looked at once more, and deleted.
+
+Each step is a state that another run goes on from, whatever stopped the one before::
+
+    live ──► condemned ──► being deleted ──► gone
+      ▲          │ needed again
+      └──────────┘
+
+*Condemned* counts as absent from the commit on: whoever relied on it finds so at its own commit and stores it anew.
+Leases of before the condemning are waited for, then the grace that readers have. The last look and the mark that the
+bytes are being deleted are one transaction under the lock under which events are appended, so nobody refers to the
+object or has it back between the two. Then the bytes, then the record. Packs that are mostly dead are made smaller
+first (``repacking``). Whose clock is wrong by more than five minutes collects nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from artifactstore.catalog import backends, collecting
+from artifactstore.catalog.sharing import comes_free
+from artifactstore.domain.event import Event, ObjectRef
+from artifactstore.domain.events import ObjectCondemned
+from artifactstore.errors import ClocksDisagreeError
+from artifactstore.failpoints import failpoint
+from artifactstore.registry.duties import MAX_SKEW_S, microseconds
+from artifactstore.registry.emptying import DEAD_AFTER_S, MIGRATION
+from artifactstore.registry.progress import SILENT
+from artifactstore.registry.read_back import key_of
+from artifactstore.registry.removing import batches_of, deletion_of, is_condemned, record_each, reference_to
+from artifactstore.registry.repacking import repack
+from artifactstore.registry.turn import Turn
+from artifactstore.storage.port import ObjectKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from artifactstore.catalog.catalog import Transaction
+    from artifactstore.catalog.collecting import RemovalRecord
+    from artifactstore.catalog.records import ObjectRecord
+    from artifactstore.domain.instant import Instant
+    from artifactstore.registry.progress import Progress
+    from artifactstore.registry.registry import Registry
+
+    Pause = Callable[[float], object]
+
+COLLECTION = "collect"
+"""The duty's name, and what its leases are for."""
+CLOCKS_DIFFER_BY_S = 60
+"""A lease that was opened so long after the condemning may have been opened before it, by another host's clock."""
+_LOOK_EVERY_S = 0.5
+_OUR_OWN = (COLLECTION, MIGRATION)
+"""What leases are for that are not waited for: ours, and that by which no migration is under way."""
+_PAGE = 1_000
+_DELETED_AT_ONCE = 1_000
+
+
+@dataclass(slots=True)
+class BackendSpace:
+    """One backend's space, in bytes as the catalog has them."""
+
+    objects: int = 0
+    bytes_before: int = 0
+    dead_objects: int = 0
+    dead_bytes: int = 0
+    """Nothing refers to them, and they are not condemned yet."""
+    condemned_objects: int = 0
+    condemned_bytes: int = 0
+    repacked: int = 0
+    """Packs that so much of is dead that they are made smaller."""
+    repack_frees_bytes: int = 0
+    unrecorded_objects: int = 0
+    """In the backend and unknown to the catalog: left by writers that broke off. Only if they were looked for."""
+    unrecorded_bytes: int = 0
+    deleted: int = 0
+    deleted_bytes: int = 0
+    grown_bytes: int = 0
+    """Packs that were written in place of larger ones."""
+    bytes_after: int = 0
+
+    @property
+    def expected_bytes_after(self) -> int:
+        """What is left when all of this is done, if nothing else happens."""
+        gone = self.dead_bytes + self.condemned_bytes + self.repack_frees_bytes
+        return self.bytes_before - gone
+
+
+@dataclass(slots=True)
+class CollectionReport:
+    """What there is to collect, or what was collected."""
+
+    backends: dict[str, BackendSpace] = field(default_factory=dict)
+    being_emptied: list[str] = field(default_factory=list)
+    """Backends that are passed over: what lies there is moved, and collected where it goes."""
+    waiting_for: list[str] = field(default_factory=list)
+    """Leases that are older than what is condemned, so that not all of it is deleted yet."""
+    left: int = 0
+    """Objects that are condemned and not deleted yet."""
+    stopped: str = ""
+    """Why it ended before all was done, if it did: outside its hours, or out of time."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to delete."""
+        return not self.left and not self.stopped
+
+
+def space(registry: Registry, *, unrecorded: bool = False) -> CollectionReport:
+    """What would be collected now. Nothing changes; with ``unrecorded`` the backends are listed."""
+    report = CollectionReport()
+    for name in _backends_to_collect(registry, report):
+        here = report.backends[name] = BackendSpace()
+        for found, is_dead, saved in _looked_at(registry, name):
+            here.objects += 1
+            here.bytes_before += found.size_bytes
+            if found.status == "condemned":
+                here.condemned_objects += 1
+                here.condemned_bytes += found.size_bytes
+            elif is_dead:
+                here.dead_objects += 1
+                here.dead_bytes += found.size_bytes
+            elif saved:
+                here.repacked += 1
+                here.repack_frees_bytes += saved
+        for info in unrecorded_objects(registry, name) if unrecorded else ():
+            here.unrecorded_objects += 1
+            here.unrecorded_bytes += info.size_bytes
+    return report
+
+
+def collect(
+    registry: Registry,
+    *,
+    wait_s: float,
+    unrecorded: bool = False,
+    may_go_on: Callable[[], str] = lambda: "",
+    progress: Progress = SILENT,
+    pause: Pause = time.sleep,
+) -> CollectionReport:
+    """Remove what nothing refers to, and go on with what was begun.
+
+    ``wait_s`` is how long to wait for leases and readers; what is not deleted by then a later run deletes.
+    ``may_go_on`` says before every step why to stop; empty: go on. Raises ``ClocksDisagreeError``, ``StorageError``,
+    and ``DutyRunningError`` while a migration is under way; what was done until then stays done.
+    """
+    check_clocks(registry)
+    with Turn(registry, MIGRATION):
+        report = space(registry, unrecorded=unrecorded)
+        for name in report.backends:
+            _Collecting(registry, name, report, may_go_on, progress, pause).run(wait_s, unrecorded=unrecorded)
+    return report
+
+
+def check_clocks(registry: Registry) -> None:
+    """Raises ``ClocksDisagreeError`` if ours, the database's, the log's or a backend's differ by over five minutes."""
+    with registry.catalog.snapshot() as queries:
+        database = collecting.database_time(queries.connection, registry.catalog.database_kind)
+        latest = queries.latest_at()
+    now, limit = int(registry.clock()), microseconds(MAX_SKEW_S)
+    clocks: dict[str, int] = {"the database": database}
+    for name in registry.backends:
+        if (its_time := registry.backend(name).server_time()) is not None:
+            clocks[f"backend {name!r}"] = its_time
+    for whose, said in clocks.items():
+        if abs(said - now) > limit:
+            raise ClocksDisagreeError(f"the clock of {whose} is {(said - now) / 1e6:+.0f} s from this host's")
+    if latest - now > limit:
+        raise ClocksDisagreeError(f"the newest event is {(latest - now) / 1e6:.0f} s in the future")
+
+
+def unrecorded_objects(registry: Registry, name: str) -> Iterator[ObjectRef]:
+    """What lies in a backend and nothing in the database names. Parts of uploads go with their uploads."""
+    for kind in (ObjectKind.BLOB, ObjectKind.PACK, ObjectKind.MANIFEST):
+        for info in registry.backend(name).list(kind):
+            reference = ObjectRef(name, kind, info.key.digest, info.size_bytes)
+            with registry.catalog.snapshot() as queries:
+                known = collecting.is_known(queries.connection, reference)
+            if not known:
+                yield reference
+
+
+def _backends_to_collect(registry: Registry, report: CollectionReport) -> list[str]:
+    with registry.catalog.snapshot() as queries:
+        emptied = [name for name in registry.backends if backends.succession(queries.connection, name) is not None]
+    report.being_emptied = emptied
+    return [name for name in registry.backends if name not in emptied]
+
+
+def _looked_at(registry: Registry, name: str) -> Iterator[tuple[ObjectRecord, bool, int]]:
+    """Every object of a backend, whether nothing refers to it, and what making it smaller would save."""
+    after, percent = 0, registry.collection.repack_percent
+    while True:
+        with registry.catalog.snapshot() as queries:
+            page = collecting.page_of_objects(queries.connection, name, after=after, limit=_PAGE)
+            for found, is_referred_to in page:
+                saved = 0
+                if is_referred_to and found.kind == ObjectKind.PACK and found.status == "live":
+                    kept = collecting.blobs_referred_to(queries.connection, found.row_id)
+                    sound = all(blob.status == "live" for blob in kept)
+                    sizes = [blob.size_bytes for blob in kept]
+                    saved = comes_free(found, sizes, repack_percent=percent) if sound and kept else 0
+                yield found, not is_referred_to, saved
+        if len(page) < _PAGE:
+            return
+        after = page[-1].found.row_id
+
+
+class _Collecting:
+    """One backend's turn."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        name: str,
+        report: CollectionReport,
+        may_go_on: Callable[[], str],
+        progress: Progress,
+        pause: Pause,
+    ) -> None:
+        self._registry = registry
+        self._name = name
+        self._report = report
+        self._space = report.backends[name]
+        self._may_go_on = may_go_on
+        self._progress = progress
+        self._pause = pause
+
+    def run(self, wait_s: float, *, unrecorded: bool) -> None:
+        """Delete what has waited long enough, condemn, make smaller, wait, delete."""
+        self._remove(self._ready())
+        self._condemn(self._dead())
+        if unrecorded:
+            self._condemn_unrecorded()
+        until = time.monotonic() + wait_s
+        self._progress.begin("waiting for who may rely on what is condemned", None)
+        while not self._stops():
+            self._remove(self._ready())
+            self._count_left()
+            if not self._report.left or time.monotonic() >= until:
+                break
+            self._pause(_LOOK_EVERY_S)
+        self._count_left()
+
+    def _stops(self) -> bool:
+        self._report.stopped = self._report.stopped or self._may_go_on()
+        return bool(self._report.stopped)
+
+    # condemning
+
+    def _dead(self) -> Iterator[ObjectRecord]:
+        """What nothing refers to; packs that are mostly dead are made smaller on the way."""
+        for found, is_dead, saved in _looked_at(self._registry, self._name):
+            if is_dead:
+                yield found
+            elif saved and not self._stops():
+                self._space.grown_bytes += repack(self._registry, found)
+
+    def _condemn(self, dead: Iterator[ObjectRecord]) -> None:
+        for batch in batches_of(found for found in dead if found.status != "condemned"):
+            if self._stops():
+                return
+            record_each(self._registry, batch, self._condemnation, beside=lambda tx: tx.lock_log())
+            failpoint("collect.after-condemned")
+
+    def _condemnation(self, tx: Transaction, found: ObjectRecord) -> Event | None:
+        """Under the lock of the log: what was referred to until now is seen, and what will be finds it absent."""
+        now = collecting.referred(tx.connection, found.row_id)
+        if now is None or now.is_referred_to or now.found.status == "condemned":
+            return None
+        collecting.note_condemned(tx.connection, [reference_to(found)], self._registry.clock())
+        return ObjectCondemned(object=reference_to(found))
+
+    def _condemn_unrecorded(self) -> None:
+        for reference in unrecorded_objects(self._registry, self._name):
+            if self._stops():
+                return
+            with self._registry.transaction() as tx:
+                tx.lock_log()
+                if not collecting.is_known(tx.connection, reference):
+                    collecting.note_condemned(tx.connection, [reference], self._registry.clock())
+                    tx.record(ObjectCondemned(object=reference))
+            failpoint("collect.after-unrecorded")
+
+    # deleting
+
+    def _ready(self) -> list[RemovalRecord]:
+        """What was condemned so long ago that nobody can rely on it, and first what was about to be deleted before."""
+        now = self._registry.clock()
+        self._end_dead_leases(now)
+        with self._registry.catalog.snapshot() as queries:
+            before = now - microseconds(self._registry.collection.grace_s)
+            waited_for = [lease for lease in collecting.leases(queries.connection) if not lease[1].startswith(_OUR_OWN)]
+            if waited_for:
+                before = min(before, waited_for[0][2] - microseconds(CLOCKS_DIFFER_BY_S) - 1)
+            ready = collecting.removals(queries.connection, self._name, limit=self._at_once(), condemned_before=before)
+        self._report.waiting_for = [f"{what} {name}" for name, what, _, _ in waited_for]
+        return ready
+
+    def _end_dead_leases(self, now: Instant) -> None:
+        """If its owner lives after all, it fails to record and stores anew."""
+        with self._registry.transaction() as tx:
+            names = [lease[0] for lease in collecting.leases(tx.connection)]
+            backends.end_dead_leases(tx.connection, names, now - microseconds(DEAD_AFTER_S))
+
+    def _at_once(self) -> int:
+        rate = self._registry.collection.objects_per_s
+        return min(rate, _DELETED_AT_ONCE) if rate else _DELETED_AT_ONCE
+
+    def _remove(self, removals: list[RemovalRecord]) -> None:
+        """Bytes first, then the record. What somebody needs again, or has stored anew, stays."""
+        while removals:
+            doomed = self._begin(removals)
+            failpoint("collect.before-delete")
+            if doomed:
+                self._registry.backend(self._name).delete_many([key_of(found) for found in doomed])
+            failpoint("collect.after-delete")
+            for batch in batches_of(doomed):
+                references = [reference_to(found) for found in batch]
+                record_each(
+                    self._registry,
+                    batch,
+                    deletion_of,
+                    beside=lambda tx, gone=references: collecting.end_removals(tx.connection, gone),  # type: ignore[misc]
+                )
+                self._space.deleted += len(batch)
+                self._space.deleted_bytes += sum(found.size_bytes for found in batch)
+            if self._registry.collection.objects_per_s:
+                self._pause(len(doomed) / self._registry.collection.objects_per_s)
+            if self._stops():
+                return
+            removals = self._ready()
+
+    def _begin(self, removals: Sequence[RemovalRecord]) -> list[ObjectRecord]:
+        """Look once more, and let nobody have back what is deleted now."""
+        doomed: list[ObjectRecord] = []
+        recorded = [found for record in removals if (found := record.found) is not None]
+        nothing_left = [ObjectRef(each.backend, each.kind, each.blake3, 0) for each in removals if each.found is None]
+        with self._registry.transaction() as tx:
+            collecting.end_removals(tx.connection, nothing_left)
+        for batch in batches_of(recorded):
+            doomed += self._begin_batch(batch)
+        failpoint("collect.after-begun")
+        return doomed
+
+    def _begin_batch(self, batch: list[ObjectRecord]) -> list[ObjectRecord]:
+        doomed: list[ObjectRecord] = []
+
+        def begin(tx: Transaction) -> None:
+            tx.lock_log()
+            doomed.clear()
+            for found in batch:
+                now = collecting.referred(tx.connection, found.row_id)
+                if is_condemned(tx, found) and now is not None and not now.is_referred_to:
+                    doomed.append(found)
+            kept = [reference_to(found) for found in batch if found not in doomed]
+            collecting.begin_removals(tx.connection, [reference_to(each) for each in doomed], self._registry.clock())
+            collecting.end_removals(tx.connection, kept)
+
+        record_each(self._registry, batch, lambda _tx, _found: None, beside=begin)
+        return doomed
+
+    def _count_left(self) -> None:
+        left = 0
+        with self._registry.catalog.snapshot() as queries:
+            for name in self._report.backends:
+                left += collecting.waiting(queries.connection, name)[0]
+            _, self._space.bytes_after = backends.content(queries.connection, self._name)
+        self._report.left = left
+        if not left:
+            self._report.waiting_for = []
