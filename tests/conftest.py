@@ -25,6 +25,7 @@ DATABASES = ("sqlite", "postgresql")
 ON_BOTH_DATABASES = (
     "integration.test_blob_index",
     "integration.test_collecting",
+    "integration.test_collecting_meanwhile",
     "integration.test_copying",
     "integration.test_duties",
     "integration.test_duty_processes",

@@ -1,0 +1,204 @@
+"""Collection against those who store what it is about to remove: each schedule is forced, and nothing is ever lost."""
+
+from __future__ import annotations
+
+import io
+import threading
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from artifactstore.bootstrap import open_registry
+from artifactstore.config import Settings
+from artifactstore.domain.collection import CollectionPolicy
+from artifactstore.errors import ConcurrentUpdateError
+from artifactstore.failpoints import arm
+from artifactstore.registry.applying import apply_plan
+from artifactstore.registry.collecting import CollectionReport, collect
+from artifactstore.registry.finalizing import finalize
+from artifactstore.registry.open_packages import open_package
+from artifactstore.registry.planning import make_plan
+from artifactstore.registry.receiving import Announced, receive_file
+from artifactstore.registry.verify import verify_all
+from artifactstore.storage.port import ObjectKey, ObjectKind
+from artifactstore.testing.builders import package_draft
+from tests.retention import FILES, SMALL, expire, push
+from tests.support import event_types, fetch, replay_is_exact, stored_objects
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from artifactstore.registry.registry import Registry
+
+BEFORE_THE_RECORD = ("store.before-publish", "store.after-object", "store.before-manifest", "record.before-transaction")
+"""Where an ingest has looked up what is there, and has not recorded it."""
+COLLECTS = ("collect.after-condemned", "collect.after-begun", "collect.before-delete", "collect.after-delete")
+
+
+@pytest.fixture
+def registry(home: Path, database: dict[str, str]) -> Iterator[Registry]:
+    """A store of which nothing that was ever stored is referred to; whole, exact and replayable when a test is over."""
+    settings = Settings.from_environment({"ARTIFACTSTORE_HOME": str(home), **database})
+    with closing(open_registry(settings, actor="local:tester")) as opened:
+        hasty = replace(opened, collection=CollectionPolicy(grace_s=0))
+        push(hasty)
+        expire(hasty)
+        apply_plan(hasty, make_plan(hasty).digest)
+        yield hasty
+        arm(None)
+        assert collect(hasty, wait_s=0, unrecorded=True, pause=lambda _: None).is_done
+        assert [] == verify_all(hasty).damage
+        assert recorded_keys(hasty) == set(stored_objects(home))
+        replay_is_exact(opened)
+
+
+def collected(registry: Registry) -> CollectionReport:
+    return collect(registry, wait_s=0, pause=lambda _: None)
+
+
+def recorded_keys(registry: Registry) -> set[str]:
+    with registry.catalog.snapshot() as queries:
+        found = queries.objects(after=0, limit=10_000)
+    return {ObjectKey(ObjectKind(each.kind), each.blake3).path for each in found}
+
+
+def at(failpoint: str, action: Callable[[], object]) -> list[str]:
+    """Do this once, when the step of this name is reached; what was passed."""
+    passed: list[str] = []
+    watched = threading.get_ident()
+
+    def pass_by(name: str) -> None:
+        if name == failpoint and name not in passed and threading.get_ident() == watched:
+            passed.append(name)
+            action()
+
+    arm(pass_by)
+    return passed
+
+
+@pytest.mark.parametrize("step", BEFORE_THE_RECORD[1:])
+def test_a_whole_collection_within_an_ingest(registry: Registry, tmp_path: Path, step: str) -> None:
+    passed = at(step, lambda: collected(registry))
+
+    package_id = push(registry, {**FILES, "new": b"new"}, "run-2")
+
+    assert [step] == passed
+    assert {**FILES, "new": b"new"} == fetch(registry, package_id, tmp_path / "out")
+
+
+@pytest.mark.parametrize("step", BEFORE_THE_RECORD[1:])
+def test_a_whole_collection_within_an_ingest_of_the_very_same(registry: Registry, tmp_path: Path, step: str) -> None:
+    at(step, lambda: collected(registry))
+
+    package_id = push(registry, FILES, "run-2")
+
+    assert FILES == fetch(registry, package_id, tmp_path / "out")
+
+
+def test_an_ingest_has_back_what_is_condemned(registry: Registry, tmp_path: Path) -> None:
+    stored: list[str] = []
+    passed = at("collect.after-condemned", lambda: stored.append(push(registry, FILES, "run-2")))
+
+    collected(registry)
+
+    assert ["collect.after-condemned"] == passed
+    assert FILES == fetch(registry, stored[0], tmp_path / "out")
+    assert "v1.object.reprieved" in event_types(registry)
+
+
+def test_an_ingest_that_needs_one_condemned_blob(registry: Registry, tmp_path: Path) -> None:
+    stored: list[str] = []
+    files = {"small-3": SMALL["small-3"], "new": b"new"}
+    at("collect.after-condemned", lambda: stored.append(push(registry, files, "run-2")))
+
+    collected(registry)
+
+    assert files == fetch(registry, stored[0], tmp_path / "out")
+
+
+@pytest.mark.parametrize("step", COLLECTS[1:])
+def test_an_ingest_while_bytes_are_deleted(registry: Registry, tmp_path: Path, step: str) -> None:
+    stored: list[str] = []
+    ingesting = threading.Thread(target=lambda: stored.append(push(registry, FILES, "run-2")))
+    passed = at(step, ingesting.start)
+
+    collected(registry)
+    ingesting.join()
+
+    assert [step] == passed
+    assert FILES == fetch(registry, stored[0], tmp_path / "out")
+
+
+@pytest.mark.parametrize("step", ["repack.before-publish", "repack.before-record", "repack.after-record"])
+def test_an_ingest_while_a_pack_becomes_smaller(registry: Registry, tmp_path: Path, step: str) -> None:
+    collected(registry)
+    push(registry, SMALL, "run-1b")
+    expire(registry)
+    kept = push(registry, {"small-1": SMALL["small-1"]}, "run-2")
+    apply_plan(registry, make_plan(registry).digest)
+    files = {"small-9": SMALL["small-9"], "new": b"new"}
+    stored: list[str] = []
+    passed = at(step, lambda: stored.append(push(registry, files, "run-3")))
+
+    collected(registry)
+
+    assert [step] == passed
+    assert files == fetch(registry, stored[0], tmp_path / "out")
+    assert {"small-1": SMALL["small-1"]} == fetch(registry, kept, tmp_path / "kept")
+
+
+def send(registry: Registry, package_id: str, path: str = "large.bin") -> None:
+    receive_file(registry, package_id, Announced(path), io.BytesIO(FILES[path]).read)
+
+
+def opened(registry: Registry, name: str = "run-2") -> str:
+    draft = package_draft({}, external_id=name)
+    return open_package(registry, draft, None, as_revision=False, readable_producers=None).package_id
+
+
+def test_what_an_open_package_was_sent_is_not_collected(registry: Registry, tmp_path: Path) -> None:
+    package_id = opened(registry)
+    send(registry, package_id)
+
+    collected(registry)
+    finalize(registry, package_id, readable_producers=None)
+
+    assert {"large.bin": FILES["large.bin"]} == fetch(registry, package_id, tmp_path / "out")
+
+
+def test_a_push_whose_bytes_go_before_they_are_noted_is_told_so(registry: Registry, tmp_path: Path) -> None:
+    package_id = opened(registry)
+    at("receive.before-record", lambda: collected(registry))
+
+    with pytest.raises(ConcurrentUpdateError):
+        send(registry, package_id)
+    arm(None)
+    send(registry, package_id)
+    finalize(registry, package_id, readable_producers=None)
+
+    assert {"large.bin": FILES["large.bin"]} == fetch(registry, package_id, tmp_path / "out")
+
+
+def test_a_push_is_sent_while_its_bytes_are_condemned(registry: Registry, tmp_path: Path) -> None:
+    package_id = opened(registry)
+    passed = at("collect.after-condemned", lambda: send(registry, package_id))
+
+    collected(registry)
+    finalize(registry, package_id, readable_producers=None)
+
+    assert ["collect.after-condemned"] == passed
+    assert {"large.bin": FILES["large.bin"]} == fetch(registry, package_id, tmp_path / "out")
+
+
+def test_a_whole_collection_within_finalizing(registry: Registry, tmp_path: Path) -> None:
+    package_id = opened(registry)
+    send(registry, package_id)
+    passed = at("finalize.before-transaction", lambda: collected(registry))
+
+    finalize(registry, package_id, readable_producers=None)
+
+    assert ["finalize.before-transaction"] == passed
+    assert {"large.bin": FILES["large.bin"]} == fetch(registry, package_id, tmp_path / "out")
