@@ -261,6 +261,7 @@ class _Collecting:
         for batch in batches_of(found for found in dead if found.status != "condemned"):
             if self._stops():
                 return
+            failpoint("collect.before-condemned")
             record_each(self._registry, batch, self._condemnation, beside=lambda tx: tx.lock_log())
             failpoint("collect.after-condemned")
 
@@ -339,6 +340,7 @@ class _Collecting:
         nothing_left = [ObjectRef(each.backend, each.kind, each.blake3, 0) for each in removals if each.found is None]
         with self._registry.transaction() as tx:
             collecting.end_removals(tx.connection, nothing_left)
+        failpoint("collect.before-begun")
         for batch in batches_of(recorded):
             doomed += self._begin_batch(batch)
         failpoint("collect.after-begun")

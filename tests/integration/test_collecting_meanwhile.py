@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 BEFORE_THE_RECORD = ("store.before-publish", "store.after-object", "store.before-manifest", "record.before-transaction")
 """Where an ingest has looked up what is there, and has not recorded it."""
-COLLECTS = ("collect.after-condemned", "collect.after-begun", "collect.before-delete", "collect.after-delete")
+DELETES = ("collect.after-begun", "collect.before-delete", "collect.after-delete")
+"""Where collection is deleting, and nobody has anything back."""
 
 
 @pytest.fixture
@@ -51,6 +52,7 @@ def registry(home: Path, database: dict[str, str]) -> Iterator[Registry]:
         arm(None)
         assert collect(hasty, wait_s=0, unrecorded=True, pause=lambda _: None).is_done
         assert [] == verify_all(hasty).damage
+        assert are_whole(hasty)
         assert recorded_keys(hasty) == set(stored_objects(home))
         replay_is_exact(opened)
 
@@ -63,6 +65,12 @@ def recorded_keys(registry: Registry) -> set[str]:
     with registry.catalog.snapshot() as queries:
         found = queries.objects(after=0, limit=10_000)
     return {ObjectKey(ObjectKind(each.kind), each.blake3).path for each in found}
+
+
+def are_whole(registry: Registry) -> bool:
+    with registry.catalog.snapshot() as queries:
+        found = queries.packages(after=0, limit=1_000)
+        return all(queries.package_is_whole(package) for package in found if package.status == "finalized")
 
 
 def at(failpoint: str, action: Callable[[], object]) -> list[str]:
@@ -98,13 +106,24 @@ def test_a_whole_collection_within_an_ingest_of_the_very_same(registry: Registry
     assert FILES == fetch(registry, package_id, tmp_path / "out")
 
 
-def test_an_ingest_has_back_what_is_condemned(registry: Registry, tmp_path: Path) -> None:
+def test_an_ingest_uses_what_was_found_to_be_dead(registry: Registry, tmp_path: Path) -> None:
     stored: list[str] = []
-    passed = at("collect.after-condemned", lambda: stored.append(push(registry, FILES, "run-2")))
+    at("collect.before-condemned", lambda: stored.append(push(registry, FILES, "run-2")))
 
     collected(registry)
 
-    assert ["collect.after-condemned"] == passed
+    assert FILES == fetch(registry, stored[0], tmp_path / "out")
+    assert 1 == event_types(registry).count("v1.object.deleted"), "the manifest of run-1"
+
+
+@pytest.mark.parametrize("step", ["collect.after-condemned", "collect.before-begun"])
+def test_an_ingest_has_back_what_is_condemned(registry: Registry, tmp_path: Path, step: str) -> None:
+    stored: list[str] = []
+    passed = at(step, lambda: stored.append(push(registry, FILES, "run-2")))
+
+    collected(registry)
+
+    assert [step] == passed
     assert FILES == fetch(registry, stored[0], tmp_path / "out")
     assert "v1.object.reprieved" in event_types(registry)
 
@@ -119,7 +138,7 @@ def test_an_ingest_that_needs_one_condemned_blob(registry: Registry, tmp_path: P
     assert files == fetch(registry, stored[0], tmp_path / "out")
 
 
-@pytest.mark.parametrize("step", COLLECTS[1:])
+@pytest.mark.parametrize("step", DELETES)
 def test_an_ingest_while_bytes_are_deleted(registry: Registry, tmp_path: Path, step: str) -> None:
     stored: list[str] = []
     ingesting = threading.Thread(target=lambda: stored.append(push(registry, FILES, "run-2")))
