@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from artifactstore.domain.canonical import decode
 from artifactstore.domain.digest import Digest
 from artifactstore.domain.instant import instant_text
 
 if TYPE_CHECKING:
     from artifactstore.catalog.records import HoldRecord, PackageRecord
+    from artifactstore.registry.applying import ApplyReport
+    from artifactstore.registry.collecting import CollectionReport
+    from artifactstore.registry.planning import MadePlan
 
     Document = dict[str, object]
 
@@ -59,6 +64,61 @@ def deletion_document(package: PackageRecord) -> Document | None:
         "rule": package.deletion_rule,
         "plan_digest": _blake3(package.deletion_plan),
     }
+
+
+def plan_document(made: MadePlan) -> Document:
+    """A plan that is stored: what to apply, and what that would do."""
+    return {
+        "plan_digest": made.digest,
+        "package_id": made.receipt.package_id,
+        "reused_existing": made.receipt.reused_existing,
+        **asdict(made.header),
+        **asdict(made.totals),
+    }
+
+
+def applied_document(report: ApplyReport) -> Document:
+    """What was done of a plan, and what was passed over, with the reasons."""
+    return {
+        **asdict(report),
+        "skipped_first": [
+            {"package_id": skipped.package_id, "reason": skipped.reason} for skipped in report.skipped_first
+        ],
+    }
+
+
+def collection_document(report: CollectionReport, *, is_plan: bool) -> Document:
+    """What would be collected, or was, by backend."""
+    here = {
+        name: {**asdict(each), "expected_bytes_after": each.expected_bytes_after}
+        for name, each in report.backends.items()
+    }
+    if is_plan:
+        for document in here.values():
+            for name in ("deleted", "deleted_bytes", "grown_bytes", "bytes_after"):
+                del document[name]
+        return {"status": "planned", "backends": here, "being_emptied": report.being_emptied}
+    status = "collected" if report.is_done else "stopped" if report.stopped else "waiting"
+    figures = {"waiting_for": report.waiting_for, "left": report.left, "stopped": report.stopped or None}
+    return {"status": status, "backends": here, "being_emptied": report.being_emptied, **figures}
+
+
+def certificate_document(encoded: bytes) -> Document:
+    """A certificate's JSON view: its byte strings in hex."""
+
+    def shown(value: object) -> object:
+        match value:
+            case bytes():
+                return value.hex()
+            case list():
+                return [shown(each) for each in value]
+            case dict():
+                return {str(key): shown(each) for key, each in value.items()}
+            case _:
+                return value
+
+    document: Document = {key: shown(value) for key, value in decode(encoded).items()}
+    return document
 
 
 def _blake3(raw: bytes | None) -> str | None:

@@ -24,6 +24,7 @@ hypothesis_settings.load_profile("any machine")
 DATABASES = ("sqlite", "postgresql")
 ON_BOTH_DATABASES = (
     "integration.test_blob_index",
+    "integration.test_certificates",
     "integration.test_collecting",
     "integration.test_collecting_meanwhile",
     "integration.test_copying",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from artifactstore.api import models
-from artifactstore.api.field_types import Time
+from artifactstore.api.field_types import Blake3, Time
 
 
 class _Request(BaseModel):
@@ -47,3 +47,47 @@ class Swept(_Answer):
     expired: list[str] | None = None
     would_expire: list[str] | None = None
     count: int
+
+
+class Plan(_Answer):
+    """A retention plan that is stored, what it was made of and what it would do."""
+
+    plan_digest: Blake3
+    package_id: str
+    reused_existing: bool
+    as_of: Time
+    log_seq: int
+    keep_newest: dict[str, int]
+    repack_percent: int
+    delete: int
+    keep: int
+    total_bytes: int
+    frees_bytes: int
+    frees_by_backend: dict[str, int]
+    objects: int
+    repacked: int
+
+
+class Approved(_Answer):
+    """Who has agreed to a plan."""
+
+    plan_digest: Blake3
+    approved_by: list[str]
+
+
+class Skipped(_Answer):
+    """A package that was left as it is, and why."""
+
+    package_id: str
+    reason: str
+
+
+class Applied(_Answer):
+    """What was done of a plan."""
+
+    plan_digest: Blake3
+    deleted: int
+    already_deleted: int
+    skipped: int
+    skipped_first: list[Skipped]
+    kept: int

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from artifactstore.catalog.blobs import BATCH, address_prefix
 from artifactstore.catalog.records import ObjectRecord, PlacedBlob
 
 if TYPE_CHECKING:
@@ -172,3 +173,19 @@ def database_time(connection: Connection, kind: str) -> int:
     )
     ((now,),) = connection.execute(sql)
     return int(now)
+
+
+def fates(connection: Connection, addresses: Sequence[bytes]) -> list[tuple[bytes, bool, bool]]:
+    """For each of these blobs that is known: its address, whether a file has it, and whether it lies anywhere."""
+    wanted, found = set(addresses), list[tuple[bytes, bool, bool]]()
+    prefixes = sorted({address_prefix(address) for address in addresses})
+    for at in range(0, len(prefixes), BATCH):
+        batch = prefixes[at : at + BATCH]
+        rows = connection.execute(
+            "SELECT blake3, EXISTS (SELECT 1 FROM package_file WHERE blob_id = blob.id LIMIT 1 OFFSET 0),"
+            " EXISTS (SELECT 1 FROM blob_location WHERE blob_id = blob.id LIMIT 1 OFFSET 0)"
+            f" FROM blob WHERE address_prefix IN ({','.join('?' * len(batch))})",
+            batch,
+        )
+        found += [(blake3, bool(has), bool(lies)) for blake3, has, lies in rows if blake3 in wanted]
+    return found

@@ -81,6 +81,12 @@ def latest_seq(connection: Connection) -> int:
     return next((row[0] for row in connection.execute("SELECT seq FROM event ORDER BY seq DESC LIMIT 1")), 0)
 
 
+def chain_at(connection: Connection, seq: int) -> bytes:
+    """The chain value of an event; ``chain_0`` before the first."""
+    rows = connection.execute("SELECT chain FROM event WHERE seq = ?", (seq,))
+    return next((bytes(chain) for (chain,) in rows), first_chain(log_id(connection)))
+
+
 def latest_at(connection: Connection) -> int:
     """When the newest event was, 0 for an empty log."""
     return _tip(connection)[1]

@@ -278,6 +278,10 @@ class Queries:
         """The newest event's sequence number."""
         return event_log.latest_seq(self.connection)
 
+    def chain_at(self, seq: int) -> bytes:
+        """The chain value of an event by its sequence number; before the first one, that of the empty log."""
+        return event_log.chain_at(self.connection, seq)
+
     def latest_at(self) -> int:
         """When the newest event was; 0 for an empty log."""
         return event_log.latest_at(self.connection)

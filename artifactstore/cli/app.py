@@ -9,6 +9,7 @@ import typer
 from artifactstore import __version__
 from artifactstore.built_in import ENTRY_POINTS, PLUGINS, load_entry_point
 from artifactstore.cli.commands import (
+    collect,
     database,
     duties,
     events,
@@ -58,6 +59,7 @@ def build_app(door: Door) -> typer.Typer:
     app.command()(events.replay)
     app.add_typer(schemas.app, name="schema", help="Metadata schemas: what a package's metadata must satisfy.")
     app.add_typer(retention.app, name="retention", help="How long packages stay.")
+    app.command()(collect.collect)
     app.add_typer(storage.app, name="storage", help="Stored objects.")
     app.command()(status.status)
     app.add_typer(duties.app, name="duties", help="What the store does by itself: sweep, verify, clean up.")

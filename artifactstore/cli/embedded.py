@@ -208,6 +208,46 @@ class EmbeddedStore:
         release_hold(self._registry, package_id, hold_id, reason=reason)
         return self.retention(package_id)
 
+    def pin_package(self, package_id: str, *, reason: str) -> Document:
+        """See ``Store``."""
+        from artifactstore.registry.retention import pin_package
+
+        pin_package(self._registry, package_id, reason=reason)
+        return self.retention(package_id)
+
+    def unpin_package(self, package_id: str, *, reason: str) -> Document:
+        """See ``Store``."""
+        from artifactstore.registry.retention import unpin_package
+
+        unpin_package(self._registry, package_id, reason=reason)
+        return self.retention(package_id)
+
+    def make_plan(self) -> Document:
+        """See ``Store``."""
+        from artifactstore.registry.planning import make_plan
+        from artifactstore.retention_documents import plan_document
+
+        return plan_document(make_plan(self._registry))
+
+    def approve_plan(self, plan_digest: str) -> Document:
+        """See ``Store``."""
+        from artifactstore.registry.applying import approve_plan
+
+        return {"plan_digest": plan_digest, "approved_by": approve_plan(self._registry, plan_digest)}
+
+    def apply_plan(self, plan_digest: str, *, reason: str) -> Document:
+        """See ``Store``."""
+        from artifactstore.registry.applying import apply_plan
+        from artifactstore.retention_documents import applied_document
+
+        return applied_document(apply_plan(self._registry, plan_digest, reason=reason))
+
+    def certificate(self, package_id: str) -> bytes:
+        """See ``Store``."""
+        from artifactstore.registry.certificates import certificate
+
+        return certificate(self._registry, package_id)
+
     def due_packages(self) -> Document:
         """See ``Store``."""
         from artifactstore.registry.retention import due_packages

@@ -152,6 +152,30 @@ class RemoteStore:
         """See ``Store``."""
         return self._client.release_hold(package_id, hold_id, reason=reason)
 
+    def pin_package(self, package_id: str, *, reason: str) -> Document:
+        """See ``Store``."""
+        return self._client.pin_package(package_id, reason=reason)
+
+    def unpin_package(self, package_id: str, *, reason: str) -> Document:
+        """See ``Store``."""
+        return self._client.unpin_package(package_id, reason=reason)
+
+    def make_plan(self) -> Document:
+        """See ``Store``."""
+        return self._client.make_plan()
+
+    def approve_plan(self, plan_digest: str) -> Document:
+        """See ``Store``."""
+        return self._client.approve_plan(plan_digest)
+
+    def apply_plan(self, plan_digest: str, *, reason: str) -> Document:
+        """See ``Store``."""
+        return self._client.apply_plan(plan_digest, reason=reason)
+
+    def certificate(self, package_id: str) -> bytes:
+        """See ``Store``."""
+        return self._client.certificate(package_id)
+
     def due_packages(self) -> Document:
         """See ``Store``."""
         return self._client.sweep(dry_run=True)

@@ -88,6 +88,24 @@ class Store(Protocol):
     def release_hold(self, package_id: str, hold_id: str, *, reason: str) -> Document:
         """End a hold; the package's retention then."""
 
+    def pin_package(self, package_id: str, *, reason: str) -> Document:
+        """Keep a package out of every plan; its retention then."""
+
+    def unpin_package(self, package_id: str, *, reason: str) -> Document:
+        """End a package's pin; its retention then."""
+
+    def make_plan(self) -> Document:
+        """Plan what can be deleted; the plan's digest and totals."""
+
+    def approve_plan(self, plan_digest: str) -> Document:
+        """Agree to a plan; who has."""
+
+    def apply_plan(self, plan_digest: str, *, reason: str) -> Document:
+        """Delete what a plan says; what was done."""
+
+    def certificate(self, package_id: str) -> bytes:
+        """A deleted package's certificate of destruction."""
+
     def due_packages(self) -> Document:
         """What a sweep would mark."""
 

@@ -19,6 +19,7 @@ from artifactstore.client.connection import Connection, Request, segment
 from artifactstore.client.draft import hash_files
 from artifactstore.client.event_stream import stream_events
 from artifactstore.client.fetching import package_path
+from artifactstore.domain.digest import Digest
 from artifactstore.domain.instant import instant_text
 from artifactstore.domain.package import check_reason
 from artifactstore.errors import (
@@ -202,6 +203,34 @@ class Client:
             raise HoldUnknownError(f"package {package_id} has no hold {hold_id[:80]!r} in force")
         here = f"{package_path(package_id)}/holds/{segment(hold_id)}/release"
         return self._post(here, {"reason": reason}, repeatable=False)
+
+    def pin_package(self, package_id: str, *, reason: str) -> Document:
+        """Keep a package out of every retention plan; its retention then. Raises ``PackageStateError`` if it is."""
+        check_reason(reason)
+        return self._post(f"{package_path(package_id)}/pin", {"reason": reason}, repeatable=False)
+
+    def unpin_package(self, package_id: str, *, reason: str) -> Document:
+        """End a package's pin; its retention then. Raises ``PackageStateError`` if it has none."""
+        check_reason(reason)
+        return self._post(f"{package_path(package_id)}/unpin", {"reason": reason}, repeatable=False)
+
+    def make_plan(self) -> Document:
+        """Plan what can be deleted; the plan's digest and totals."""
+        return self._post("/retention/plans", patient=True)
+
+    def approve_plan(self, plan_digest: str) -> Document:
+        """Agree to a plan; who has. Raises ``PlanUnknownError``."""
+        return self._post(f"/retention/plans/{segment(str(Digest.parse(plan_digest)))}/approval")
+
+    def apply_plan(self, plan_digest: str, *, reason: str) -> Document:
+        """Delete what a plan says; what was done. Raises ``PlanUnknownError``, ``PlanNotApprovedError``."""
+        check_reason(reason)
+        here = f"/retention/plans/{segment(str(Digest.parse(plan_digest)))}/application"
+        return self._post(here, {"reason": reason}, patient=True)
+
+    def certificate(self, package_id: str) -> bytes:
+        """A deleted package's certificate of destruction. Raises ``NotDestroyedError``."""
+        return fetching.fetch_certificate(self._connection, package_id)
 
     def sweep(self, *, dry_run: bool = False) -> Document:
         """Mark what is past its retention as expired, or only say what that would be."""

@@ -74,6 +74,12 @@ def fetch_manifest(connection: Connection, package_id: str) -> bytes:
     return encoded
 
 
+def fetch_certificate(connection: Connection, package_id: str) -> bytes:
+    """A deleted package's certificate, which is the server's word: the event log proves it."""
+    take = partial(read_all, limit=MAX_DOCUMENT_BYTES, server=connection.server)
+    return connection.run(Request("GET", f"{package_path(package_id)}/certificate"), take)
+
+
 def read_manifest(connection: Connection, package_id: str) -> Manifest:
     """The same, decoded: its paths are legal and in order. Raises ``ManifestCorruptError``."""
     try:

@@ -1,7 +1,8 @@
 """The duties that every store has: what each does, and how often.
 
 ``sweep`` marks what is past its retention, ``expire-pushes`` forgets pushes that nobody finished, ``verify`` reads the
-stored objects back little by little, ``clean-backends`` removes what writers that are gone have left unfinished.
+stored objects back little by little, ``clean-backends`` removes what writers that are gone have left unfinished,
+``collect`` removes what nothing refers to.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
-from artifactstore.catalog import overview
+from artifactstore.catalog import collecting, event_log, overview
+from artifactstore.domain.events import ObjectReprieved, PackageDeleted
 from artifactstore.domain.instant import MICROSECONDS_PER_DAY, instant_text, parse_instant
 from artifactstore.errors import ArtifactStoreError, StorageUnavailableError
+from artifactstore.registry.collecting import CollectionReport, collect
 from artifactstore.registry.duties import Duty, run_now
 from artifactstore.registry.ingest import check_storage
 from artifactstore.registry.open_packages import expire_open_packages
@@ -20,18 +23,22 @@ from artifactstore.registry.retention import sweep
 from artifactstore.registry.verify import NO_ANSWER, VerifyReport, verify_page
 
 if TYPE_CHECKING:
+    from artifactstore.domain.collection import DailyWindow
     from artifactstore.registry.duties import Claim, Detail
+    from artifactstore.registry.progress import Progress
     from artifactstore.registry.registry import Registry
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60.0, 3_600.0, 86_400.0
 LEFT_FOR = timedelta(days=3)
 """What has not grown for so long has no writer any more: no request and no command lasts that long."""
 _OBJECTS_A_PAGE = 10
+_MAKES_GARBAGE = (PackageDeleted.type, ObjectReprieved.type)
+"""What may leave objects that nothing refers to."""
 
 
 def duties_of(registry: Registry) -> tuple[Duty, ...]:
     """Those that are on."""
-    always = (SWEEP, EXPIRE_PUSHES, CLEAN_BACKENDS)
+    always = (SWEEP, EXPIRE_PUSHES, CLEAN_BACKENDS, COLLECT)
     return (*always, VERIFY) if registry.verify_every_days else always
 
 
@@ -52,6 +59,60 @@ def sweep_now(registry: Registry) -> list[str]:
 
 def _sweep(registry: Registry, _: Claim) -> Detail:
     return {"expired": len(sweep(registry))}
+
+
+def collect_now(registry: Registry, *, wait_s: float, unrecorded: bool, progress: Progress) -> CollectionReport:
+    """The duty ``collect``, by hand: at any time of the day. Raises as ``collect`` does."""
+    reports: list[CollectionReport] = []
+
+    def act(registry: Registry, claim: Claim) -> Detail:
+        report = collect(
+            registry, wait_s=wait_s, unrecorded=unrecorded, may_go_on=_Going(claim, None).on, progress=progress
+        )
+        reports.append(report)
+        return _collected(report, None)
+
+    run_now(registry, replace(COLLECT, act=act))
+    return reports[0]
+
+
+def _collect(registry: Registry, claim: Claim) -> Detail:
+    """Condemn in one run and delete in a later one. Without anything new to find, nothing is looked for."""
+    with registry.catalog.snapshot() as queries:
+        seq = queries.latest_seq()
+        since = int(cast("int", claim.before.get("looked_at_seq") or 0))
+        is_new = event_log.next_of_types(queries.connection, _MAKES_GARBAGE, after=since, limit=1)
+        is_waiting = any(collecting.waiting(queries.connection, name)[0] for name in registry.backends)
+    going = _Going(claim, registry.collection.window)
+    if not (is_new or is_waiting) or going.on():
+        return {**claim.before, "outside_its_hours": bool(is_new or is_waiting)}
+    report = collect(registry, wait_s=0, may_go_on=going.on)
+    return _collected(report, since if report.stopped else seq)
+
+
+def _collected(report: CollectionReport, looked_at_seq: int | None) -> Detail:
+    return {
+        "deleted": sum(here.deleted for here in report.backends.values()),
+        "deleted_bytes": sum(here.deleted_bytes for here in report.backends.values()),
+        "left": report.left,
+        "waiting_for": list(report.waiting_for),
+        "stopped": report.stopped,
+        "looked_at_seq": looked_at_seq,
+    }
+
+
+class _Going:
+    """Whether a collection may go on: while its claim is held, within its hours."""
+
+    def __init__(self, claim: Claim, window: DailyWindow | None) -> None:
+        self._claim = claim
+        self._window = window
+
+    def on(self) -> str:
+        """Why not; empty if it may. Raises what ``Claim.check`` does."""
+        self._claim.check()
+        now = self._claim.registry.clock()
+        return "" if self._window is None or self._window.has(now) else "outside its hours"
 
 
 def _expire_pushes(registry: Registry, _: Claim) -> Detail:
@@ -205,5 +266,6 @@ SWEEP = Duty("sweep", _HOUR_S, _sweep)
 EXPIRE_PUSHES = Duty("expire-pushes", _MINUTE_S, _expire_pushes)
 VERIFY = Duty("verify", _HOUR_S, _verify, first_after_s=_HOUR_S)
 CLEAN_BACKENDS = Duty("clean-backends", _DAY_S, _clean_backends, first_after_s=_HOUR_S)
-ALL = (SWEEP, EXPIRE_PUSHES, VERIFY, CLEAN_BACKENDS)
+COLLECT = Duty("collect", _HOUR_S, _collect, first_after_s=_HOUR_S)
+ALL = (SWEEP, EXPIRE_PUSHES, VERIFY, CLEAN_BACKENDS, COLLECT)
 """Whether they are on or not."""

@@ -1,13 +1,16 @@
-"""Retention: show, extend, hold, release, sweep."""
+"""Retention: show, extend, hold, release, pin, sweep; plan, apply, certificate."""
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
 from artifactstore.cli.commands.packages import PackageId
 from artifactstore.cli.door import door_of
+from artifactstore.cli.exit_codes import PARTLY_DONE
+from artifactstore.errors import UsageError
 
 app = typer.Typer(no_args_is_help=False, rich_markup_mode=None)
 
@@ -60,6 +63,77 @@ def release(
     door = door_of(context)
     with door.store() as store:
         door.answer(store.release_hold(package_id, hold_id, reason=reason))
+
+
+@app.command()
+def pin(context: typer.Context, package_id: PackageId, reason: Reason) -> None:
+    """Keep a package out of every plan, until it is unpinned."""
+    door = door_of(context)
+    with door.store() as store:
+        door.answer(store.pin_package(package_id, reason=reason))
+
+
+@app.command()
+def unpin(context: typer.Context, package_id: PackageId, reason: Reason) -> None:
+    """End a pin."""
+    door = door_of(context)
+    with door.store() as store:
+        door.answer(store.unpin_package(package_id, reason=reason))
+
+
+@app.command()
+def plan(context: typer.Context) -> None:
+    """Plan what can be deleted: which packages, by which rule, and the exact bytes that come free. Nothing changes.
+
+    "plan_digest" in the answer is what `retention apply` takes; `get` the plan's "package_id" to read it.
+    """
+    door = door_of(context)
+    with door.store() as store:
+        door.answer(store.make_plan())
+
+
+@app.command()
+def apply(
+    context: typer.Context,
+    plan_digest: Annotated[str, typer.Argument(metavar="PLAN_DIGEST", help="Of a plan.", show_default=False)],
+    reason: Annotated[str, typer.Option(help="Why; tombstones say it.")] = "its retention has ended",
+    approve: Annotated[bool, typer.Option("--approve", help="Only agree to it, for another to apply it.")] = False,
+) -> None:
+    """Delete the packages that a plan says, if nothing has happened to them since. No byte is removed: `collect` does.
+
+    The exit code is 3 if any were passed over: "skipped_first" says why. Stopped, it goes on when it is run again.
+
+    Example: artifactstore retention apply blake3:... --reason "the project has ended"
+    """
+    door = door_of(context)
+    with door.store() as store:
+        document = store.approve_plan(plan_digest) if approve else store.apply_plan(plan_digest, reason=reason)
+    door.answer(document)
+    if document.get("skipped"):
+        raise typer.Exit(PARTLY_DONE)
+
+
+@app.command()
+def certificate(
+    context: typer.Context,
+    package_id: PackageId,
+    as_json: Annotated[bool, typer.Option("--json", help="The JSON view instead of the CBOR bytes.")] = False,
+) -> None:
+    """Write a deleted package's certificate of destruction to standard output, once its last byte is gone.
+
+    Example: artifactstore retention certificate ID > certificate.cbor
+    """
+    from artifactstore.retention_documents import certificate_document
+
+    if not as_json and sys.stdout.isatty():
+        raise UsageError("a certificate is binary", hint="Redirect it to a file, or use --json.")
+    door = door_of(context)
+    with door.store() as store:
+        encoded = store.certificate(package_id)
+    if as_json:
+        door.answer(certificate_document(encoded))
+    else:
+        sys.stdout.buffer.write(encoded)
 
 
 @app.command()
