@@ -26,6 +26,7 @@ ON_BOTH_DATABASES = (
     "integration.test_blob_index",
     "integration.test_certificates",
     "integration.test_collecting",
+    "integration.test_collecting_killed",
     "integration.test_collecting_meanwhile",
     "integration.test_copying",
     "integration.test_duties",

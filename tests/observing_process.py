@@ -10,19 +10,17 @@ places, moments and packages, so that most of what one thread says another says 
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
 import sys
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from artifactstore import failpoints
 from artifactstore.bootstrap import open_registry
 from artifactstore.errors import ConcurrentUpdateError
 from artifactstore.testing.builders import package_draft
 from tests.at_once import at_once
+from tests.killed_children import kill_each
 from tests.observing import MAILBOX, context_on, message
 
 if TYPE_CHECKING:
@@ -87,44 +85,16 @@ def once(registry: Registry, number: int, *, with_package: bool) -> Answer:
     return answer_of(context.ingest(source=given.source, envelope=given.envelope, parties=given.parties, package=draft))
 
 
-def kill_each() -> None:
-    """For each line a child, forked before anything is open: what it said, and the signal that ended it."""
-    for line in sys.stdin:
-        hit, number, *package = line.split()
-        reading, writing = os.pipe()
-        if not (child := os.fork()):
-            said = _be_killed(int(hit), int(number), with_package=bool(package))
-            os.write(writing, json.dumps(said).encode())
-            os._exit(0)
-        os.close(writing)
-        with os.fdopen(reading) as pipe:
-            said = json.loads(pipe.read() or "null")
-        _, status = os.waitpid(child, 0)
-        sys.stdout.write(f"{json.dumps([said, os.waitstatus_to_exitcode(status)])}\n")
-        sys.stdout.flush()
-
-
-def _be_killed(fatal_hit: int, number: int, *, with_package: bool) -> list[str]:
-    """By its own hand at a failpoint; the names of all that it has passed if it is not."""
-    passed: list[str] = []
-
-    def pass_by(name: str) -> None:
-        passed.append(name)
-        if len(passed) == fatal_hit:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    with closing(open_registry()) as registry:
-        failpoints.arm(pass_by)
-        once(registry, number, with_package=with_package)
-        failpoints.arm(None)
-    return passed
+def _observe_as_told(registry: Registry, told: list[str]) -> None:
+    number, *package = told
+    once(registry, int(number), with_package=bool(package))
 
 
 def main() -> None:
     if sys.argv[1] == "many":
         many(*map(int, sys.argv[2:]))
     else:
-        kill_each()
+        kill_each(_observe_as_told)
 
 
 if __name__ == "__main__":

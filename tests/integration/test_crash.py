@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
-import subprocess
-import sys
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,13 +16,12 @@ from artifactstore.registry.packages import list_packages
 from artifactstore.registry.verify import verify_all
 from artifactstore.storage.port import ObjectKind
 from artifactstore.testing.builders import some_bytes
+from tests.killed_children import killing
 from tests.observing import rows_of
 from tests.observing_process import once
-from tests.service import clean_environment
 from tests.support import fetch, flip_byte, objects_of_kind, replay_is_exact, run_cli, start_cli, write_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from artifactstore.registry.registry import Registry
@@ -132,14 +127,16 @@ def test_killed_at_every_failpoint_of_an_observation(
     registry: Registry, home: Path, database: dict[str, str], with_package: bool
 ) -> None:
     """Each hit observes something of its own. Until the commit nothing of it is there, then all of it."""
-    with observing(home, database, with_package=with_package) as observe:
-        names, _ = observe(0, 0)
+    package = ["package"] if with_package else []
+    with killing(home, database, "tests.observing_process", "killed") as observe:
+        names, _ = observe(0, 0, *package)
+        assert names is not None
         committed = len(names) - names[::-1].index("catalog.before-commit")
         first = names.index("record.before-transaction" if with_package else "observe.before-transaction") + 1
         before = state_of(registry)
 
         for hit in range(first, len(names) + 1):
-            assert (None, SIGKILLED) == observe(hit, hit), names[hit - 1]
+            assert (None, SIGKILLED) == observe(hit, hit, *package), names[hit - 1]
             assert (state_of(registry) == before) == (hit <= committed), names[hit - 1]
 
             again = once(registry, hit, with_package=with_package)
@@ -150,32 +147,6 @@ def test_killed_at_every_failpoint_of_an_observation(
     replay_is_exact(registry)
     assert [] == verify_all(registry).damage
     assert {"catalog.after-v1.core.ingested", "catalog.after-commit"} < set(names[first:])
-
-
-@contextmanager
-def observing(
-    home: Path, database: dict[str, str], *, with_package: bool
-) -> Iterator[Callable[[int, int], tuple[Any, int]]]:
-    """A process whose children observe and are killed: what one has said, and how it ended."""
-    environment = {**clean_environment(), "ARTIFACTSTORE_HOME": str(home), **database}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.observing_process", "killed"],
-        env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    to, answers = process.stdin, process.stdout
-    assert to is not None
-    assert answers is not None
-
-    def observe(hit: int, number: int) -> tuple[Any, int]:
-        to.write(f"{hit} {number} {'package' if with_package else ''}\n")
-        to.flush()
-        said, code = json.loads(answers.readline())
-        return said, code
-
-    try:
-        yield observe
-    finally:
-        process.communicate(timeout=60)
 
 
 def state_of(registry: Registry) -> list[list[tuple[object, ...]]]:
