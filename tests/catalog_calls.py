@@ -11,16 +11,20 @@ from typing import TYPE_CHECKING, Any
 from artifactstore.catalog import (
     backends,
     blobs,
+    collecting,
     duties,
     event_log,
     overview,
+    planning,
     probes,
     provenance,
     pushes,
+    sharing,
     subscriptions,
     tokens,
     webhook_deliveries,
 )
+from artifactstore.catalog.queries import Queries
 from artifactstore.domain import events
 from artifactstore.domain.digest import BlobMeasure
 from artifactstore.domain.event import ObjectRef
@@ -51,7 +55,6 @@ if TYPE_CHECKING:
 
     from artifactstore.catalog.catalog import Transaction
     from artifactstore.catalog.database import Connection
-    from artifactstore.catalog.queries import Queries
     from artifactstore.catalog.records import PackageRecord
 
 PACKAGES = 1_000_000 if os.environ.get("LONG") else 30_000
@@ -70,6 +73,11 @@ def _known_package(ask: Queries, row_id: int) -> PackageRecord:
 
 def _rely(tx: Transaction) -> None:
     tx.rely_on_presence([address(LATE)], manifest=manifest_of(LATE), since=9)
+    tx.finish(Instant(NOW))
+
+
+def _rely_on_puts(tx: Transaction) -> None:
+    tx.rely_on_puts([ObjectRef("default", "pack", pack_of(LATE), 5_000)], since=9)
     tx.finish(Instant(NOW))
 
 
@@ -122,6 +130,8 @@ QUERIES: dict[str, Callable[[Queries], object]] = {
     "damaged_in_object": lambda ask: (list(ask.damaged_in_object(11)), list(ask.damaged_in_object(LATE))),
     "schema_revision": lambda ask: ask.schema_revision(),
     "latest_seq": lambda ask: ask.latest_seq(),
+    "latest_at": lambda ask: ask.latest_at(),
+    "chain_at": lambda ask: (ask.chain_at(0), ask.chain_at(PACKAGES)),
     "log_id": lambda ask: ask.log_id(),
     "latest_chain": lambda ask: ask.latest_chain(),
     "events": lambda ask: [
@@ -145,6 +155,7 @@ TRANSACTIONS: dict[str, Callable[[Transaction], object]] = {
     "renew_lease": lambda tx: tx.renew_lease("lease-7", Instant(NOW)),
     "end_lease": lambda tx: tx.end_lease("lease-7"),
     "rely_on_presence": _rely,
+    "rely_on_puts": _rely_on_puts,
     "finish": lambda tx: tx.finish(Instant(NOW)),
     "record": lambda tx: tx.record(events.PackageExpired(package_id=package_id(LATE), expired_at=NOW)),
 }
@@ -217,6 +228,52 @@ FUNCTIONS: dict[str, Callable[[Any], object]] = {
     "backends.twins_of_package": lambda on: backends.twins_of_package(on, LATE, manifest_of(LATE), "default", ARCHIVED),
     "backends.blobs_not_in": lambda on: (backends.blobs_not_in(on, 51, "default"), backends.blobs_not_in(on, 9, GONE)),
     "backends.blobs_only_in": lambda on: (backends.blobs_only_in(on, 51, "default"), backends.blobs_only_in(on, 9, "")),
+    "collecting.page_of_objects": lambda on: [
+        collecting.page_of_objects(on, name, after=after, limit=PAGE)
+        for name in ("default", ARCHIVED, GONE)
+        for after in POSITIONS
+    ],
+    "collecting.referred": lambda on: (
+        collecting.referred(on, LATE),
+        collecting.referred(on, PACKAGES + LATE),
+        collecting.referred(on, -1),
+    ),
+    "collecting.blobs_referred_to": lambda on: collecting.blobs_referred_to(on, 51),
+    "collecting.is_known": lambda on: (
+        collecting.is_known(on, _PACK),
+        collecting.is_known(on, _PACK._replace(blake3=b"x" * 32)),
+    ),
+    "collecting.note_condemned": lambda on: collecting.note_condemned(on, [_PACK], NOW),
+    "collecting.removals": lambda on: [
+        collecting.removals(on, name, limit=PAGE, condemned_before=NOW * 2) for name in ("default", GONE)
+    ],
+    "collecting.begin_removals": lambda on: collecting.begin_removals(on, [_PACK], NOW),
+    "collecting.end_removals": lambda on: collecting.end_removals(on, [_PACK]),
+    "collecting.may_be_had_back": lambda on: collecting.may_be_had_back(on, "pack", pack_of(LATE), "default"),
+    "collecting.waiting": lambda on: (collecting.waiting(on, "default"), collecting.waiting(on, GONE)),
+    "collecting.leases": collecting.leases,
+    "collecting.database_time": collecting.database_time,
+    "collecting.fates": lambda on: collecting.fates(on, [address(n) for n in range(1, 30)]),
+    "planning.rests_on": lambda on: (planning.rests_on(on, "schema-9"), planning.rests_on(on, "nothing")),
+    "planning.expired": lambda on: [
+        planning.expired(on, after=after, limit=PAGE) for after in ("", package_id(PACKAGES // 4), "x")
+    ],
+    "planning.due_and_held": lambda on: [
+        planning.due_and_held(on, now, after=after, limit=PAGE) for now in (0, NOW) for after in (0, 40)
+    ],
+    "planning.last_held": lambda on: [planning.last_held(on, after=after, limit=PAGE) for after in (0, 40, 60)],
+    "planning.newer_about_subject": lambda on: [
+        planning.newer_about_subject(on, _known_package(Queries(on), row_id), limit=PAGE) for row_id in (3, 5, LATE)
+    ],
+    "planning.holds_in_force": lambda on: (planning.holds_in_force(on, 1), planning.holds_in_force(on, LATE)),
+    "planning.blobs_of": lambda on: (list(planning.blobs_of(on, LATE)), list(planning.blobs_of(on, BIG_PACKAGE))),
+    "planning.objects_of": lambda on: planning.objects_of(on, _known_package(Queries(on), LATE)),
+    "sharing.references": lambda on: sharing.references(on, [*range(2, 30)]),
+    "sharing.objects_with": lambda on: (sharing.objects_with(on, [*range(2, 30)]), sharing.objects_with(on, [])),
+    "sharing.packages_with_manifest": lambda on: [
+        sharing.packages_with_manifest(on, manifest, limit=9) for manifest in (manifest_of(LATE), b"x" * 32)
+    ],
+    "sharing.referenced_in": lambda on: (sharing.referenced_in(on, 51), sharing.referenced_in(on, LATE)),
     "backends.condemned": lambda on: [
         backends.condemned(on, name, after=after, limit=PAGE) for name in ("default", GONE) for after in POSITIONS
     ],
@@ -325,6 +382,8 @@ FUNCTIONS: dict[str, Callable[[Any], object]] = {
     "event_log.log_id": event_log.log_id,
     "event_log.latest_seq": event_log.latest_seq,
     "event_log.latest_chain": event_log.latest_chain,
+    "event_log.latest_at": event_log.latest_at,
+    "event_log.chain_at": lambda on: event_log.chain_at(on, PACKAGES),
     "event_log.read": lambda on: list(event_log.read(on, after=4 * PACKAGES - 9)),
     "event_log.how_many_within": lambda on: event_log.how_many_within(on, 9, after=PACKAGES, limit=9, subject=None),
     "event_log.append": lambda on: event_log.append(on, [], actor="local:x", at=Instant(NOW)),
@@ -361,6 +420,12 @@ EVENTS = (
         stored_bytes=9, finalized_at=NOW,
     ),
     events.PackageExpired(package_id="new", expired_at=NOW),
+    events.PackageDeleted(
+        package_id="new", plan=b"x" * 32, rule="expired", reason="space", deleted_at=NOW, objects=(_PACK,)
+    ),
+    events.PackagePinned(package_id=package_id(LATE), reason="reference", pinned_at=NOW),
+    events.PackageUnpinned(package_id=package_id(LATE), reason="over", unpinned_at=NOW),
+    events.PlanApproved(package_id=package_id(LATE), plan=b"x" * 32, approved_at=NOW),
     events.RetentionExtended(package_id=package_id(LATE), expires_at=NOW, reason="asked for"),
     events.HoldPlaced(package_id=package_id(LATE), hold_id="new", reason="audit", placed_at=NOW),
     events.HoldReleased(package_id=package_id(LATE), hold_id="new", reason="done", released_at=NOW),
@@ -369,7 +434,11 @@ EVENTS = (
     events.ObjectDamaged(object=_PACK, finding="was altered"),
     events.ObjectRestored(object=_PACK),
     events.ObjectCopied(object=_PACK._replace(backend=ARCHIVED), source="default"),
+    events.PackRepacked(
+        object=_PACK._replace(blake3=b"r" * 32), source=_PACK, blobs=((address(LATE), 94),)
+    ),
     events.ObjectCondemned(object=_PACK),
+    events.ObjectReprieved(object=_PACK),
     events.ObjectDeleted(object=_PACK),
     events.ReadFellBack(object=_PACK, served_by=ARCHIVED, finding="was missing"),
     SourceIndexed(source_id=b"new", location_kind="file", path_id="file:///new", **_SAID),

@@ -94,6 +94,8 @@ INSERT INTO open_package (package_id, producer, opened_by, opened_at, expires_at
 INSERT INTO declared_files (package_id, files) SELECT {open_id}, {none} FROM numbers WHERE n <= {few} AND n % 50 = 1;
 INSERT INTO received_object (package_id, blake3, kind, backend, size_bytes, blobs) SELECT {open_id}, digest_of(6,
     n), 'pack', 'default', 5000, {none} FROM numbers WHERE n <= {few};
+INSERT INTO removal (blake3, kind, backend, condemned_at, begun_at) SELECT digest_of(3, n), 'pack', 'default',
+    {now} - n, CASE WHEN n % 10 = 0 THEN {now} END FROM numbers WHERE n <= 100;
 INSERT INTO received_file (package_id, path, role, media_type, blake3, sha256, size_bytes) SELECT {open_id}, 'a',
     'artifact', 'text/plain', digest_of(0, n), digest_of(1, n), 4096 FROM numbers WHERE n <= {few};
 INSERT INTO upload (upload_id, package_id, path, role, media_type, size_bytes, received_bytes) SELECT 'upload-' ||

@@ -64,6 +64,7 @@ NEVER_OVER_HTTP = {
     "RUN_DIRECTORY_INVALID", "TOKEN_UNKNOWN", "TOKEN_EXISTS", "SERVICE_FAILED", "SERVICE_UNAVAILABLE",
     "WEBHOOK_FAILED", "WEBHOOK_REFUSED", "SUBSCRIPTION_UNKNOWN", "SUBSCRIPTION_AHEAD",
     "PROVENANCE", "EMIT_GUARD", "PLUGIN_UNKNOWN", "CAPABILITY_DENIED",
+    "CLOCKS_DISAGREE",
     "RECORD_UNFILABLE", "TREE_BUSY", "TREE_FOREIGN", "YAML_INVALID",
 }  # fmt: skip
 """Errors of a host's files, of a client, of plug-ins in process, and of commands on the host of the store only."""

@@ -6,10 +6,12 @@ deleted. Before they are, whoever needs the object may have it back; from then o
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from artifactstore.catalog.blobs import BATCH, address_prefix
 from artifactstore.catalog.records import ObjectRecord, PlacedBlob
+from artifactstore.domain.instant import instant_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -145,9 +147,9 @@ def may_be_had_back(connection: Connection, kind: str, digest: bytes, backend: s
 def waiting(connection: Connection, backend: str) -> tuple[int, int]:
     """How many objects of a backend are condemned by collection and not removed yet, and their bytes."""
     ((count, size_bytes),) = connection.execute(
-        "SELECT count(*), coalesce(sum(stored_object.size_bytes), 0) FROM removal JOIN stored_object"
-        " ON stored_object.blake3 = removal.blake3 AND stored_object.kind = removal.kind"
-        " AND stored_object.backend = removal.backend WHERE removal.backend = ?",
+        "SELECT count(*), coalesce(sum((SELECT size_bytes FROM stored_object"
+        " WHERE stored_object.blake3 = removal.blake3 AND stored_object.kind = removal.kind AND stored_object.backend = removal.backend LIMIT 1 OFFSET 0)), 0)"
+        " FROM removal WHERE removal.backend = ?",
         (backend,),
     )
     return int(count), int(size_bytes)
@@ -164,15 +166,10 @@ def leases(connection: Connection) -> list[tuple[str, str, int, int]]:
     return [(str(name), str(what), int(opened), int(beat)) for name, what, opened, beat in rows]
 
 
-def database_time(connection: Connection, kind: str) -> int:
+def database_time(connection: Connection) -> int:
     """The database's own clock, in microseconds."""
-    sql = (
-        "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
-        if kind == "postgresql"
-        else "SELECT CAST(strftime('%s', 'now') AS INTEGER) * 1000000"
-    )
-    ((now,),) = connection.execute(sql)
-    return int(now)
+    ((now,),) = connection.execute("SELECT CURRENT_TIMESTAMP")  # SQLite writes it as text, in UTC
+    return instant_of(now if isinstance(now, datetime) else datetime.fromisoformat(now).replace(tzinfo=UTC))
 
 
 def fates(connection: Connection, addresses: Sequence[bytes]) -> list[tuple[bytes, bool, bool]]:

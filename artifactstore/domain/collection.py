@@ -42,7 +42,7 @@ class DailyWindow(NamedTuple):
 class CollectionPolicy:
     """The numbers of one store."""
 
-    grace_s: int = 3_600
+    grace_s: int = 60
     """What readers have to finish between condemning and deleting."""
     repack_percent: int = 50
     """A pack is made smaller if that frees so much of it; more than 100 is never."""

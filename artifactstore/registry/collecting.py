@@ -156,7 +156,7 @@ def collect(
 def check_clocks(registry: Registry) -> None:
     """Raises ``ClocksDisagreeError`` if ours, the database's, the log's or a backend's differ by over five minutes."""
     with registry.catalog.snapshot() as queries:
-        database = collecting.database_time(queries.connection, registry.catalog.database_kind)
+        database = collecting.database_time(queries.connection)
         latest = queries.latest_at()
     now, limit = int(registry.clock()), microseconds(MAX_SKEW_S)
     clocks: dict[str, int] = {"the database": database}

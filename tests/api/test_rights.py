@@ -6,6 +6,7 @@ import io
 import json
 import time
 import zipfile
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -13,9 +14,14 @@ from uuid import uuid4
 import pytest
 import urllib3
 
+from artifactstore.domain.collection import CollectionPolicy
 from artifactstore.domain.instant import MICROSECONDS_PER_DAY, Instant
+from artifactstore.registry.applying import apply_plan
+from artifactstore.registry.collecting import collect
+from artifactstore.registry.planning import make_plan
 from artifactstore.registry.tokens import create_token, revoke_token
 from tests.pilots.testing_os.golden import write_policies
+from tests.retention import expire
 from tests.service import serving
 
 if TYPE_CHECKING:
@@ -29,6 +35,7 @@ OPEN = "needs no token"
 ANYONE = "any valid token"
 READ_ALL = "read"
 READ = "read:<producer>"
+READ_IT_AND_ALL = "read, and 404 for whoever may not read the package"
 WRITE = "write:<producer>, of a package that is recorded"
 BEGIN = "write:<producer>, of one that is not there yet"
 WRITE_SOME = "write:<producer>, whichever"
@@ -55,6 +62,8 @@ CALLERS: dict[str, dict[str, int]] = {
 for _refused in CALLERS.values():
     if ADMIN in _refused:
         _refused[RECORD_RUNS] = 403
+    if READ in _refused or READ_ALL in _refused:
+        _refused[READ_IT_AND_ALL] = 404 if READ in _refused else 403
     if READ_ALL in _refused:
         _refused[READ_RUNS] = 404
 """What each token is answered where it lacks the right. The package is producer p's, opened by ``writer``."""
@@ -124,6 +133,12 @@ TABLE = {
     "POST /packages/{package_id}/retention/extensions": Row(WRITE, json=LATER),
     "POST /packages/{package_id}/holds": Row(WRITE, json={"reason": "r"}),
     "POST /packages/{package_id}/holds/{hold_id}/release": Row(ADMIN, json={"reason": "r"}),
+    "POST /packages/{package_id}/pin": Row(WRITE, json={"reason": "r"}),
+    "POST /packages/{package_id}/unpin": Row(ADMIN, json={"reason": "r"}),
+    "GET /packages/{package_id}/certificate": Row(READ_IT_AND_ALL),
+    "POST /retention/plans": Row(ADMIN),
+    "POST /retention/plans/{plan_digest}/approval": Row(ADMIN),
+    "POST /retention/plans/{plan_digest}/application": Row(ADMIN, json={"reason": "r"}),
     "POST /retention:sweep": Row(ADMIN, json={"dry_run": True}),
     "POST /metadata-schemas": Row(ADMIN, json={"slug": "rights.v1", "json_schema": {"type": "object"}}),
     "GET /metadata-schemas": Row(ANYONE),
@@ -160,6 +175,9 @@ class World:
         schema = {"slug": "rights.v1", "json_schema": {"type": "object"}}
         assert server.ask("POST", "/metadata-schemas", json_body=schema).status in {200, 201}
         self.recorded = self.record_package()
+        self.destroyed = self.record_package("transient")
+        self._destroy()
+        self.plan_digest = server.ask("POST", "/retention/plans").json["plan_digest"]
         observed = server.ask(
             "POST", f"/packages/{self.recorded}/observations", token=self._opener, json_body=OBSERVATION
         )
@@ -189,6 +207,14 @@ class World:
             "two headers": [f"Bearer {admin}", f"Bearer {admin}"],
         }
 
+    def _destroy(self) -> None:
+        """What is transient."""
+        with closing(self.server.registry()) as registry:
+            expire(registry)
+            apply_plan(registry, make_plan(registry).digest)
+            policy = CollectionPolicy(grace_s=0)
+            assert collect(replace(registry, collection=policy), wait_s=0).is_done
+
     def open_package(self) -> str:
         opened = self.server.ask("POST", "/packages", token=self._opener, json_body={"producer": "p"})
         package_id: str = opened.json["package_id"]
@@ -196,11 +222,10 @@ class World:
         assert (201, 201) == (opened.status, sent.status)
         return package_id
 
-    def record_package(self) -> str:
+    def record_package(self, retention_class: str = "raw-evidence") -> str:
         """Another one each time; without an external id the same content would be the same package."""
-        opened = self.server.ask(
-            "POST", "/packages", token=self._opener, json_body={"producer": "p", "external_id": uuid4().hex}
-        )
+        said = {"producer": "p", "external_id": uuid4().hex, "retention_class": retention_class}
+        opened = self.server.ask("POST", "/packages", token=self._opener, json_body=said)
         package_id: str = opened.json["package_id"]
         self.server.ask("PUT", f"/packages/{package_id}/files/a.txt", token=self._opener, body=b"one")
         assert 200 == self.server.ask("POST", f"/packages/{package_id}/finalize", token=self._opener).status
@@ -209,7 +234,7 @@ class World:
     def path_of(self, operation: str) -> str:
         """A fresh target for an operation."""
         template = operation.partition(" ")[2]
-        kinds = {OWN: self.open_package, WRITE: self.record_package}
+        kinds = {OWN: self.open_package, WRITE: self.record_package, READ_IT_AND_ALL: lambda: self.destroyed}
         package_id = kinds.get(TABLE[operation].needs, lambda: self.recorded)()
         values = {
             "package_id": package_id,
@@ -218,6 +243,7 @@ class World:
             "slug": "rights.v1",
             "org": "o",
             "repo": "r",
+            "plan_digest": self.plan_digest,
             "source_id": self.source_id,
             "envelope_id": self.envelope_id,
         }
@@ -226,6 +252,9 @@ class World:
                 "POST", f"/packages/{package_id}/uploads", token=self._opener, json_body={"path": "e.txt", "size": 5}
             )
             values["upload_id"] = begun.json["upload_id"]
+        if template.endswith("/unpin"):
+            package_id = values["package_id"] = self.record_package()
+            self.server.ask("POST", f"/packages/{package_id}/pin", json_body={"reason": "r"})
         if "{hold_id}" in template:
             placed = self.server.ask("POST", f"/packages/{package_id}/holds", json_body={"reason": "r"})
             values["hold_id"] = placed.json["hold_id"]
@@ -346,7 +375,7 @@ def test_where_everyone_may_read_only_reading_is_free(public: World, operation: 
 
     status, _, _ = public.do(operation, path, [])
 
-    assert (2 if needs in {OPEN, ANYONE, READ, READ_ALL, READ_RUNS, RECORDED} else 4) == status // 100
+    assert (2 if needs in {OPEN, ANYONE, READ, READ_ALL, READ_IT_AND_ALL, READ_RUNS, RECORDED} else 4) == status // 100
     assert 4 != status // 100 or 401 == status
 
 
@@ -354,7 +383,9 @@ def test_where_everyone_may_read_only_reading_is_free(public: World, operation: 
 def test_where_everyone_may_read_a_write_to_what_is_not_there_needs_a_token_first(
     public: World, operation: str
 ) -> None:
-    path = operation.partition(" ")[2].format(package_id="none", upload_id="none", hold_id="none", path="a.txt")
+    path = operation.partition(" ")[2].format(
+        package_id="none", upload_id="none", hold_id="none", path="a.txt", plan_digest="none"
+    )
 
     status, _, _ = public.do(operation, path, [])
 

@@ -45,6 +45,7 @@ OPERATIONAL = {
     "upload_part",
     "idempotency_key",
     "backend_state",
+    "removal",
     "probe_report",
     "duty",
     "subscription",
@@ -127,11 +128,24 @@ ADDED_SINCE_0001 = (
     "upload",
     "received_file",
     "received_object",
+    "removal",
     "declared_files",
     "open_package",
     "idempotency_key",
     "token",
     "package_metadata",
+)
+
+
+ADDED_TO_PACKAGE = (
+    "deleted_at",
+    "deleted_by",
+    "deletion_plan",
+    "deletion_rule",
+    "deletion_reason",
+    "pinned_at",
+    "pinned_by",
+    "pin_reason",
 )
 
 
@@ -160,7 +174,10 @@ def _take_back_to_0001(connection: sqlite3.Connection) -> None:
     for table in ADDED_SINCE_0001:
         connection.execute(f"DROP TABLE {table}")
     connection.execute("DROP INDEX stored_object_by_backend")
-    connection.execute("DROP INDEX package_by_producer_and_subject")
+    for index in ("package_by_producer_and_subject", "package_expired", "package_by_manifest", "hold_in_force"):
+        connection.execute(f"DROP INDEX {index}")
+    for column in ADDED_TO_PACKAGE:
+        connection.execute(f"ALTER TABLE package DROP COLUMN {column}")
     connection.execute("DROP INDEX package_by_schema")
     connection.execute("DROP INDEX package_by_retention_class")
     connection.execute("DELETE FROM alembic_version")
@@ -197,7 +214,7 @@ def test_a_store_from_before_a_pilot_is_not_served(without_pilots: SqliteDatabas
         open_registry(settings_of(home), upgrade=False)
 
 
-@pytest.mark.parametrize("newer", ["0005", "testing_os_0002", "another_0001"])
+@pytest.mark.parametrize("newer", ["0006", "testing_os_0002", "another_0001"])
 def test_a_database_is_refused_if_any_branch_is_newer_or_not_known(home: Path, newer: str) -> None:
     open_registry(settings_of(home)).close()
     say_revision(home / "artifactstore.db", CORE.head, newer)

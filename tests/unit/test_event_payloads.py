@@ -58,6 +58,12 @@ EVENTS: list[Event] = [
         package_id=PACKAGE, manifest=OBJECT, file_count=3, total_bytes=3, stored_bytes=2, finalized_at=1
     ),
     events.PackageExpired(package_id=PACKAGE, expired_at=1),
+    events.PackageDeleted(
+        package_id=PACKAGE, plan=bytes(32), rule="expired", reason="space", deleted_at=2, objects=(OBJECT, OBJECT)
+    ),
+    events.PackagePinned(package_id=PACKAGE, reason="reference", pinned_at=1),
+    events.PackageUnpinned(package_id=PACKAGE, reason="over", unpinned_at=2),
+    events.PlanApproved(package_id=PACKAGE, plan=bytes(32), approved_at=2),
     events.RetentionExtended(package_id=PACKAGE, expires_at=9, reason="Prüfung"),
     events.HoldPlaced(package_id=PACKAGE, hold_id="h", reason="law", placed_at=1),
     events.HoldReleased(package_id=PACKAGE, hold_id="h", reason="over", released_at=2),
@@ -66,6 +72,8 @@ EVENTS: list[Event] = [
     events.ObjectDamaged(object=OBJECT, finding="missing"),
     events.ObjectRestored(object=OBJECT),
     events.ObjectCondemned(object=OBJECT),
+    events.ObjectReprieved(object=OBJECT),
+    events.PackRepacked(object=OBJECT, source=OBJECT._replace(size_bytes=2000), blobs=((bytes(32), 94),)),
     events.ObjectCopied(object=OBJECT, source="archive"),
     events.ObjectDeleted(object=OBJECT),
     events.ReadFellBack(object=OBJECT, served_by="archive", finding="the storage does not answer"),
@@ -210,7 +218,7 @@ def test_an_event_of_a_plugin_comes_back_with_its_own_type() -> None:
 def test_type_names_have_a_version_and_a_noun(name: str) -> None:
     version, noun, *_ = name.split(".")
 
-    nouns = {"package", "metadata_schema", "retention", "hold", "blob", "object", "read", "source", "core"}
+    nouns = {"package", "metadata_schema", "retention", "hold", "blob", "object", "pack", "read", "source", "core"}
     nouns |= {"testing_os"}
     assert (version, noun in nouns) == ("v1", True)
 

@@ -342,7 +342,7 @@ CREATE TABLE webhook_delivery (
 );
 CREATE INDEX webhook_delivery_by_webhook ON webhook_delivery (webhook, id);
 CREATE INDEX webhook_delivery_age ON webhook_delivery (attempted_at);
-CREATE INDEX package_expired ON package (package_id) WHERE status = 'expired';
+CREATE INDEX package_expired ON package (status, package_id) WHERE status = 'expired';
 CREATE INDEX package_by_manifest ON package (manifest_digest) WHERE status <> 'deleted';
 CREATE INDEX hold_in_force ON hold (package) WHERE released_at IS NULL;
 CREATE INDEX received_object_by_digest ON received_object (blake3, kind);

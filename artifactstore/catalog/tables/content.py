@@ -46,7 +46,7 @@ class Package(SQLModel, table=True):
             sqlite_where=text("expires_at IS NOT NULL"), postgresql_where=text("expires_at IS NOT NULL"),
         ),
         Index(
-            "package_expired", "package_id",
+            "package_expired", "status", "package_id",
             sqlite_where=text("status = 'expired'"), postgresql_where=text("status = 'expired'"),
         ),
         Index(

@@ -38,10 +38,10 @@ def upgrade() -> None:
 
 
 def _create_indexes() -> None:
-    op.create_index(
+    op.create_index(  # with the state in it SQLite prefers it to the key
         "package_expired",
         "package",
-        ["package_id"],
+        ["status", "package_id"],
         unique=False,
         sqlite_where=sa.text("status = 'expired'"),
         postgresql_where=sa.text("status = 'expired'"),
