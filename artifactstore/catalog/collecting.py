@@ -148,7 +148,8 @@ def waiting(connection: Connection, backend: str) -> tuple[int, int]:
     """How many objects of a backend are condemned by collection and not removed yet, and their bytes."""
     ((count, size_bytes),) = connection.execute(
         "SELECT count(*), coalesce(sum((SELECT size_bytes FROM stored_object"
-        " WHERE stored_object.blake3 = removal.blake3 AND stored_object.kind = removal.kind AND stored_object.backend = removal.backend LIMIT 1 OFFSET 0)), 0)"
+        " WHERE stored_object.blake3 = removal.blake3 AND stored_object.kind = removal.kind"
+        " AND stored_object.backend = removal.backend LIMIT 1 OFFSET 0)), 0)"
         " FROM removal WHERE removal.backend = ?",
         (backend,),
     )

@@ -30,6 +30,7 @@ import pytest
 from blake3 import blake3
 
 from artifactstore.domain.hashing import BlobHasher, measure
+from artifactstore.domain.instant import system_clock
 from artifactstore.errors import DigestMismatchError, ObjectNotFoundError, RangeInvalidError, StorageError
 from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectKind, PutOutcome
 from artifactstore.testing.builders import key_of, put_bytes, some_bytes
@@ -507,6 +508,29 @@ class ObjectStoreContract:
         store.delete(deleted)
 
         assert self.stored_bytes(store, kept) == b"kept"
+
+    def test_many_are_deleted_at_once_and_their_neighbours_stay(self, store: ObjectStore) -> None:
+        kept = put_bytes(store, b"kept")
+        keys = [put_bytes(store, b"%d" % number, kind) for kind in ObjectKind for number in range(5)]
+
+        store.delete_many([*keys, key_of(b"never there")])
+
+        assert [key for key in keys if self.stored_bytes(store, key) is not None] == []
+        assert self.stored_bytes(store, kept) == b"kept"
+
+    def test_many_may_be_none_or_gone(self, store: ObjectStore) -> None:
+        key = put_bytes(store, DATA)
+
+        store.delete_many([])
+        store.delete_many([key])
+        store.delete_many([key])
+
+        assert self.stored_bytes(store, key) is None
+
+    def test_the_clock_of_a_backend_is_near_ours_or_not_told(self, store: ObjectStore) -> None:
+        its_time = store.server_time()
+
+        assert its_time is None or abs(its_time - system_clock()) < 300_000_000
 
     def test_quarantined_object_is_not_found_and_not_listed(self, store: ObjectStore) -> None:
         key = put_bytes(store, DATA)

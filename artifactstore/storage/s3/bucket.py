@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 _TRIES = 4
 MAX_DELETED_AT_ONCE = 1_000
-_NOT_KNOWN, _NOT_KNOWN_STATUS = {"NotImplemented", "MethodNotAllowed"}, {405, 501}
+_NOT_KNOWN = {"NotImplemented", "MethodNotAllowed", "MalformedXML", "MissingContentMD5"}
+"""What servers answer that do not delete many objects in one request, or not with our checksum."""
+_NOT_KNOWN_STATUS = {405, 501}
 _NO_SUCH_KEY, _TOO_LARGE = "NoSuchKey", "InvalidRequest"
 _QUARANTINE = "quarantine"
 _COPIED_AT_ONCE = 1024 * 1024 * 1024

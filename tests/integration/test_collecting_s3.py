@@ -1,0 +1,183 @@
+"""Collection on S3: deletes by the thousand, few requests, and whatever a request comes to, nothing is lost."""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from artifactstore.bootstrap import open_registry
+from artifactstore.config import Settings
+from artifactstore.domain.collection import CollectionPolicy
+from artifactstore.errors import ClocksDisagreeError, StorageUnavailableError
+from artifactstore.registry.applying import apply_plan
+from artifactstore.registry.collecting import collect
+from artifactstore.registry.planning import make_plan
+from artifactstore.registry.verify import verify_all
+from artifactstore.storage.port import ObjectKind
+from artifactstore.testing.builders import some_bytes
+from tests.retention import FILES, SMALL, expire, push
+from tests.s3_servers import (  # noqa: F401 - fixtures
+    BUCKET,
+    IN_PARTS,
+    S3Proxy,
+    S3Server,
+    aws_environment,
+    failing_network,
+    moto,
+    rclone,
+    take_as_probed,
+)
+from tests.support import event_types, fetch, replay_is_exact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from artifactstore.registry.registry import Registry
+
+# ruff: noqa: F811 - fixtures that are imported are named as arguments
+
+
+@pytest.fixture(params=["moto", "rclone"])
+def server(request: pytest.FixtureRequest) -> S3Server:
+    found: S3Server = request.getfixturevalue(request.param)
+    return found
+
+
+@contextmanager
+def collecting(server: S3Server, tmp_path: Path) -> Iterator[tuple[Registry, S3Proxy]]:
+    """A store in a bucket, every request to which is watched; its tables are what its log says in the end."""
+    home = tmp_path / secrets.token_hex(6)
+    with failing_network(server) as proxy:
+        options = {**server.options(**IN_PARTS), "ENDPOINT_URL": proxy.url}
+        settings = {f"ARTIFACTSTORE_S3_{name}": text for name, text in options.items()}
+        place = {"ARTIFACTSTORE_HOME": str(home), "ARTIFACTSTORE_STORAGE_URL": f"s3://{BUCKET}/{home.name}"}
+        opened = open_registry(Settings.from_environment({**settings, **place}), actor="local:tester")
+        with closing(take_as_probed(opened)) as registry:
+            yield replace(registry, collection=CollectionPolicy(grace_s=0)), proxy
+            replay_is_exact(registry)
+
+
+@pytest.fixture
+def store(server: S3Server, tmp_path: Path) -> Iterator[tuple[Registry, S3Proxy]]:
+    with collecting(server, tmp_path) as opened:
+        yield opened
+
+
+def delete(registry: Registry) -> int:
+    expire(registry)
+    made = make_plan(registry)
+    apply_plan(registry, made.digest)
+    return made.totals.frees_bytes
+
+
+def bytes_in(registry: Registry) -> int:
+    return sum(info.size_bytes for kind in ObjectKind for info in registry.store.list(kind))
+
+
+def test_a_deleted_package_goes_to_the_byte(store: tuple[Registry, S3Proxy]) -> None:
+    registry, _ = store
+    push(registry)
+    frees = delete(registry)
+    before = bytes_in(registry)
+
+    report = collect(registry, wait_s=0)
+
+    assert (True, frees) == (report.is_done, before - bytes_in(registry))
+
+
+def test_a_thousand_objects_are_one_request(moto: S3Server, tmp_path: Path) -> None:
+    with collecting(moto, tmp_path) as (registry, proxy):
+        many = replace(registry, pack_threshold_bytes=0)
+        push(many, {f"f{number}": b"%d" % number for number in range(1_199)})
+        delete(many)
+        proxy.reset()
+
+        report = collect(many, wait_s=0)
+
+        assert (True, 1_200) == (report.is_done, report.backends["default"].deleted)
+        assert ["HEAD", "POST", "POST"] == [each.method for each in proxy.requests], "the clock, then the objects"
+
+
+def test_making_a_pack_smaller_is_three_requests(moto: S3Server, tmp_path: Path) -> None:
+    with collecting(moto, tmp_path) as (registry, proxy):
+        push(registry, SMALL)
+        expire(registry)
+        kept = push(registry, {"small-1": SMALL["small-1"]}, "run-2")
+        apply_plan(registry, make_plan(registry).digest)
+        proxy.reset()
+
+        report = collect(registry, wait_s=0)
+
+        assert report.is_done
+        assert "v1.pack.repacked" in event_types(registry)
+        assert len(proxy.requests) <= 1 + 1 + 3, [f"{each.method} {each.target}" for each in proxy.requests]
+        assert {"small-1": SMALL["small-1"]} == fetch(registry, kept, tmp_path / "out")
+
+
+def test_a_request_that_fails_leaves_what_the_next_run_ends(
+    store: tuple[Registry, S3Proxy], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
+    registry, proxy = store
+    push(registry)
+    delete(registry)
+    proxy.plan("POST", "delete", answer=(503, "SlowDown"), times=8)
+
+    with pytest.raises(StorageUnavailableError):
+        collect(registry, wait_s=0)
+    assert "v1.object.deleted" not in event_types(registry)
+    proxy.reset()
+
+    assert collect(registry, wait_s=0).is_done
+    again = push(registry, FILES, "run-2")
+    assert FILES == fetch(registry, again, tmp_path / "out")
+
+
+def test_an_answer_that_is_lost_is_asked_for_again(
+    store: tuple[Registry, S3Proxy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
+    registry, proxy = store
+    push(registry)
+    frees = delete(registry)
+    before = bytes_in(registry)
+    proxy.plan("POST", "delete", lose_answer=True)
+
+    report = collect(registry, wait_s=0)
+
+    assert (True, frees) == (report.is_done, before - bytes_in(registry))
+
+
+@pytest.mark.parametrize("answer", [(501, "NotImplemented"), (405, "MethodNotAllowed"), (400, "MissingContentMD5")])
+def test_a_server_that_cannot_delete_many_is_asked_one_by_one(
+    moto: S3Server, tmp_path: Path, answer: tuple[int, str]
+) -> None:
+    with collecting(moto, tmp_path) as (registry, proxy):
+        push(registry)
+        delete(registry)
+        proxy.plan("POST", "delete", answer=answer, times=1)
+
+        report = collect(registry, wait_s=0)
+
+        assert (True, 3) == (report.is_done, len(proxy.asked("DELETE")))
+        assert [] == verify_all(registry).damage
+
+
+def test_nothing_is_collected_by_a_clock_that_is_not_the_servers(
+    moto: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with collecting(moto, tmp_path) as (registry, _):
+        push(registry, {"a": some_bytes(100)})
+        delete(registry)
+        an_hour_ago = registry.clock() - 3_600_000_000
+        monkeypatch.setattr(type(registry.store), "server_time", lambda _: an_hour_ago)
+
+        with pytest.raises(ClocksDisagreeError, match="backend 'default'"):
+            collect(registry, wait_s=0)
+
+        assert "v1.object.condemned" not in event_types(registry)
