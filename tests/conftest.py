@@ -28,6 +28,7 @@ ON_BOTH_DATABASES = (
     "integration.test_collecting",
     "integration.test_collecting_killed",
     "integration.test_collecting_meanwhile",
+    "integration.test_collecting_soak",
     "integration.test_copying",
     "integration.test_duties",
     "integration.test_duty_processes",
