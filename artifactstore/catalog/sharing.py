@@ -71,6 +71,7 @@ class Released:
         self._scratch.execute(f"PRAGMA cache_size = -{_SCRATCH_CACHE_KIB}")
         self._scratch.execute("PRAGMA journal_mode = OFF")
         self._scratch.executescript(_SCRATCH)
+        self._scratch.execute("BEGIN")  # and never an end: else each row is a transaction of its own
 
     def release(self, number: int, blobs: Iterable[int], manifest: bytes) -> None:
         """The package of this number, which counts up, refers to these no more; a blob as often as its files."""

@@ -301,9 +301,12 @@ class _Collecting:
 
     def _end_dead_leases(self, now: Instant) -> None:
         """If its owner lives after all, it fails to record and stores anew."""
-        with self._registry.transaction() as tx:
-            names = [lease[0] for lease in collecting.leases(tx.connection)]
-            backends.end_dead_leases(tx.connection, names, now - microseconds(DEAD_AFTER_S))
+        before = now - microseconds(DEAD_AFTER_S)
+        with self._registry.catalog.snapshot() as queries:
+            dead = [name for name, _, _, heartbeat_at in collecting.leases(queries.connection) if heartbeat_at < before]
+        if dead:
+            with self._registry.transaction() as tx:
+                backends.end_dead_leases(tx.connection, dead, before)
 
     def _at_once(self) -> int:
         rate = self._registry.collection.objects_per_s

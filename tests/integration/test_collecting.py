@@ -9,21 +9,36 @@ from typing import TYPE_CHECKING
 import pytest
 
 from artifactstore.bootstrap import open_registry
+from artifactstore.catalog.backends import content
 from artifactstore.config import Settings
-from artifactstore.domain.collection import CollectionPolicy
-from artifactstore.errors import ClocksDisagreeError, DutyRunningError
+from artifactstore.domain.collection import CollectionPolicy, DailyWindow
+from artifactstore.domain.instant import Instant
+from artifactstore.errors import (
+    ClaimLostError,
+    ClocksDisagreeError,
+    DutyRunningError,
+    StorageFullError,
+    StorageUnavailableError,
+)
 from artifactstore.failpoints import arm
 from artifactstore.registry.applying import apply_plan
 from artifactstore.registry.collecting import CollectionReport, collect, space
-from artifactstore.registry.emptying import MIGRATION
+from artifactstore.registry.copying import copy_backend
+from artifactstore.registry.duties import DONE, due_duties, run_if_free, run_now
+from artifactstore.registry.emptying import MIGRATION, migrate
 from artifactstore.registry.lease import Lease
 from artifactstore.registry.planning import make_plan
+from artifactstore.registry.progress import SILENT
 from artifactstore.registry.registry import DEFAULT_BACKEND
+from artifactstore.registry.store_duties import COLLECT, collect_now
 from artifactstore.registry.turn import Turn
 from artifactstore.registry.verify import verify_all
+from artifactstore.storage.port import ObjectKind
 from artifactstore.testing.builders import put_bytes, some_bytes
+from artifactstore.testing.faults import FaultyStore, Operation
 from tests.retention import FILES, SMALL, expire, later, push
-from tests.support import event_types, fetch, replay_is_exact, stored_objects
+from tests.support import event_types, fetch, objects_of_kind, overwrite, replay_is_exact, stored_objects
+from tests.two_backends import ARCHIVE, DISK, keys_in, settings_from, two_directories
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -218,6 +233,14 @@ class TestWaiting:
         assert (3, 1, before) == (report.left, len(report.waiting_for), during)
         assert collected(registry).is_done
 
+    def test_a_lease_of_a_process_that_is_gone_is_ended(self, registry: Registry) -> None:
+        push(registry)
+        delete_all_expired(registry)
+        with registry.transaction() as tx:
+            tx.open_lease("gone", "ingest", Instant(registry.clock() - 301 * 1_000_000))
+
+        assert collected(registry).is_done
+
     def test_readers_have_their_time(self, registry: Registry, home: Path) -> None:
         push(registry)
         delete_all_expired(registry)
@@ -251,3 +274,208 @@ class TestWaiting:
         report = collect(registry, wait_s=0, may_go_on=lambda: "it is day")
 
         assert ("it is day", False, before) == (report.stopped, report.is_done, stored_objects(home))
+
+
+class TestTheRate:
+    def test_so_many_objects_a_second(self, registry: Registry) -> None:
+        for number in range(4):
+            push(registry, {"a": b"%d" % number}, f"run-{number}")
+        delete_all_expired(registry)
+        slow = replace(registry, collection=CollectionPolicy(grace_s=0, objects_per_s=3))
+        pauses: list[float] = []
+
+        report = collect(slow, wait_s=0, pause=pauses.append)
+
+        assert (True, 8) == (report.is_done, report.backends[DEFAULT_BACKEND].deleted)
+        assert [1.0, 1.0, 2 / 3] == pauses
+
+
+class TestTheDuty:
+    def run(self, registry: Registry) -> dict[str, object]:
+        due_duties(registry, [COLLECT])  # notes it
+        run = run_if_free(registry, COLLECT)
+        assert run is not None
+        assert (DONE, None) == (run.outcome, run.error)
+        return run.detail or {}
+
+    def test_one_run_condemns_and_the_next_deletes(self, registry: Registry, home: Path) -> None:
+        push(registry)
+        delete_all_expired(registry)
+        there = len(stored_objects(home))
+        patient = replace(registry, collection=CollectionPolicy(grace_s=3_600))
+
+        first = self.run(patient)
+        second = self.run(registry)
+
+        assert ((0, 3), (3, 0)) == ((first["deleted"], first["left"]), (second["deleted"], second["left"]))
+        assert there - 3 == len(stored_objects(home))
+
+    def test_nothing_is_looked_for_where_nothing_was_deleted(
+        self, registry: Registry, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        push(registry)
+        delete_all_expired(registry)
+        self.run(registry)
+        push(registry, {"b": b"b"}, "run-2")
+
+        monkeypatch.setattr("artifactstore.registry.store_duties.collect", lambda *_, **__: pytest.fail("it looked"))
+
+        self.run(registry)
+
+    def test_outside_its_hours_it_does_nothing_and_within_them_all(self, registry: Registry, home: Path) -> None:
+        push(registry)
+        delete_all_expired(registry)
+        before = stored_objects(home)
+        minute = registry.clock() // 60_000_000 % 1_440
+        closed = DailyWindow((minute + 60) % 1_440, (minute + 120) % 1_440)
+        wide_open = DailyWindow((minute - 60) % 1_440, (minute + 60) % 1_440)
+
+        outside = self.run(replace(registry, collection=CollectionPolicy(grace_s=0, window=closed)))
+        untouched = stored_objects(home)
+        within = self.run(replace(registry, collection=CollectionPolicy(grace_s=0, window=wide_open)))
+
+        assert (True, before, 3) == (outside["outside_its_hours"], untouched, within["deleted"])
+
+    def test_by_hand_it_is_done_at_any_time(self, registry: Registry) -> None:
+        push(registry)
+        delete_all_expired(registry)
+        minute = registry.clock() // 60_000_000 % 1_440
+        closed = DailyWindow((minute + 60) % 1_440, (minute + 120) % 1_440)
+
+        store = replace(registry, collection=CollectionPolicy(grace_s=0, window=closed))
+        report = collect_now(store, wait_s=0, unrecorded=False, progress=SILENT)
+
+        assert (True, 3) == (report.is_done, report.backends[DEFAULT_BACKEND].deleted)
+
+    def test_two_do_not_collect_at_once(self, registry: Registry) -> None:
+        with pytest.raises(DutyRunningError):
+            run_now(
+                registry,
+                replace(COLLECT, act=lambda inner, _: run_now(inner, COLLECT, wait_s=0)),
+            )
+
+    def test_one_that_was_taken_over_deletes_nothing_more(self, registry: Registry, home: Path) -> None:
+        push(registry)
+        delete_all_expired(registry)
+        before = stored_objects(home)
+
+        def taken_over(name: str) -> None:
+            if name == "collect.before-begun":
+                arm(None)
+                with registry.transaction() as tx:
+                    tx.connection.execute("UPDATE duty SET holder = 'another' WHERE name = 'collect'")
+
+        due_duties(registry, [COLLECT])  # notes it
+        arm(taken_over)
+        run = run_if_free(registry, COLLECT)
+
+        assert run is not None
+        assert isinstance(run.error, ClaimLostError)
+        assert before == stored_objects(home)
+
+
+class TestSeveralBackends:
+    @pytest.fixture
+    def registry(self, home: Path, database: dict[str, str]) -> Iterator[Registry]:
+        with closing(open_registry(settings_from({**two_directories(home), **database}), actor="local:x")) as opened:
+            yield replace(opened, collection=CollectionPolicy(grace_s=0))
+            replay_is_exact(opened)
+
+    def test_copies_go_too_and_are_counted_by_backend(self, registry: Registry) -> None:
+        push(registry)
+        copy_backend(registry, DISK, ARCHIVE)
+        sizes = {name: bytes_recorded(registry, name) for name in (DISK, ARCHIVE)}
+        expire(registry)
+        made = make_plan(registry)
+        apply_plan(registry, made.digest)
+
+        report = collected(registry)
+
+        assert sizes == made.totals.frees_by_backend
+        assert sizes == {name: here.deleted_bytes for name, here in report.backends.items()}
+        assert set() == keys_in(registry, ARCHIVE)
+
+    def test_what_is_emptied_is_left_to_where_it_goes(self, registry: Registry) -> None:
+        push(registry)
+        migrate(registry, DISK, ARCHIVE, wait_s=0, grace_s=0)
+        delete_all_expired(registry)
+
+        report = collected(registry)
+
+        assert ([DISK], True) == (report.being_emptied, report.is_done)
+        assert 3 == report.backends[ARCHIVE].deleted
+
+    def test_a_migration_after_condemning_moves_what_is_alive(self, registry: Registry, tmp_path: Path) -> None:
+        push(registry)
+        kept = push(registry, {"kept": b"kept"}, "run-2") and push(registry, {"more": b"more"}, "run-3")
+        with registry.transaction() as tx:
+            tx.connection.execute("UPDATE package SET expires_at = NULL WHERE package_id = ?", (kept,))
+        delete_all_expired(registry)
+        collected(replace(registry, collection=CollectionPolicy(grace_s=3_600)))
+
+        migrate(registry, DISK, ARCHIVE, wait_s=0, grace_s=0)
+        report = collected(registry)
+
+        assert report.is_done
+        assert {"more": b"more"} == fetch(registry, kept, tmp_path / "out")
+        assert [] == verify_all(registry).damage
+        with registry.transaction() as tx:  # as the log says it
+            tx.connection.execute(
+                "UPDATE package SET expires_at = finalized_at + 7 * 86400000000 WHERE package_id = ?", (kept,)
+            )
+
+
+class TestStorageThatFails:
+    @pytest.fixture
+    def faulty(self, registry: Registry) -> tuple[Registry, FaultyStore]:
+        store = FaultyStore(registry.store)
+        return replace(registry, backends={DEFAULT_BACKEND: store}), store
+
+    def test_a_full_disk_while_a_pack_becomes_smaller_changes_nothing(
+        self, faulty: tuple[Registry, FaultyStore], tmp_path: Path
+    ) -> None:
+        registry, store = faulty
+        push(registry, SMALL, "run-1")
+        expire(registry)
+        kept = push(registry, {"small-1": SMALL["small-1"]}, "run-2")
+        apply_plan(registry, make_plan(registry).digest)
+        store.fail(Operation.COMMIT, StorageFullError("no room"))
+
+        with pytest.raises(StorageFullError):
+            collected(registry)
+        assert "v1.pack.repacked" not in event_types(registry)
+        store.mend()
+
+        assert collected(registry).is_done
+        assert {"small-1": SMALL["small-1"]} == fetch(registry, kept, tmp_path / "out")
+
+    def test_what_cannot_be_deleted_is_deleted_by_the_next_run(self, faulty: tuple[Registry, FaultyStore]) -> None:
+        registry, store = faulty
+        push(registry)
+        delete_all_expired(registry)
+        store.fail(Operation.DELETE, StorageUnavailableError("timed out"), call=2)
+
+        with pytest.raises(StorageUnavailableError):
+            collected(registry)
+        assert "v1.object.deleted" not in event_types(registry)
+
+        assert collected(registry).is_done
+
+    def test_a_damaged_pack_is_left_to_verify(self, registry: Registry, home: Path) -> None:
+        push(registry, SMALL, "run-1")
+        expire(registry)
+        push(registry, {"small-1": SMALL["small-1"]}, "run-2")
+        apply_plan(registry, make_plan(registry).digest)
+        (pack,) = [path for path in objects_of_kind(home, ObjectKind.PACK) if path.stat().st_size > 10_000]
+        overwrite(pack, bytes(pack.stat().st_size))
+
+        report = collected(registry)
+
+        assert report.is_done
+        assert "v1.pack.repacked" not in event_types(registry)
+        assert pack.exists()
+
+
+def bytes_recorded(registry: Registry, backend: str) -> int:
+    with registry.catalog.snapshot() as queries:
+        return content(queries.connection, backend)[1]

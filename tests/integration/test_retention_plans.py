@@ -134,6 +134,13 @@ class TestPlanning:
         assert ["expired", "expired", "newest", "newest"] == [items[each].rule for each in ids]
         assert 3 == sum(item.rule == "newest" for item in items.values())
 
+    def test_nothing_is_read_from_storage(self, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+        push(registry)
+        expire(registry)
+        monkeypatch.setattr(type(registry.store), "open", lambda *_: pytest.fail("it was read"))
+
+        assert 1 == make_plan(registry).totals.delete
+
 
 class TestApplying:
     def test_a_deleted_package_is_a_tombstone(self, registry: Registry, tmp_path: Path) -> None:
