@@ -241,6 +241,7 @@ FUNCTIONS: dict[str, Callable[[Any], object]] = {
     "collecting.blobs_referred_to": lambda on: collecting.blobs_referred_to(on, 51),
     "collecting.is_known": lambda on: (
         collecting.is_known(on, _PACK),
+        collecting.is_known(on, _PACK._replace(kind="part")),
         collecting.is_known(on, _PACK._replace(blake3=b"x" * 32)),
     ),
     "collecting.note_condemned": lambda on: collecting.note_condemned(on, [_PACK], NOW),

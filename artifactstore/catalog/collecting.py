@@ -27,6 +27,8 @@ _REFERRED_TO = (
     "  WHERE blob_location.object_id = here.id LIMIT 1 OFFSET 0) END"
     " OR EXISTS (SELECT 1 FROM received_object WHERE received_object.blake3 = here.blake3"
     "  AND received_object.kind = here.kind AND received_object.backend = here.backend LIMIT 1 OFFSET 0)"
+    " OR here.kind = 'part' AND EXISTS (SELECT 1 FROM upload_part WHERE upload_part.blake3 = here.blake3"
+    "  AND upload_part.backend = here.backend LIMIT 1 OFFSET 0)"
 )
 _OF_KEY = "blake3 = ? AND kind = ? AND backend = ?"
 
@@ -89,8 +91,12 @@ def blobs_referred_to(connection: Connection, row_id: int) -> list[PlacedBlob]:
 
 
 def is_known(connection: Connection, reference: ObjectRef) -> bool:
-    """Whether the catalog has an object in this backend, or one that is open has it or is being sent it."""
+    """Whether the catalog has an object in this backend, or an open package or an upload has it."""
     key = (reference.blake3, reference.kind, reference.backend)
+    if reference.kind == "part":
+        part = "SELECT 1 FROM upload_part WHERE blake3 = ? AND backend = ? LIMIT 1"
+        if list(connection.execute(part, (reference.blake3, reference.backend))):
+            return True
     return any(
         list(connection.execute(f"SELECT 1 FROM {table} WHERE {_OF_KEY} LIMIT 1", key))
         for table in ("stored_object", "received_object")

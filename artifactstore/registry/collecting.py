@@ -171,8 +171,8 @@ def check_clocks(registry: Registry) -> None:
 
 
 def unrecorded_objects(registry: Registry, name: str) -> Iterator[ObjectRef]:
-    """What lies in a backend and nothing in the database names. Parts of uploads go with their uploads."""
-    for kind in (ObjectKind.BLOB, ObjectKind.PACK, ObjectKind.MANIFEST):
+    """What lies in a backend and nothing in the database names."""
+    for kind in ObjectKind:
         for info in registry.backend(name).list(kind):
             reference = ObjectRef(name, kind, info.key.digest, info.size_bytes)
             with registry.catalog.snapshot() as queries:

@@ -15,6 +15,7 @@ from blake3 import blake3
 
 from artifactstore.catalog import pushes
 from artifactstore.catalog.pushes import PartRecord, ReceivedBlob, UploadRecord
+from artifactstore.domain.event import ObjectRef
 from artifactstore.domain.hashing import BUFFER_BYTES, BlobHasher
 from artifactstore.domain.media_type import media_type_of
 from artifactstore.domain.package import DEFAULT_ROLE, MAX_FILE_BYTES
@@ -33,7 +34,7 @@ from artifactstore.errors import (
 from artifactstore.failpoints import failpoint
 from artifactstore.registry.open_packages import delete_parts, require_open
 from artifactstore.registry.publishing import publish_and_close, way_to_publish
-from artifactstore.registry.receiving import Announced, Received, placed_for, prepare, record_received
+from artifactstore.registry.receiving import Announced, Received, log_end, placed_for, prepare, record_received
 from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectKind
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def _append_part(registry: Registry, upload: UploadRecord, read: Read) -> bool:
 
     What storage refused is not: the part would say that it has bytes that were never written.
     """
-    hasher = blake3()
+    hasher, since = blake3(), log_end(registry)
     with registry.store.stage(hasher) as stage:
         stage.write(upload.upload_id.encode())
         broken: InvalidRequestError | None = None
@@ -180,7 +181,7 @@ def _append_part(registry: Registry, upload: UploadRecord, read: Read) -> bool:
         except InvalidRequestError as error:
             broken = error
         if stage.size_bytes > len(upload.upload_id):
-            _record_part(registry, upload, stage, hasher)
+            _record_part(registry, upload, stage, hasher, since)
     if broken is not None:
         raise broken
     return not ended
@@ -199,7 +200,7 @@ def _fill(stage: Stage, upload: UploadRecord, read: Read) -> bool:
     return False
 
 
-def _record_part(registry: Registry, upload: UploadRecord, stage: Stage, hasher: ObjectHasher) -> None:
+def _record_part(registry: Registry, upload: UploadRecord, stage: Stage, hasher: ObjectHasher, since: int) -> None:
     info = ObjectInfo(ObjectKey(ObjectKind.PART, hasher.digest()), stage.size_bytes)
     stage.commit(info.key, info.size_bytes)
     failpoint("upload.before-part-recorded")
@@ -208,6 +209,8 @@ def _record_part(registry: Registry, upload: UploadRecord, stage: Stage, hasher:
     try:
         with registry.transaction() as tx:
             here = _require_upload(tx, upload.package_id, upload.upload_id)
+            reference = ObjectRef(registry.default_backend, ObjectKind.PART, info.key.digest, info.size_bytes)
+            tx.rely_on_puts([reference], since=since)
             if not pushes.add_part(tx.connection, upload.upload_id, part):
                 raise _stands_elsewhere(here, upload.received_bytes)
     except (ConflictError, NotFoundError):

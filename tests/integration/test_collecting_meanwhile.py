@@ -21,11 +21,12 @@ from artifactstore.registry.finalizing import finalize
 from artifactstore.registry.open_packages import open_package
 from artifactstore.registry.planning import make_plan
 from artifactstore.registry.receiving import Announced, receive_file
+from artifactstore.registry.uploads import append, begin_upload, complete_upload
 from artifactstore.registry.verify import verify_all
 from artifactstore.storage.port import ObjectKey, ObjectKind
-from artifactstore.testing.builders import package_draft
+from artifactstore.testing.builders import package_draft, put_bytes
 from tests.retention import FILES, SMALL, expire, push
-from tests.support import event_types, fetch, replay_is_exact, stored_objects
+from tests.support import event_types, fetch, objects_of_kind, replay_is_exact, stored_objects
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -210,6 +211,38 @@ def test_a_push_is_sent_while_its_bytes_are_condemned(registry: Registry, tmp_pa
 
     assert ["collect.after-condemned"] == passed
     assert {"large.bin": FILES["large.bin"]} == fetch(registry, package_id, tmp_path / "out")
+
+
+def test_parts_of_an_upload_stay_and_those_of_none_go(registry: Registry, home: Path, tmp_path: Path) -> None:
+    package_id = opened(registry)
+    data = FILES["large.bin"]
+    upload, _ = begin_upload(registry, package_id, Announced("large.bin"), len(data))
+    append(registry, package_id, upload.upload_id, 0, io.BytesIO(data).read)
+    put_bytes(registry.store, b"left by a writer that broke off", ObjectKind.PART)
+    there = len(objects_of_kind(home, ObjectKind.PART))
+
+    collect(registry, wait_s=0, unrecorded=True)
+    left = len(objects_of_kind(home, ObjectKind.PART))
+    complete_upload(registry, package_id, upload.upload_id)
+    finalize(registry, package_id, readable_producers=None)
+
+    assert there - 1 == left
+    assert {"large.bin": data} == fetch(registry, package_id, tmp_path / "out")
+
+
+def test_a_part_that_goes_before_it_is_noted_is_told_so(registry: Registry) -> None:
+    package_id = opened(registry)
+    data = FILES["large.bin"]
+    upload, _ = begin_upload(registry, package_id, Announced("large.bin"), len(data))
+    at("upload.before-part-recorded", lambda: collect(registry, wait_s=0, unrecorded=True))
+
+    with pytest.raises(ConcurrentUpdateError):
+        append(registry, package_id, upload.upload_id, 0, io.BytesIO(data).read)
+    arm(None)
+    append(registry, package_id, upload.upload_id, 0, io.BytesIO(data).read)
+    complete_upload(registry, package_id, upload.upload_id)
+
+    finalize(registry, package_id, readable_producers=None)
 
 
 def test_a_whole_collection_within_finalizing(registry: Registry, tmp_path: Path) -> None:

@@ -345,6 +345,7 @@ CREATE INDEX webhook_delivery_age ON webhook_delivery (attempted_at);
 CREATE INDEX package_expired ON package (status, package_id) WHERE status = 'expired';
 CREATE INDEX package_by_manifest ON package (manifest_digest) WHERE status <> 'deleted';
 CREATE INDEX hold_in_force ON hold (package) WHERE released_at IS NULL;
+CREATE INDEX upload_part_by_digest ON upload_part (blake3);
 CREATE INDEX received_object_by_digest ON received_object (blake3, kind);
 CREATE TABLE removal (
 	blake3 BLOB NOT NULL, 

@@ -124,6 +124,7 @@ class UploadPart(SQLModel, table=True):
     """A piece of an upload: an object of its own, which begins with ``upload_id`` so that no two uploads share one."""
 
     __tablename__ = "upload_part"
+    __table_args__ = (Index("upload_part_by_digest", "blake3"),)
 
     upload_id: str = Field(sa_column=Column(TEXT, ForeignKey("upload.upload_id"), primary_key=True))
     start: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))

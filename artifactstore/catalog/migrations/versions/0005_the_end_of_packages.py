@@ -62,4 +62,5 @@ def _create_indexes() -> None:
         sqlite_where=sa.text("released_at IS NULL"),
         postgresql_where=sa.text("released_at IS NULL"),
     )
+    op.create_index("upload_part_by_digest", "upload_part", ["blake3"], unique=False)
     op.create_index("received_object_by_digest", "received_object", ["blake3", "kind"], unique=False)
