@@ -17,10 +17,12 @@ from artifactstore.catalog import (
     probes,
     provenance,
     pushes,
+    stored,
     subscriptions,
     tokens,
     webhook_deliveries,
 )
+from artifactstore.catalog.queries import Queries
 from artifactstore.domain import events
 from artifactstore.domain.digest import BlobMeasure
 from artifactstore.domain.event import ObjectRef
@@ -51,7 +53,6 @@ if TYPE_CHECKING:
 
     from artifactstore.catalog.catalog import Transaction
     from artifactstore.catalog.database import Connection
-    from artifactstore.catalog.queries import Queries
     from artifactstore.catalog.records import PackageRecord
 
 PACKAGES = 1_000_000 if os.environ.get("LONG") else 30_000
@@ -240,6 +241,16 @@ FUNCTIONS: dict[str, Callable[[Any], object]] = {
     "subscriptions.advance": lambda on: subscriptions.advance(on, _SUBSCRIPTION, 7, Instant(NOW)),
     "subscriptions.refuse": lambda on: subscriptions.refuse(on, _SUBSCRIPTION, subscriptions.Refusal(1, NOW, "{}")),
     "subscriptions.move": lambda on: subscriptions.move(on, "x.y", 7),
+    "stored.in_key_order": lambda on: [
+        stored.in_key_order(on, after, limit=PAGE)
+        for after in (stored.Place(), stored.Place(pack_of(LATE), "pack", "default"))
+    ],
+    "stored.has_live_objects": lambda on: [stored.has_live_objects(on, backend) for backend in ("default", GONE)],
+    "stored.users_of_object": lambda on: [
+        stored.users_of_object(on, found, limit=PAGE)
+        for found in Queries(on).objects(after=50, limit=PAGE) + Queries(on).objects(after=LATE, limit=PAGE)
+    ],
+    "stored.oldest_live_lease": lambda on: stored.oldest_live_lease(on, NOW - 1),
     "overview.highest_object": overview.highest_object,
     "overview.latest_event": overview.latest_event,
     "overview.backend_states": overview.backend_states,

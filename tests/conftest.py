@@ -35,6 +35,7 @@ ON_BOTH_DATABASES = (
     "integration.test_observing",
     "integration.test_observing_at_once",
     "integration.test_placing",
+    "integration.test_reconciling",
     "integration.test_subscriptions",
     "integration.test_subscription_processes",
     "integration.test_tokens",

@@ -54,7 +54,7 @@ def test_a_newer_database_is_refused(tmp_path: Path) -> None:
 
     settings = Settings.from_environment({"ARTIFACTSTORE_HOME": str(tmp_path)})
     open_registry(settings).close()
-    say_revision(tmp_path / "artifactstore.db", "0004", "9999")
+    say_revision(tmp_path / "artifactstore.db", "0006", "9999")
 
     with pytest.raises(DatabaseVersionError, match="9999"):
         open_registry(settings)

@@ -161,6 +161,7 @@ def _take_back_to_0001(connection: sqlite3.Connection) -> None:
         connection.execute(f"DROP TABLE {table}")
     connection.execute("DROP INDEX stored_object_by_backend")
     connection.execute("DROP INDEX package_by_producer_and_subject")
+    connection.execute("DROP INDEX package_by_manifest")
     connection.execute("DROP INDEX package_by_schema")
     connection.execute("DROP INDEX package_by_retention_class")
     connection.execute("DELETE FROM alembic_version")

@@ -50,8 +50,9 @@ BY_DESIGN_WHOLE = {
     "projections.project",
     "replay.replay",
     "replay.differences",
+    "stored.held_by_pushes",
 }
-"""Replay reads everything, and how much a backend holds is counted. What projections execute: see ``EVENTS``."""
+"""Replay reads everything, a backend's content is counted, what pushes hold is bounded. Projections: ``EVENTS``."""
 
 
 # the databases, filled once

@@ -135,7 +135,7 @@ def test_a_server_is_not_started_on_a_database_that_is_not_at_head(postgres: Pos
 
 def test_a_database_of_a_newer_version_is_refused(url: str, home: Path, postgres: PostgresServer) -> None:
     with postgres.asked(url) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999' WHERE version_num = '0004'")
+        connection.execute("UPDATE alembic_version SET version_num = '9999' WHERE version_num = '0006'")
 
     with pytest.raises(DatabaseVersionError, match="9999"):
         opened(url, home)
@@ -160,7 +160,7 @@ def test_only_who_asks_upgrades_a_database_and_its_packages_are_found_by_their_m
         connection.execute("DROP INDEX stored_object_by_backend")
         for table in ("testing_os_latest", "testing_os_surface", "testing_os_record"):
             connection.execute(f"DROP TABLE {table}")
-        connection.execute("DELETE FROM alembic_version WHERE version_num <> '0004'")
+        connection.execute("DELETE FROM alembic_version WHERE version_num <> '0006'")
         connection.execute("UPDATE alembic_version SET version_num = '0001'")
 
     with pytest.raises(DatabaseVersionError, match="is at revision 0001"):

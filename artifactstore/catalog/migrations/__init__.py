@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-HEAD = "0004"
-REVISIONS = ("0001", "0002", "0003", "0004")
+HEAD = "0006"
+REVISIONS = ("0001", "0002", "0003", "0004", "0006")
 """Every revision there has been, oldest first."""
 
 

@@ -256,7 +256,7 @@ CREATE TABLE duty (
 	failures BIGINT NOT NULL, 
 	detail TEXT, 
 	error TEXT, 
-	position BIGINT NOT NULL, 
+	position BIGINT NOT NULL, paused_at BIGINT, paused_by TEXT, 
 	PRIMARY KEY (name)
 );
 CREATE TABLE source (
@@ -342,4 +342,5 @@ CREATE TABLE webhook_delivery (
 );
 CREATE INDEX webhook_delivery_by_webhook ON webhook_delivery (webhook, id);
 CREATE INDEX webhook_delivery_age ON webhook_delivery (attempted_at);
-INSERT INTO alembic_version (version_num) VALUES ('0004')
+CREATE INDEX package_by_manifest ON package (manifest_digest, id) WHERE manifest_digest IS NOT NULL;
+INSERT INTO alembic_version (version_num) VALUES ('0006')

@@ -1,4 +1,4 @@
-"""Stored objects: list, verify; what a backend can do: probe; from one backend to another: copy, migrate."""
+"""Stored objects: list, verify, reconcile; what a backend can do: probe; from one backend to another: copy, migrate."""
 
 from __future__ import annotations
 
@@ -47,6 +47,39 @@ def verify(context: typer.Context) -> None:
     with door.store() as store, door.progress() as progress:
         report = store.verify_objects(progress=progress)
     answer_verification(context, report)
+
+
+@app.command()
+def reconcile(
+    context: typer.Context,
+    after: Annotated[int, typer.Option(metavar="N", help="Name differences after so many.", min=0, max=2**63 - 1)] = 0,
+    limit: Annotated[int, typer.Option(help="Name so many at most.", min=1, max=10_000)] = 1_000,
+) -> None:
+    """Compare what backends list with what the catalog has in them. Nothing is read, nothing is changed.
+
+    Named are objects that nothing refers to, references to nothing, wrong sizes, what broken-off writes have left, and
+    files that are not ours; with the packages and paths they concern. What is so young that somebody may be about to
+    record it is said to be young, and is no difference. --backend NAME compares one backend alone. "next_after" is what
+    to give --after for more. The exit code is 0 if all is as recorded, 3 if something differs or a backend gave no
+    answer.
+
+    Example: artifactstore storage reconcile --backend archive
+    """
+    from artifactstore.registry.reconciling import reconcile
+    from artifactstore.upkeep_documents import reconcile_document
+
+    door = door_of(context)
+    with door.registry() as registry, door.progress() as progress:
+        report = reconcile(registry, backend=door.backend, after=after, limit=limit, progress=progress)
+    door.answer(reconcile_document(report))
+    if door.someone_is_watching:
+        for kind, tally in report.totals.items():
+            if tally.count:
+                door.say(f"{kind}: {tally.count}, {tally.size_bytes} bytes")
+    for name, error in report.unreachable.items():
+        door.say(f"not compared: backend {name}: {error.message}")
+    if not report.is_clean:
+        raise typer.Exit(PARTLY_DONE)
 
 
 @app.command()

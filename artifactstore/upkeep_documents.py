@@ -1,0 +1,45 @@
+"""What the upkeep of a store has found and done, as JSON documents: reconciling, healing, scrubbing, rebuilding."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from artifactstore.documents import Document
+    from artifactstore.errors import ArtifactStoreError
+    from artifactstore.registry.reconciling import Difference, ReconcileReport
+
+
+def reconcile_document(report: ReconcileReport) -> Document:
+    """How backends differ from the catalog."""
+    return {
+        "status": "clean" if report.is_clean else "different",
+        "backends": list(report.backends),
+        "agreeing": asdict(report.agreeing),
+        "held_by_pushes": asdict(report.held_by_pushes),
+        "young": asdict(report.young),
+        "totals": {kind.replace(" ", "_"): asdict(tally) for kind, tally in report.totals.items()},
+        "differences": [_difference_document(each) for each in report.differences],
+        "next_after": report.next_after,
+        "unreachable": [_unreachable_document(name, error) for name, error in report.unreachable.items()],
+    }
+
+
+def _difference_document(difference: Difference) -> Document:
+    return {
+        "kind": difference.kind.replace(" ", "_"),
+        "backend": difference.backend,
+        "path": difference.path,
+        "size": difference.size_bytes,
+        "recorded_size": difference.recorded_bytes,
+        "recorded_status": difference.recorded_status,
+        "age_s": None if difference.age_s is None else round(difference.age_s),
+        "young": difference.is_young,
+        "concerns": [{"package_id": package_id, "path": path} for package_id, path in difference.concerns],
+        "concerns_more": difference.concerns_more,
+    }
+
+
+def _unreachable_document(name: str, error: ArtifactStoreError) -> Document:
+    return {"backend": name, "code": error.code, "message": error.message}

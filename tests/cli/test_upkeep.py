@@ -1,0 +1,69 @@
+"""``storage reconcile`` and ``heal``, as a person runs them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from artifactstore.storage.port import ObjectKind
+from tests.support import CliResult, start_cli, write_tree
+from tests.two_backends import ARCHIVE, DISK, paths_of, two_directories
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILES = {"a.txt": b"a" * 500, "b.txt": b"b" * 600}
+
+
+@pytest.fixture
+def settings(home: Path) -> dict[str, str]:
+    return two_directories(home)
+
+
+@pytest.fixture
+def package_id(home: Path, settings: dict[str, str], tmp_path: Path) -> str:
+    folder = write_tree(tmp_path / "run", FILES)
+    answer = ask(home, settings, "push", str(folder), "--producer", "ci", "--external-id", "1")
+    return str(answer.document["package_id"])
+
+
+def ask(home: Path, settings: dict[str, str], *arguments: str) -> CliResult:
+    return CliResult(start_cli(home, *arguments, settings=settings))
+
+
+def test_reconciling_a_clean_store_ends_with_0(home: Path, settings: dict[str, str], package_id: str) -> None:
+    answer = ask(home, settings, "storage", "reconcile")
+
+    assert (0, "clean", 2) == (answer.code, answer.document["status"], answer.document["agreeing"]["count"])
+    assert [ARCHIVE, DISK] == answer.document["backends"]
+    assert [] == answer.document["differences"]
+
+
+def test_a_difference_ends_with_3_and_names_package_and_path(
+    home: Path, settings: dict[str, str], package_id: str
+) -> None:
+    paths_of(home, DISK, ObjectKind.PACK)[0].unlink()
+
+    answer = ask(home, settings, "storage", "reconcile", "--backend", DISK)
+    other = ask(home, settings, "storage", "reconcile", "--backend", ARCHIVE)
+
+    (difference,) = answer.document["differences"]
+    assert (3, "different", "missing", DISK) == (
+        answer.code, answer.document["status"], difference["kind"], difference["backend"],
+    )  # fmt: skip
+    assert [{"package_id": package_id, "path": path} for path in FILES] == difference["concerns"]
+    assert 0 == other.code
+
+
+def test_a_backend_that_gives_no_answer_is_named_and_the_other_compared(
+    home: Path, settings: dict[str, str], package_id: str
+) -> None:
+    ask(home, settings, "storage", "copy", "--from", DISK, "--to", ARCHIVE)
+    (home / ARCHIVE).rename(home / "unmounted")
+
+    answer = ask(home, settings, "storage", "reconcile")
+
+    assert (3, [DISK], [ARCHIVE]) == (
+        answer.code, answer.document["backends"], [each["backend"] for each in answer.document["unreachable"]],
+    )  # fmt: skip
