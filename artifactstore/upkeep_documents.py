@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from artifactstore.documents import Document
     from artifactstore.errors import ArtifactStoreError
+    from artifactstore.registry.healing import HealReport
     from artifactstore.registry.reconciling import Difference, ReconcileReport
 
 
@@ -43,3 +44,10 @@ def _difference_document(difference: Difference) -> Document:
 
 def _unreachable_document(name: str, error: ArtifactStoreError) -> Document:
     return {"backend": name, "code": error.code, "message": error.message}
+
+
+def heal_document(report: HealReport) -> Document:
+    """What was healed, and what could not be."""
+    figures = asdict(report)
+    figures["refused"] = [{"path": each.path, "why": each.why} for each in report.refused]
+    return {"status": "healed" if report.is_whole else "not healed", **figures}

@@ -250,6 +250,13 @@ FUNCTIONS: dict[str, Callable[[Any], object]] = {
         stored.users_of_object(on, found, limit=PAGE)
         for found in Queries(on).objects(after=50, limit=PAGE) + Queries(on).objects(after=LATE, limit=PAGE)
     ],
+    "stored.packages_of_manifest": lambda on: [
+        stored.packages_of_manifest(on, digest, limit=PAGE) for digest in (manifest_of(LATE), address(-1))
+    ],
+    "stored.with_losses": lambda on: [stored.with_losses(on, after=after, limit=PAGE) for after in (0, LATE)],
+    "stored.of_package": lambda on: [
+        stored.of_package(on, package, manifest_of(package)) for package in (LATE, BIG_PACKAGE)
+    ],
     "stored.oldest_live_lease": lambda on: stored.oldest_live_lease(on, NOW - 1),
     "overview.highest_object": overview.highest_object,
     "overview.latest_event": overview.latest_event,

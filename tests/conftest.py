@@ -30,6 +30,7 @@ ON_BOTH_DATABASES = (
     "integration.test_emptying",
     "integration.test_events",
     "integration.test_files",
+    "integration.test_healing",
     "integration.test_ingest",
     "integration.test_ingest_together",
     "integration.test_observing",

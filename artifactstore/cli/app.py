@@ -12,6 +12,7 @@ from artifactstore.cli.commands import (
     database,
     duties,
     events,
+    heal,
     listen,
     packages,
     plugins,
@@ -53,6 +54,7 @@ def build_app(door: Door) -> typer.Typer:
     _add_pilots(app, door)
     for command in (packages.push, packages.show, packages.manifest, packages.get, packages.verify):
         app.command()(command)
+    app.command()(heal.heal)
     app.command("list")(packages.list_)
     app.command()(events.events)
     app.command()(events.replay)

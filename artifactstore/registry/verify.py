@@ -223,7 +223,7 @@ def _verify_manifest(registry: Registry, package: PackageRecord, recorded: _Reco
     key = ObjectKey(ObjectKind.MANIFEST, package.manifest_digest or b"")
     with registry.catalog.snapshot() as queries:
         places = queries.objects_of_digest(key.kind, key.digest)
-    expected = _manifest_of_rows(package, recorded.entries)
+    expected = manifest_of_rows(package, recorded.entries)
     for place in places:
         _verify_manifest_at(registry, package, place, expected, report)
     if not places:
@@ -273,8 +273,8 @@ def _read_manifest_at(registry: Registry, place: ObjectRecord) -> tuple[bytes, s
     return stored, None if manifest_digest(stored) == place.blake3 else "the manifest was altered"
 
 
-def _manifest_of_rows(package: PackageRecord, entries: list[FileEntry]) -> bytes:
-    """The manifest that the rows would give: only to be compared with the one that is stored."""
+def manifest_of_rows(package: PackageRecord, entries: list[FileEntry]) -> bytes:
+    """The manifest that the rows would give. Whoever uses it compares it, or its digest, with what is recorded."""
     return Manifest(
         producer=package.producer,
         files=tuple(entries),

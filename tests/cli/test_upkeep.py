@@ -67,3 +67,36 @@ def test_a_backend_that_gives_no_answer_is_named_and_the_other_compared(
     assert (3, [DISK], [ARCHIVE]) == (
         answer.code, answer.document["backends"], [each["backend"] for each in answer.document["unreachable"]],
     )  # fmt: skip
+
+
+def test_healing_from_a_directory_ends_with_0_and_the_package_verifies(
+    home: Path, settings: dict[str, str], package_id: str, tmp_path: Path
+) -> None:
+    paths_of(home, DISK, ObjectKind.PACK)[0].unlink()
+
+    answer = ask(home, settings, "heal", package_id, "--from", str(tmp_path / "run"))
+
+    assert (0, "healed", 1) == (answer.code, answer.document["status"], answer.document["objects"])
+    assert 0 == ask(home, settings, "verify", package_id).code
+
+
+def test_what_cannot_be_healed_is_named_and_ends_with_3(
+    home: Path, settings: dict[str, str], package_id: str, tmp_path: Path
+) -> None:
+    paths_of(home, DISK, ObjectKind.PACK)[0].unlink()
+    (tmp_path / "run" / "b.txt").write_bytes(b"other")
+
+    answer = ask(home, settings, "heal", package_id, "--from", str(tmp_path / "run"))
+
+    assert (3, "not healed") == (answer.code, answer.document["status"])
+    assert ["b.txt"] == [each["path"] for each in answer.document["refused"]]
+    assert ["b.txt"] == [each["path"] for each in answer.document["not_healed"]]
+    assert "refused: b.txt: it has 5 bytes, not 600" in answer.stderr
+
+
+@pytest.mark.parametrize("arguments", [(), ("x", "--all"), ("--all", "--from", ".")])
+def test_heal_is_told_what_to_heal_in_one_way(home: Path, settings: dict[str, str], arguments: tuple[str, ...]) -> None:
+    answer = ask(home, settings, "heal", *arguments)
+
+    assert 1 == answer.code
+    assert "USAGE" in answer.stderr
