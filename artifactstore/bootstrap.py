@@ -76,6 +76,8 @@ def open_registry(
         max_files=settings.max_files,
         race_retries=settings.race_retries,
         verify_every_days=settings.verify_every_days,
+        scrub_bytes_per_s=settings.scrub_bytes_per_s,
+        ready_needs_scrub=settings.ready_needs_scrub,
     ).putting_to(backend)
 
 

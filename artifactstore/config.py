@@ -40,6 +40,8 @@ NAMES = (
     "PACK_THRESHOLD_BYTES",
     "MAX_FILES",
     "VERIFY_EVERY_DAYS",
+    "SCRUB_BYTES_PER_S",
+    "READY_NEEDS_SCRUB",
     "PLUGIN_CAPABILITIES",
     "MAX_PAYLOAD_BYTES",
     "RACE_RETRIES",
@@ -116,6 +118,9 @@ class Settings:
     max_files: int = 1_000_000
     verify_every_days: int = 30
     """0: never."""
+    scrub_bytes_per_s: int = 32 * 1024 * 1024
+    """0: as many as there are."""
+    ready_needs_scrub: bool = True
     plugin_capabilities: Mapping[str, frozenset[Capability]] = field(default_factory=dict)
     """Of the plug-ins that the environment names."""
     max_payload_bytes: int = MAX_PAYLOAD_BYTES
@@ -155,6 +160,8 @@ class Settings:
             pack_threshold_bytes=_whole_number(found, "PACK_THRESHOLD_BYTES", 1024 * 1024, 0, 16 * 1024 * 1024),
             max_files=_whole_number(found, "MAX_FILES", 1_000_000, 1, 100_000_000),
             verify_every_days=_whole_number(found, "VERIFY_EVERY_DAYS", 30, 0, 3_650),
+            scrub_bytes_per_s=_whole_number(found, "SCRUB_BYTES_PER_S", 32 * 1024 * 1024, 0, 2**40),
+            ready_needs_scrub=_yes_or_no(found, "READY_NEEDS_SCRUB", default="true"),
             plugin_capabilities=_plugin_capabilities(found),
             max_payload_bytes=_whole_number(found, "MAX_PAYLOAD_BYTES", MAX_PAYLOAD_BYTES, 1, 1024 * 1024),
             race_retries=_whole_number(found, "RACE_RETRIES", 1, 0, 10),
@@ -342,8 +349,8 @@ def _whole_number(found: Mapping[str, str], name: str, default: int, lowest: int
     return int(text)
 
 
-def _yes_or_no(found: Mapping[str, str], name: str) -> bool:
-    return _YES_OR_NO[_one_of(found, name, tuple(_YES_OR_NO), "false")]
+def _yes_or_no(found: Mapping[str, str], name: str, *, default: str = "false") -> bool:
+    return _YES_OR_NO[_one_of(found, name, tuple(_YES_OR_NO), default)]
 
 
 def _one_of(found: Mapping[str, str], name: str, choices: tuple[str, ...], default: str) -> str:

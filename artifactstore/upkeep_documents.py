@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from artifactstore.domain.instant import Instant, instant_text
+
 if TYPE_CHECKING:
     from artifactstore.documents import Document
     from artifactstore.errors import ArtifactStoreError
     from artifactstore.registry.healing import HealReport
     from artifactstore.registry.reconciling import Difference, ReconcileReport
+    from artifactstore.registry.scrubbing import ScrubStatus
 
 
 def reconcile_document(report: ReconcileReport) -> Document:
@@ -51,3 +54,27 @@ def heal_document(report: HealReport) -> Document:
     figures = asdict(report)
     figures["refused"] = [{"path": each.path, "why": each.why} for each in report.refused]
     return {"status": "healed" if report.is_whole else "not healed", **figures}
+
+
+def scrub_document(status: ScrubStatus) -> Document:
+    """How far reading everything back has come."""
+    return {
+        "every_days": status.every_days or None,
+        "bytes_per_s": status.bytes_per_s or None,
+        "paused_at": _moment(status.paused_at),
+        "paused_by": status.paused_by,
+        "last_run_at": _moment(status.last_run_at),
+        "next_run_at": _moment(status.next_run_at),
+        "round_began_at": _moment(status.began_at),
+        "round_progress": round(status.progress, 4),
+        "last_round_ended_at": _moment(status.ended_at),
+        "coverage": round(status.coverage, 4),
+        "overdue_at": _moment(status.overdue_at),
+        "overdue": status.is_overdue,
+        "damage_found": status.damage_found,
+        "damaged_objects": status.damaged_objects,
+    }
+
+
+def _moment(instant: int | None) -> str | None:
+    return None if instant is None else instant_text(Instant(instant))

@@ -227,6 +227,9 @@ FUNCTIONS: dict[str, Callable[[Any], object]] = {
         on, "sweep", "x", Instant(NOW), alive=duties.Span(1, NOW), waiting=duties.Span(1, NOW)
     ),
     "duties.renew": lambda on: duties.renew(on, "sweep", "x", Instant(NOW), position=7),
+    "duties.is_paused": lambda on: duties.is_paused(on, "verify"),
+    "duties.pause": lambda on: duties.pause(on, "verify", at=Instant(NOW), by="local:x"),
+    "duties.resume": lambda on: duties.resume(on, "verify"),
     "duties.is_held": lambda on: duties.is_held(on, "sweep", "x"),
     "duties.end": lambda on: duties.end(on, "sweep", "x", duties.Ending(Instant(NOW), NOW, "done", 0, None, None)),
     "subscriptions.all_subscriptions": subscriptions.all_subscriptions,
@@ -258,6 +261,7 @@ FUNCTIONS: dict[str, Callable[[Any], object]] = {
         stored.of_package(on, package, manifest_of(package)) for package in (LATE, BIG_PACKAGE)
     ],
     "stored.oldest_live_lease": lambda on: stored.oldest_live_lease(on, NOW - 1),
+    "overview.damaged_objects": overview.damaged_objects,
     "overview.highest_object": overview.highest_object,
     "overview.latest_event": overview.latest_event,
     "overview.backend_states": overview.backend_states,

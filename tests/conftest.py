@@ -37,6 +37,7 @@ ON_BOTH_DATABASES = (
     "integration.test_observing_at_once",
     "integration.test_placing",
     "integration.test_reconciling",
+    "integration.test_scrubbing",
     "integration.test_subscriptions",
     "integration.test_subscription_processes",
     "integration.test_tokens",

@@ -43,6 +43,10 @@ class Registry:
     """How often an observation that lost the race for one of its keys is recorded once more."""
     verify_every_days: int = 30
     """Within so many days the duty ``verify`` has read every object; 0 if it is off."""
+    scrub_bytes_per_s: int = 32 * 1024 * 1024
+    """The most that the duty ``verify`` reads in a second; 0 for as much as there is."""
+    ready_needs_scrub: bool = True
+    """Whether a server whose scrub is overdue is not ready."""
     clock: Callable[[], Instant] = system_clock
     new_id: Callable[[], str] = new_uuid7
     fall_backs: FallBacks = field(default_factory=FallBacks)

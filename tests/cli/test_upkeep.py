@@ -100,3 +100,22 @@ def test_heal_is_told_what_to_heal_in_one_way(home: Path, settings: dict[str, st
 
     assert 1 == answer.code
     assert "USAGE" in answer.stderr
+
+
+def test_the_subsets_of_a_store_are_all_of_it(home: Path, settings: dict[str, str], package_id: str) -> None:
+    parts = [ask(home, settings, "storage", "verify", "--subset", f"{number}/3") for number in (1, 2, 3)]
+    wrong = ask(home, settings, "storage", "verify", "--subset", "4/3")
+
+    assert [0, 0, 0] == [part.code for part in parts]
+    assert 2 == sum(part.document["objects"] for part in parts)
+    assert (1, True) == (wrong.code, "is not a subset" in wrong.stderr)
+
+
+def test_the_scrub_can_be_paused_and_resumed(home: Path, settings: dict[str, str], package_id: str) -> None:
+    paused = ask(home, settings, "storage", "scrub", "pause").document
+    while_paused = ask(home, settings, "status").document
+    resumed = ask(home, settings, "storage", "scrub", "resume").document
+
+    assert paused["paused_at"] == while_paused["scrub"]["paused_at"]
+    assert ["paused"] == [duty["state"] for duty in while_paused["duties"] if duty["name"] == "verify"]
+    assert (None, None) == (resumed["paused_at"], resumed["paused_by"])

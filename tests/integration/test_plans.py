@@ -42,7 +42,11 @@ FEWEST = 500
 """Rows that any statement may read; a whole table has 60 times as many, or 2,000."""
 UNINFORMED, INFORMED = "as-filled", "with-statistics"
 PLANNERS = (UNINFORMED, INFORMED)
-COUNTS = {"overview.counts": 8 * overview.COUNT_TO, "pushes.count_open": MAX_OPEN}
+COUNTS = {
+    "overview.counts": 8 * overview.COUNT_TO,
+    "overview.damaged_objects": 8 * overview.COUNT_TO,
+    "pushes.count_open": MAX_OPEN,
+}
 """What counts up to a number reads so many rows, and answers one."""
 BY_DESIGN_WHOLE = {
     "backends.content",

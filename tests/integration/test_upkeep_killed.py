@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+
+from artifactstore.bootstrap import open_registry
+from artifactstore.config import Settings
+from artifactstore.domain.instant import Instant
+from artifactstore.registry.duties import DONE, run_due
+from artifactstore.registry.ingest import ingest
+from artifactstore.registry.store_duties import VERIFY
 from artifactstore.storage.port import ObjectKind
-from artifactstore.testing.builders import some_bytes
+from artifactstore.testing.builders import package_draft, some_bytes
 from tests.integration.test_crash import SIGKILLED, check_store, copy_of, failpoints_of, push
 from tests.support import objects_of_kind, run_cli, write_tree
 
@@ -33,3 +43,29 @@ def test_killed_at_every_failpoint_of_a_healing(tmp_path: Path) -> None:
         check_store(home, tmp_path / f"out-{hit}")
 
     assert {"heal.before-publish", "heal.before-record", "heal.after-record"} <= set(names)
+
+
+def settings_of(home: Path) -> Settings:
+    return Settings.from_environment({"ARTIFACTSTORE_HOME": str(home)})
+
+
+@pytest.mark.parametrize(("step", "kept"), [("scrub.before-place-kept", 10), ("scrub.after-page", 20)])
+def test_a_scrub_that_is_killed_goes_on_where_it_stood(home: Path, step: str, kept: int) -> None:
+    with closing(open_registry(settings_of(home))) as registry:
+        small = replace(registry, pack_threshold_bytes=0)
+        for number in range(15):
+            ingest(small, package_draft({"x": b"%d" % number}, external_id=f"run-{number}"))
+        run_due(registry, [VERIFY])
+        with registry.transaction() as tx:
+            tx.connection.execute("UPDATE duty SET next_run_at = 1, succeeded_at = 1 WHERE name = 'verify'")
+    names = failpoints_of(home.parent, home, ("duties", "run"))
+    second = [number for number, name in enumerate(names, start=1) if name == step][1]
+
+    killed = run_cli(home, str(second), "duties", "run", program=("-m", "tests.crash_at"))
+
+    assert killed.code == SIGKILLED
+    with closing(open_registry(settings_of(home))) as registry:
+        later = replace(registry, clock=lambda: Instant(registry.clock() + 120_000_000))
+        (run,) = run_due(later, [VERIFY])
+    assert run.detail is not None
+    assert (DONE, 30 - kept) == (run.outcome, run.detail["objects"])
