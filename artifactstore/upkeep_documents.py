@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from artifactstore.documents import Document
     from artifactstore.errors import ArtifactStoreError
     from artifactstore.registry.healing import HealReport
+    from artifactstore.registry.rebuilding import RebuildReport
     from artifactstore.registry.reconciling import Difference, ReconcileReport
     from artifactstore.registry.scrubbing import ScrubStatus
 
@@ -78,3 +79,22 @@ def scrub_document(status: ScrubStatus) -> Document:
 
 def _moment(instant: int | None) -> str | None:
     return None if instant is None else instant_text(Instant(instant))
+
+
+def rebuild_document(report: RebuildReport) -> Document:
+    """What is back, and what is lost."""
+    return {
+        "status": "rebuilt" if report.is_whole else "incomplete",
+        "log_id": report.log_id.hex(),
+        "segments": report.segments,
+        "sealed_events": report.sealed_events,
+        "packages": report.packages,
+        "recovered": list(report.recovered),
+        "lost": [asdict(each) for each in report.lost],
+        "damaged_segments": [{"path": path, "why": why} for path, why in report.damaged_segments.items()],
+        "not_followed": [
+            {"blake3": each.reference.blake3.hex(), "first_seq": each.first_seq, "last_seq": each.last_seq}
+            for each in report.not_followed
+        ],
+        "comparison": None if report.comparison is None else reconcile_document(report.comparison),
+    }

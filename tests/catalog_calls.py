@@ -6,6 +6,7 @@ The packages are those of ``large_catalog``.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from artifactstore.catalog import (
@@ -28,6 +29,7 @@ from artifactstore.domain.digest import BlobMeasure
 from artifactstore.domain.event import ObjectRef
 from artifactstore.domain.instant import Instant
 from artifactstore.domain.provenance_events import EnvelopeIndexed, Ingested, PartyRef, SourceIndexed
+from artifactstore.errors import EventLogCorruptError
 from artifactstore.pilots.testing_os import adopted, records
 from artifactstore.pilots.testing_os.recorded import SubmissionRecorded, project_recorded
 from artifactstore.testing.builders import file_entry
@@ -77,6 +79,11 @@ def _rely(tx: Transaction) -> None:
 def _forget(on: Connection) -> None:
     pushes.end_uploads(on, open_id(1))
     pushes.forget(on, open_id(1))
+
+
+def _adopt(on: Connection) -> None:
+    with suppress(EventLogCorruptError):  # it has events
+        event_log.adopt(on, b"x" * 32)
 
 
 QUERIES: dict[str, Callable[[Queries], object]] = {
@@ -343,6 +350,12 @@ FUNCTIONS: dict[str, Callable[[Any], object]] = {
     "blobs.presence": lambda on: blobs.presence(on, [address(LATE)]),
     "blobs.readable": lambda on: blobs.readable(on, [address(LATE)], [RARE_PRODUCER]),
     "event_log.create": lambda on: event_log.create(on, b"x", Instant(NOW)),
+    "event_log.chain_at": lambda on: event_log.chain_at(on, 4 * PACKAGES),
+    "event_log.newest_of_type": lambda on: [
+        event_log.newest_of_type(on, name) for name in ("v1.package.finalized", "v1.log.sealed")
+    ],
+    "event_log.adopt": _adopt,
+    "event_log.add": lambda on: event_log.add(on, [event_log.EventRecord(10**9, NOW, "t", "s", "a", b"", b"", b"")]),
     "event_log.log_id": event_log.log_id,
     "event_log.latest_seq": event_log.latest_seq,
     "event_log.latest_chain": event_log.latest_chain,
@@ -392,6 +405,8 @@ EVENTS = (
     events.ObjectCopied(object=_PACK._replace(backend=ARCHIVED), source="default"),
     events.ObjectCondemned(object=_PACK),
     events.ObjectDeleted(object=_PACK),
+    events.LogSealed(object=ObjectRef("default", "segment", b"s" * 32, 9), first_seq=1, last_seq=7),
+    events.LogRebuilt(log_id=bytes(32), last_seq=7, package_ids=("x",)),
     events.ReadFellBack(object=_PACK, served_by=ARCHIVED, finding="was missing"),
     SourceIndexed(source_id=b"new", location_kind="file", path_id="file:///new", **_SAID),
     EnvelopeIndexed(

@@ -209,6 +209,16 @@ def _read_fell_back(connection: Connection, event: events.ReadFellBack, actor: s
     """It changes no table: the log alone says it."""
 
 
+@_projects(events.LogSealed)
+def _log_sealed(connection: Connection, event: events.LogSealed, actor: str) -> None:  # noqa: ARG001
+    _live_object(connection, event.object)
+
+
+@_projects(events.LogRebuilt)
+def _log_rebuilt(connection: Connection, event: events.LogRebuilt, actor: str) -> None:
+    """It changes no table: the log alone says it."""
+
+
 @_projects(SourceIndexed)
 def _source_indexed(connection: Connection, event: SourceIndexed, actor: str) -> None:
     metadata = None if event.metadata is None else canonical_json(event.metadata)

@@ -273,6 +273,33 @@ class PackageObserved(_PackageEvent):
     observed_at: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSealed(_ObjectEvent):
+    """The events from ``first_seq`` to ``last_seq`` were stored as an object, a segment of the log."""
+
+    type = "v1.log.sealed"
+    first_seq: int
+    last_seq: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogRebuilt(Event):
+    """The catalog was rebuilt from storage. Of events after ``last_seq`` what they said of these packages is left.
+
+    Their ids are new; who made them, and when, is not known. Several events where there are very many.
+    """
+
+    type = "v1.log.rebuilt"
+    log_id: bytes
+    last_seq: int
+    package_ids: tuple[str, ...]
+
+    @property
+    def subject(self) -> str:
+        """The log's id."""
+        return self.log_id.hex()
+
+
 PLUGIN_NAMESPACE = "plugin."
 """What the types of plug-ins' own events begin with; the core's begin with a version."""
 
@@ -315,6 +342,8 @@ EVENT_TYPES: dict[str, type[Event]] = {
         ObjectCopied,
         ObjectDeleted,
         ReadFellBack,
+        LogSealed,
+        LogRebuilt,
         SourceIndexed,
         EnvelopeIndexed,
         Ingested,

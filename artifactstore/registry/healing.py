@@ -19,9 +19,10 @@ from artifactstore.catalog import backends, stored
 from artifactstore.catalog.records import PlacedBlob
 from artifactstore.domain.digest import Digest
 from artifactstore.domain.event import Event, ObjectRef
-from artifactstore.domain.events import ObjectRestored
+from artifactstore.domain.events import LogSealed, ObjectRestored, event_from
 from artifactstore.domain.hashing import BlobHasher, measure
 from artifactstore.domain.manifest import manifest_digest
+from artifactstore.domain.segment import segment_digest
 from artifactstore.errors import (
     ArtifactStoreError,
     BlobCorruptError,
@@ -40,6 +41,7 @@ from artifactstore.registry.progress import SILENT
 from artifactstore.registry.publishing import publish_and_close, way_to_publish
 from artifactstore.registry.read_back import is_right, key_of, read_back_surely
 from artifactstore.registry.salvaging import restoring
+from artifactstore.registry.sealing import segment_of
 from artifactstore.registry.verify import NO_ANSWER, Damage, manifest_of_rows, verify_package
 from artifactstore.storage.pack import PackWriter
 from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectKind
@@ -60,6 +62,7 @@ HEAL = "heal"
 """What a healing's lease says it is for."""
 _PAGE = 100
 _NAMED_USERS = 10_000
+_WITHOUT_BLOBS = (ObjectKind.MANIFEST, ObjectKind.SEGMENT)
 _NOBODY: list[tuple[str, str]] | list[tuple[None, None]] = [(None, None)]
 
 
@@ -149,7 +152,7 @@ class _Healing:
             absent = backends.blobs_not_in(queries.connection, found.row_id, target)
         if now is None:
             return  # it is being removed
-        if found.kind != ObjectKind.MANIFEST and not absent:
+        if found.kind not in _WITHOUT_BLOBS and not absent:
             self._report.superseded += 1
             return
         try:
@@ -171,7 +174,7 @@ class _Healing:
 
     def manifest(self, digest: bytes) -> None:
         """Store a manifest that no backend is recorded to have."""
-        self._manifest(_Place(placed(self._registry)), ObjectKey(ObjectKind.MANIFEST, digest), "")
+        self._document(_Place(placed(self._registry)), ObjectKey(ObjectKind.MANIFEST, digest), "")
 
     # one object
 
@@ -179,8 +182,8 @@ class _Healing:
         if self._is_sound(found):
             self._report.objects += 1
             self._report.found_sound += 1
-        elif found.kind == ObjectKind.MANIFEST:
-            self._manifest(place, key_of(found), found.backend)
+        elif found.kind in _WITHOUT_BLOBS:
+            self._document(place, key_of(found), found.backend)
         elif found.kind == ObjectKind.PACK:
             if place.name != found.backend or not self._same_pack(place, found):
                 self._new_pack(place, absent, found.backend, key_of(found).path)
@@ -195,12 +198,12 @@ class _Healing:
         record_findings(self._registry, found, findings)
         return findings.finding is None and not findings.bad
 
-    def _manifest(self, place: _Place, key: ObjectKey, backend: str) -> None:
-        data = self._manifest_bytes(key)
+    def _document(self, place: _Place, key: ObjectKey, backend: str) -> None:
+        """A manifest, or a segment of the log."""
+        data = self._manifest_bytes(key) if key.kind is ObjectKind.MANIFEST else self._segment_bytes(key)
         if data is None:
-            self._report.not_healed += [
-                Damage("no source has it", backend, key.path, package_id) for package_id in self._packages_of(key)
-            ]
+            concerned: list[str] | list[None] = self._packages_of(key) or [None]
+            self._report.not_healed += [Damage("no source has it", backend, key.path, each) for each in concerned]
             return
         with ExitStack() as on_leaving:
             stage = place.stage(BlobHasher(), on_leaving)
@@ -221,6 +224,16 @@ class _Healing:
                     made = manifest_of_rows(package, list(queries.entries(package.row_id)))
                 if manifest_digest(made) == key.digest:
                     return made
+        return None
+
+    def _segment_bytes(self, key: ObjectKey) -> bytes | None:
+        """As the log gives it, if that is to the byte what its digest names."""
+        with self._registry.catalog.snapshot() as queries:
+            for record in queries.events(after=0, limit=_PAGE, subject=f"blake3:{key.digest.hex()}"):
+                event = event_from(record.type, record.payload)
+                if isinstance(event, LogSealed):
+                    made = segment_of(queries, event.first_seq, event.last_seq).encode()
+                    return made if segment_digest(made) == key.digest else None
         return None
 
     def _packages_of(self, key: ObjectKey) -> list[str]:

@@ -1,7 +1,8 @@
 """The duties that every store has: what each does, and how often.
 
 ``sweep`` marks what is past its retention, ``expire-pushes`` forgets pushes that nobody finished, ``verify`` reads the
-stored objects back little by little, ``clean-backends`` removes what writers that are gone have left unfinished.
+stored objects back little by little, ``clean-backends`` removes what writers that are gone have left unfinished,
+``seal-log`` stores what the log has grown by.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from artifactstore.registry.open_packages import expire_open_packages
 from artifactstore.registry.retention import sweep
 from artifactstore.registry.scrubbing import NAME as SCRUB
 from artifactstore.registry.scrubbing import SHARE_OF_TIME, Throttle
+from artifactstore.registry.sealing import seal_if_due
 from artifactstore.registry.verify import NO_ANSWER, VerifyReport, verify_page
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ _OBJECTS_A_PAGE = 10
 
 def duties_of(registry: Registry) -> tuple[Duty, ...]:
     """Those that are on."""
-    always = (SWEEP, EXPIRE_PUSHES, CLEAN_BACKENDS)
+    always = (SWEEP, EXPIRE_PUSHES, CLEAN_BACKENDS, SEAL_LOG)
     return (*always, VERIFY) if registry.verify_every_days else always
 
 
@@ -212,9 +214,15 @@ def _clean_backends(registry: Registry, claim: Claim) -> Detail:
     return claim.so_far
 
 
+def _seal_log(registry: Registry, _: Claim) -> Detail:
+    report = seal_if_due(registry)
+    return {"segments": report.segments, "events": report.events, "sealed_up_to": report.sealed_up_to}
+
+
 SWEEP = Duty("sweep", _HOUR_S, _sweep)
 EXPIRE_PUSHES = Duty("expire-pushes", _MINUTE_S, _expire_pushes)
 VERIFY = Duty(SCRUB, _HOUR_S, _verify, first_after_s=_HOUR_S)
 CLEAN_BACKENDS = Duty("clean-backends", _DAY_S, _clean_backends, first_after_s=_HOUR_S)
-ALL = (SWEEP, EXPIRE_PUSHES, VERIFY, CLEAN_BACKENDS)
+SEAL_LOG = Duty("seal-log", _MINUTE_S, _seal_log, first_after_s=_MINUTE_S)
+ALL = (SWEEP, EXPIRE_PUSHES, VERIFY, CLEAN_BACKENDS, SEAL_LOG)
 """Whether they are on or not."""

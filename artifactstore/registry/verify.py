@@ -131,7 +131,7 @@ def verify_all(registry: Registry, *, progress: Progress = SILENT) -> VerifyRepo
         with registry.catalog.snapshot() as queries:
             recorded = _recorded(queries, package)
         _verify_manifest(registry, package, recorded, report)
-    _verify_objects(registry, (ObjectKind.BLOB, ObjectKind.PACK), report, progress)
+    _verify_objects(registry, (ObjectKind.BLOB, ObjectKind.PACK, ObjectKind.SEGMENT), report, progress)
     return _of_any_backend(report)
 
 

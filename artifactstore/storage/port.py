@@ -47,9 +47,17 @@ class ObjectKind(StrEnum):
     MANIFEST = "manifest"
     PART = "part"
     """A piece of an upload, until that is complete."""
+    SEGMENT = "segment"
+    """Events of the log that follow one another."""
 
 
-_SUFFIXES = {ObjectKind.BLOB: "", ObjectKind.PACK: ".zip", ObjectKind.MANIFEST: ".cbor", ObjectKind.PART: ""}
+_SUFFIXES = {
+    ObjectKind.BLOB: "",
+    ObjectKind.PACK: ".zip",
+    ObjectKind.MANIFEST: ".cbor",
+    ObjectKind.PART: "",
+    ObjectKind.SEGMENT: ".cbor",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,3 +119,33 @@ def test_the_scrub_can_be_paused_and_resumed(home: Path, settings: dict[str, str
     assert paused["paused_at"] == while_paused["scrub"]["paused_at"]
     assert ["paused"] == [duty["state"] for duty in while_paused["duties"] if duty["name"] == "verify"]
     assert (None, None) == (resumed["paused_at"], resumed["paused_by"])
+
+
+def test_a_store_is_rebuilt_from_its_storage(
+    home: Path, settings: dict[str, str], package_id: str, tmp_path: Path
+) -> None:
+    ask(home, settings, "storage", "seal")
+    later = write_tree(tmp_path / "later", {"c.txt": b"c"})
+    ask(home, settings, "push", str(later), "--producer", "ci", "--external-id", "2")
+    (home / "artifactstore.db").unlink()
+
+    rebuilt = ask(home, settings, "rebuild", "--from-storage")
+    replayed = ask(home, settings, "replay", "--check")
+    verified = ask(home, settings, "verify", "--all")
+    again = ask(home, settings, "rebuild", "--from-storage")
+
+    document = rebuilt.document
+    assert (0, "rebuilt", 1, 1) == (
+        rebuilt.code, document["status"], document["packages"], len(document["recovered"]),
+    )  # fmt: skip
+    assert "who made them, and when, is not known" in rebuilt.stderr
+    assert (0, 0) == (replayed.code, verified.code)
+    assert "finalized" == ask(home, settings, "show", package_id).document["status"]
+    assert (1, True) == (again.code, "has a log already" in again.stderr)
+
+
+@pytest.mark.parametrize("arguments", [(), ("--from-storage", "--log", "x"), ("--from-storage", "--log", "ab")])
+def test_rebuild_is_told_from_what(home: Path, settings: dict[str, str], arguments: tuple[str, ...]) -> None:
+    answer = ask(home, settings, "rebuild", *arguments)
+
+    assert (1, True) == (answer.code, "USAGE" in answer.stderr)

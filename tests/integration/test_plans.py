@@ -53,6 +53,7 @@ BY_DESIGN_WHOLE = {
     "event_log.checked",
     "projections.project",
     "replay.replay",
+    "replay.take_over",
     "replay.differences",
     "stored.held_by_pushes",
 }

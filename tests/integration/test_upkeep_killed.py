@@ -69,3 +69,59 @@ def test_a_scrub_that_is_killed_goes_on_where_it_stood(home: Path, step: str, ke
         (run,) = run_due(later, [VERIFY])
     assert run.detail is not None
     assert (DONE, 30 - kept) == (run.outcome, run.detail["objects"])
+
+
+def a_store(home: Path, folder: Path, *, sealed: int, unsealed: int) -> None:
+    for number in range(sealed + unsealed):
+        run = write_tree(folder / str(number), {**FILES, "number": b"%d" % number})
+        assert run_cli(home, *push(run, f"run-{number}")).code == 0
+        if number == sealed - 1:
+            assert run_cli(home, "storage", "seal").document["segments"] == 1
+
+
+def test_killed_at_every_failpoint_of_a_sealing(tmp_path: Path) -> None:
+    template = tmp_path / "template"
+    a_store(template, tmp_path, sealed=1, unsealed=1)
+    seal = ("storage", "seal")
+
+    names = failpoints_of(tmp_path, template, seal)
+    for hit in range(1, len(names) + 1):
+        home = copy_of(template, tmp_path / f"home-{hit}")
+        killed = run_cli(home, str(hit), *seal, program=("-m", "tests.crash_at"))
+        assert (killed.code, killed.stdout) == (SIGKILLED, ""), names[hit - 1]
+
+        assert run_cli(home, *seal).code == 0
+        check_store(home, tmp_path / f"out-{hit}")
+        lose_the_database(home)
+        rebuilt = run_cli(home, "rebuild", "--from-storage").document
+        assert (rebuilt["packages"], rebuilt["recovered"]) == (2, []), names[hit - 1]
+
+    assert {"seal.before-publish", "seal.before-record", "seal.after-record"} <= set(names)
+
+
+def test_killed_at_every_failpoint_of_a_rebuilding(tmp_path: Path) -> None:
+    template = tmp_path / "template"
+    a_store(template, tmp_path, sealed=2, unsealed=2)
+    lose_the_database(template)
+    rebuild = ("rebuild", "--from-storage")
+
+    names = failpoints_of(tmp_path, template, rebuild)
+    for hit in range(1, len(names) + 1):
+        home = copy_of(template, tmp_path / f"home-{hit}")
+        killed = run_cli(home, str(hit), *rebuild, program=("-m", "tests.crash_at"))
+        assert (killed.code, killed.stdout) == (SIGKILLED, ""), names[hit - 1]
+
+        again = run_cli(home, *rebuild)
+        if names[hit - 1] == "rebuild.after-end" or (names[hit - 1], hit) == ("catalog.after-commit", len(names) - 1):
+            assert (again.code, "has a log already" in again.stderr) == (1, True), names[hit - 1]
+        else:
+            assert (again.code, again.document["packages"], len(again.document["recovered"])) == (0, 2, 2)
+        check_store(home, tmp_path / f"out-{hit}")
+
+    steps = ("before-log", "after-log", "after-segments", "after-package", "before-end", "after-end")
+    assert {f"rebuild.{step}" for step in steps} <= set(names)
+
+
+def lose_the_database(home: Path) -> None:
+    for path in home.glob("artifactstore.db*"):
+        path.unlink()

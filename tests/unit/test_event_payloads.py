@@ -68,6 +68,9 @@ EVENTS: list[Event] = [
     events.ObjectCondemned(object=OBJECT),
     events.ObjectCopied(object=OBJECT, source="archive"),
     events.ObjectDeleted(object=OBJECT),
+    events.LogSealed(object=OBJECT._replace(kind="segment"), first_seq=1, last_seq=1_000),
+    events.LogRebuilt(log_id=bytes(32), last_seq=1_000, package_ids=(PACKAGE, "another")),
+    events.LogRebuilt(log_id=bytes(32), last_seq=0, package_ids=()),
     events.ReadFellBack(object=OBJECT, served_by="archive", finding="the storage does not answer"),
     SourceIndexed(
         source_id=bytes(32),
@@ -211,7 +214,7 @@ def test_type_names_have_a_version_and_a_noun(name: str) -> None:
     version, noun, *_ = name.split(".")
 
     nouns = {"package", "metadata_schema", "retention", "hold", "blob", "object", "read", "source", "core"}
-    nouns |= {"testing_os"}
+    nouns |= {"log", "testing_os"}
     assert (version, noun in nouns) == ("v1", True)
 
 

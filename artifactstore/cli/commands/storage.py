@@ -104,6 +104,21 @@ def reconcile(
 
 
 @app.command()
+def seal(context: typer.Context) -> None:
+    """Store what the event log has grown by since it was last sealed, now.
+
+    A server does it by itself: everything within a quarter of an hour, a thousand events at once. What is sealed comes
+    back by `rebuild --from-storage`.
+    """
+    from artifactstore.registry.sealing import seal_log
+
+    door = door_of(context)
+    with door.registry() as registry:
+        report = seal_log(registry)
+    door.answer(report._asdict())
+
+
+@app.command()
 def probe(
     context: typer.Context,
     backend: Annotated[
