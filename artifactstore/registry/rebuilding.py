@@ -95,7 +95,7 @@ def rebuild(
     found = list(_segments(registry, report))
     course = _course(found, _chosen(found, log_id))
     report.segments = len(course)
-    report.not_followed = [each for each in found if each not in course and not _is_repeated(each, course)]
+    report.not_followed = [each for each in found if each not in course and not _is_repeated(registry, each, course)]
     if not begun:
         _replay(registry, course, progress)
         failpoint("rebuild.after-log")
@@ -201,13 +201,15 @@ def _course(found: Sequence[FoundSegment], log_id: bytes | None) -> list[FoundSe
     return best.get((1, event_log.first_chain(log_id)), ((0, 0, 0), []))[1]
 
 
-def _is_repeated(segment: FoundSegment, course: Sequence[FoundSegment]) -> bool:
-    """Whether all its events are in the course, because sealing was stopped once and begun anew."""
-    return any(
-        each.first_seq <= segment.first_seq and segment.last_seq <= each.last_seq and each.log_id == segment.log_id
-        for each in course
-        if each.first_seq == segment.first_seq and each.chain_before == segment.chain_before
-    )
+def _is_repeated(registry: Registry, segment: FoundSegment, course: Sequence[FoundSegment]) -> bool:
+    """Whether the course has all its events, because its sealing was broken off and begun anew."""
+    begins = (segment.log_id, segment.first_seq, segment.chain_before)
+    for each in (each for each in course if (each.log_id, each.first_seq, each.chain_before) == begins):
+        chain = each.chain_before
+        for header, _ in _read(registry, each.reference).events[: segment.last_seq - segment.first_seq + 1]:
+            chain = event_log.next_chain(chain, header)
+        return chain == segment.chain_after
+    return False
 
 
 def _replay(registry: Registry, course: Sequence[FoundSegment], progress: Progress) -> EventRecord | None:

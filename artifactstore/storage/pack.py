@@ -106,7 +106,7 @@ def members_of(store: ObjectStore, info: ObjectInfo) -> list[PackMember]:
     Raises ``ArchiveInvalidError`` for what is not a pack as ``PackWriter`` writes it, and ``StorageError``.
     """
     count, directory_bytes, directory_at = _end_of(store, info)
-    if directory_bytes != count * _RECORD_BYTES or directory_at + directory_bytes > info.size_bytes:
+    if directory_bytes != count * _RECORD_BYTES:
         raise ArchiveInvalidError(f"{info.key}: its directory is not one of a pack")
     records = store.read(info.key, directory_at, directory_bytes)
     return [_member(info, records[at : at + _RECORD_BYTES]) for at in range(0, len(records), _RECORD_BYTES)]
@@ -118,9 +118,13 @@ def _end_of(store: ObjectStore, info: ObjectInfo) -> tuple[int, int, int]:
     tail = store.read(info.key, info.size_bytes - tail_bytes, tail_bytes)
     if len(tail) < END.size or not tail[-END.size :].startswith(END_SIGNATURE):
         raise ArchiveInvalidError(f"{info.key}: it does not end as a pack does")
-    *_, count, directory_bytes, directory_at, _ = END.unpack(tail[-END.size :])
+    *_, count, directory_bytes, directory_at, comment_bytes = END.unpack(tail[-END.size :])
+    end_bytes = END.size
     if (count == MAX16 or MAX32 in (directory_bytes, directory_at)) and tail.startswith(END64_SIGNATURE):
         *_, count, directory_bytes, directory_at = END64.unpack(tail[: END64.size])
+        end_bytes = len(tail)
+    if comment_bytes or directory_at + directory_bytes + end_bytes != info.size_bytes:
+        raise ArchiveInvalidError(f"{info.key}: its end does not fit its size")
     return count, directory_bytes, directory_at
 
 

@@ -18,24 +18,27 @@ from artifactstore.config import Settings
 from artifactstore.domain.canonical import decode, encode
 from artifactstore.domain.segment import Segment
 from artifactstore.errors import ConcurrentUpdateError, EventLogCorruptError, UsageError
+from artifactstore.registry.copying import copy_backend
 from artifactstore.registry.events import list_events
 from artifactstore.registry.healing import heal_all
 from artifactstore.registry.ingest import ingest
 from artifactstore.registry.metadata_schemas import register_schema
 from artifactstore.registry.packages import list_packages
 from artifactstore.registry.rebuilding import rebuild
-from artifactstore.registry.reconciling import reconcile
+from artifactstore.registry.reconciling import Kind, reconcile
 from artifactstore.registry.retention import place_hold
 from artifactstore.registry.sealing import seal_if_due, seal_log, unsealed
 from artifactstore.registry.verify import verify_all
 from artifactstore.storage.port import ObjectKind
 from artifactstore.testing.builders import package_draft, some_bytes
 from tests.support import event_types, fetch, flip_byte, objects_of_kind, replay_is_exact
+from tests.two_backends import ARCHIVE, DISK, paths_of, two_directories
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from artifactstore.registry.registry import Registry
+    from tests.postgres_server import PostgresServer
 
 FILES = {"a.txt": b"A" * 1000, "b.txt": b"B" * 1000, "empty": b"", "large.bin": some_bytes(5 * 2**20)}
 
@@ -436,3 +439,101 @@ def test_what_is_canonical_and_no_segment_is_none() -> None:
     for each in wrong:
         with pytest.raises(EventLogCorruptError):
             Segment.decode(encode(each))
+
+
+# several backends, and a log that divides
+
+
+@contextmanager
+def on_two_backends(home: Path, database: str) -> Iterator[Registry]:
+    settings = {**two_directories(home), "ARTIFACTSTORE_DATABASE_URL": f"sqlite:///{home}/{database}"}
+    with closing(open_registry(Settings.from_environment(settings), actor="local:rescuer")) as registry:
+        yield registry
+
+
+def test_a_store_comes_back_if_either_backend_has_the_segment(home: Path, tmp_path: Path) -> None:
+    with on_two_backends(home, "old.db") as registry:
+        package_id = ingest(registry, package_draft(FILES)).package_id
+        seal_log(registry)
+        copy_backend(registry, DISK, ARCHIVE)
+    flip_byte(paths_of(home, DISK, ObjectKind.SEGMENT)[0], 50)
+
+    with on_two_backends(home, "new.db") as rebuilt:
+        report = rebuild(rebuilt)
+
+        assert (1, {}) == (report.packages, report.damaged_segments)
+        assert FILES == fetch(rebuilt, package_id, tmp_path / "back")
+        replay_is_exact(rebuilt)
+        assert report.comparison is not None
+        assert {Kind.UNREFERENCED} >= {each.kind for each in report.comparison.differences}
+
+
+def test_packages_of_the_tail_come_back_from_whichever_backend_they_are_in(home: Path, tmp_path: Path) -> None:
+    with on_two_backends(home, "old.db") as registry:
+        ingest(registry, package_draft({**FILES, "n": b"1"}, external_id="1"))
+        elsewhere = replace(registry, default_backend=ARCHIVE)
+        ingest(elsewhere, package_draft({**FILES, "n": b"2"}, external_id="2"))
+
+    with on_two_backends(home, "new.db") as rebuilt:
+        report = rebuild(rebuilt)
+
+        assert (2, []) == (len(report.recovered), report.lost)
+        for package in list_packages(rebuilt, limit=10):
+            number = (package.external_id or "").encode()
+            assert {**FILES, "n": number} == fetch(rebuilt, package.package_id, tmp_path / package.package_id)
+        replay_is_exact(rebuilt)
+
+
+def test_of_a_log_that_divides_the_course_that_was_written_to_last_is_followed(
+    registry: Registry, home: Path, tmp_path: Path
+) -> None:
+    """A database was set back to a backup, and the store went on from there."""
+    ingest(registry, package_draft({"x": b"1"}, external_id="before"))
+    seal_log(registry)
+    registry.close()
+    backup = (home / "artifactstore.db").read_bytes()
+    for name in ("abandoned", "followed"):
+        (home / "artifactstore.db").write_bytes(backup)
+        for left in ("artifactstore.db-wal", "artifactstore.db-shm"):
+            (home / left).unlink(missing_ok=True)
+        with closing(open_registry(Settings.from_environment({"ARTIFACTSTORE_HOME": str(home)}))) as course:
+            ids = {name: ingest(course, package_draft({"x": name.encode()}, external_id=name)).package_id}
+            seal_log(course)
+
+    with without_database(home) as rebuilt:
+        report = rebuild(rebuilt)
+
+        packages = {package.external_id: package.package_id for package in list_packages(rebuilt, limit=10)}
+        assert (2, 2, 1, 1) == (report.segments, report.packages, len(report.recovered), len(report.not_followed))
+        assert ids["followed"] == packages["followed"]
+        assert {"before", "followed", "abandoned"} == packages.keys(), "the other came back by its manifest"
+        replay_is_exact(rebuilt)
+
+
+def test_a_pack_whose_directory_cannot_be_read_loses_its_packages_and_no_others(registry: Registry, home: Path) -> None:
+    ingest(registry, package_draft({"x": b"1"}, external_id="1"))
+    (pack,) = objects_of_kind(home, ObjectKind.PACK)
+    ingest(registry, package_draft({"x": b"2"}, external_id="2"))
+    flip_byte(pack, -1)
+
+    with without_database(home) as rebuilt:
+        report = rebuild(rebuilt)
+
+        assert (1, ["1"]) == (len(report.recovered), [lost.external_id for lost in report.lost])
+
+
+def test_a_rebuilding_into_postgresql(registry: Registry, home: Path, postgres: PostgresServer) -> None:
+    ids = a_full_life(registry)
+    seal_log(registry)
+    before = rows_of(registry)
+    ingest(registry, package_draft({"x": b"tail"}, external_id="tail"))
+    settings = {"ARTIFACTSTORE_HOME": str(home), "ARTIFACTSTORE_DATABASE_URL": postgres.empty_database()}
+
+    with closing(open_registry(Settings.from_environment(settings), actor="local:rescuer")) as rebuilt:
+        report = rebuild(rebuilt)
+
+        assert (len(ids), 1, True) == (report.packages, len(report.recovered), report.is_whole)
+        assert before["package"] == [row for row in rows_of(rebuilt)["package"] if row[0] in ids]
+        assert before["hold"] == rows_of(rebuilt)["hold"]
+        replay_is_exact(rebuilt)
+        assert not verify_all(rebuilt).damage
