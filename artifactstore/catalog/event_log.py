@@ -108,22 +108,17 @@ def adopt(connection: Connection, identity: bytes) -> None:
     connection.execute("UPDATE event_log SET log_id = ?", (identity,))
 
 
-def taken_over(events: Iterable[tuple[bytes, bytes]], identity: bytes) -> Iterator[EventRecord]:
-    """Events of a log as they stand in it, each given as its header and its payload, and checked before it is given.
+def following(events: Iterable[tuple[bytes, bytes]], *, seq: int, chain: bytes) -> Iterator[EventRecord]:
+    """Events as they stand in a log, each given as its header and its payload, and checked before it is given.
 
-    They are all of it from the first on. Raises ``EventLogCorruptError`` at the first bad one.
+    They follow the event of this number and chain value. Raises ``EventLogCorruptError`` at the first bad one.
     """
-    seq, at, chain = 0, 0, first_chain(identity)
+    at = 0
     for header, payload in events:
         record = _from_header(header, payload, chain, seq + 1)
         check_record(record, seq + 1, at, chain)
         yield record
         seq, at, chain = record.seq, record.at, record.chain
-
-
-def headers(events: Iterable[tuple[bytes, bytes]]) -> Iterator[EventRecord]:
-    """What events say of themselves, without a look at the chain. Raises ``EventLogCorruptError``."""
-    return (_from_header(header, payload, b"", 0) for header, payload in events)
 
 
 def add(connection: Connection, records: Sequence[EventRecord]) -> None:

@@ -106,7 +106,7 @@ def take_over(target: Connection, identity: bytes, events: Iterable[tuple[bytes,
     event_log.adopt(target, identity)
     waiting: list[EventRecord] = []
     last: EventRecord | None = None
-    for last in event_log.taken_over(events, identity):
+    for last in event_log.following(events, seq=0, chain=event_log.first_chain(identity)):
         project(target, event_from(last.type, last.payload), last.actor)
         waiting.append(last)
         if len(waiting) >= _AT_A_TIME:

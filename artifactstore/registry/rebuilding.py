@@ -145,7 +145,9 @@ def _segments(registry: Registry, report: RebuildReport) -> Iterator[FoundSegmen
 
 def _found(registry: Registry, reference: ObjectRef) -> FoundSegment:
     segment = _read(registry, reference)
-    *_, last = event_log.headers(segment.events[-1:])
+    *_, last = event_log.following(segment.events, seq=segment.first_seq - 1, chain=segment.chain_before)
+    if last.chain != segment.chain_after:
+        raise EventLogCorruptError("its events do not come to the chain value that it says")
     return FoundSegment(
         reference,
         segment.log_id,

@@ -269,6 +269,21 @@ def test_one_blob_that_another_pack_has_is_taken_from_there(stored: Registry, ho
     assert is_whole(stored, package_id, FILES, tmp_path / "back")
 
 
+def test_a_pack_that_the_rows_do_not_give_any_more_is_replaced_by_one_of_what_they_do(
+    stored: Registry, home: Path, tmp_path: Path
+) -> None:
+    package_id = ingest(stored, package_draft(FILES)).package_id
+    with stored.transaction() as tx:
+        tx.connection.execute("UPDATE blob_location SET start = 5000 WHERE start = 94")
+    (pack,) = paths_of(home, DISK, ObjectKind.PACK)
+    pack.unlink()
+
+    report = heal_package(stored, package_id, folder=write_tree(tmp_path / "run", FILES))
+
+    assert (0, 3, True) == (report.objects, report.blobs, report.is_whole)
+    assert FILES == fetch(stored, package_id, tmp_path / "back")
+
+
 def test_an_object_that_is_sound_after_all_counts_again(stored: Registry, home: Path, tmp_path: Path) -> None:
     package_id = ingest(stored, package_draft(FILES)).package_id
     (pack,) = paths_of(home, DISK, ObjectKind.PACK)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -16,7 +17,7 @@ from artifactstore.bootstrap import open_registry
 from artifactstore.catalog.replay import NATURAL_ROWS
 from artifactstore.config import Settings
 from artifactstore.domain.canonical import decode, encode
-from artifactstore.domain.segment import Segment
+from artifactstore.domain.segment import Segment, segment_digest
 from artifactstore.errors import ConcurrentUpdateError, EventLogCorruptError, UsageError
 from artifactstore.registry.copying import copy_backend
 from artifactstore.registry.events import list_events
@@ -29,7 +30,7 @@ from artifactstore.registry.reconciling import Kind, reconcile
 from artifactstore.registry.retention import place_hold
 from artifactstore.registry.sealing import seal_if_due, seal_log, unsealed
 from artifactstore.registry.verify import verify_all
-from artifactstore.storage.port import ObjectKind
+from artifactstore.storage.port import ObjectKey, ObjectKind
 from artifactstore.testing.builders import package_draft, some_bytes
 from tests.support import event_types, fetch, flip_byte, objects_of_kind, replay_is_exact
 from tests.two_backends import ARCHIVE, DISK, paths_of, two_directories
@@ -274,6 +275,35 @@ def test_behind_a_segment_that_is_lost_packages_come_back_by_their_manifests(
         assert (how != "missing") == (len(report.damaged_segments) == 1)
         assert not report.is_whole
         assert set(ids[:2]) < {package.package_id for package in list_packages(rebuilt, limit=100)}
+        replay_is_exact(rebuilt)
+
+
+LIES = {
+    "a payload": lambda it: replace(it, events=((it.events[0][0], it.events[0][1] + b"x"), *it.events[1:])),
+    "an event left out": lambda it: replace(it, events=it.events[:-1]),
+    "two events exchanged": lambda it: replace(it, events=(*it.events[1::-1], *it.events[2:])),
+    "a number": lambda it: replace(it, first_seq=it.first_seq + 1),
+    "the chain before": lambda it: replace(it, chain_before=bytes(32)),
+    "the chain after": lambda it: replace(it, chain_after=bytes(32)),
+    "a header": lambda it: replace(it, events=((b"\xa0", b""), *it.events[1:])),
+}
+
+
+@pytest.mark.parametrize("what", LIES)
+def test_a_segment_that_was_made_up_is_not_followed(registry: Registry, home: Path, what: str) -> None:
+    """Its name is right, so nothing but the chain gives it away."""
+    sealed_in_parts(registry, 2)
+    second = segments_in_order(registry, home)[1]
+    lie = LIES[what](Segment.decode(second.read_bytes())).encode()
+    second.unlink()
+    key = ObjectKey(ObjectKind.SEGMENT, segment_digest(lie))
+    registry.store.put(key, io.BytesIO(lie), len(lie))
+
+    with without_database(home) as rebuilt:
+        report = rebuild(rebuilt)
+
+        assert (1, 1, 1) == (report.segments, report.packages, len(report.recovered))
+        assert [key.path] == list(report.damaged_segments)
         replay_is_exact(rebuilt)
 
 

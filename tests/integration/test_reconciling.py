@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from blake3 import blake3
 
+from artifactstore.catalog import stored
 from artifactstore.errors import BackendUnknownError, StorageUnavailableError
 from artifactstore.registry.ingest import ingest
 from artifactstore.registry.lease import Lease
@@ -309,6 +310,36 @@ def test_of_very_many_files_some_are_named(registry: Registry, home: Path) -> No
 
     assert 20 == len(set(difference.concerns))
     assert difference.concerns_more
+
+
+def test_what_was_recorded_after_the_catalog_was_looked_at_is_no_difference(
+    registry: Registry, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with registry.catalog.snapshot() as queries:
+        before = stored.in_key_order(queries.connection, stored.Place(), limit=500)
+    ingest(registry, package_draft(FILES))
+    age_all(home)
+    monkeypatch.setattr(stored, "in_key_order", lambda *_, **__: before)
+
+    report = compared(registry)
+
+    assert [] == report.differences
+
+
+def test_what_was_stored_after_the_backend_was_listed_is_no_difference(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingest(registry, package_draft(FILES))
+    store, listed = type(registry.store), type(registry.store).list
+    before = {kind: list(registry.store.list(kind)) for kind in ObjectKind}
+    ingest(registry, package_draft({"later": b"later", "large": some_bytes(2**20)}, external_id="later"))
+    monkeypatch.setattr(store, "list", lambda _, kind: iter(before[kind]))
+
+    report = compared(registry)
+
+    monkeypatch.setattr(store, "list", listed)
+    assert [] == report.differences
+    assert 6 == report.agreeing.count
 
 
 def test_what_is_stored_while_it_is_compared_is_no_difference(

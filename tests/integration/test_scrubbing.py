@@ -186,6 +186,14 @@ def test_a_paused_scrub_reads_nothing_and_resumed_goes_on_where_it_stood(store: 
     assert 3 <= int(str(run.detail["position"])), "what was missed meanwhile is made up for"
 
 
+def test_a_paused_scrub_is_neither_due_nor_to_be_claimed(store: Registry, clock: Clock) -> None:
+    pause_scrub(store)
+    clock.now += DAY
+
+    assert [] == duties.due_duties(store, [VERIFY])
+    assert None is duties.run_if_due(store, VERIFY)
+
+
 def test_a_scrub_can_be_paused_before_it_ever_ran(store: Registry, clock: Clock) -> None:
     pause_scrub(store)
 
