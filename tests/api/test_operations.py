@@ -115,6 +115,22 @@ def altered(server: Server, alteration: str, mending: str) -> Iterator[None]:
             yield
 
 
+def test_a_store_that_was_not_read_back_in_time_is_not_ready(breakable: Server) -> None:
+    late = (
+        """INSERT INTO duty (name, next_run_at, failures, position, detail)"""
+        """ VALUES ('verify', 9000000000000000, 0, 0, '{"since": "2020-01-01T00:00:00Z"}')"""
+        """ ON CONFLICT (name) DO UPDATE SET detail = excluded.detail"""
+    )
+    with altered(breakable, late, "UPDATE duty SET detail = NULL"):
+        answer = ask_whether_ready(breakable)
+        metrics = breakable.ask("GET", "/metrics").body.decode()
+
+    assert (503, {"database": True, "storage": True, "scrub": False}) == (answer.status, oks(answer))
+    assert "overdue" == answer.json["checks"]["scrub"]["detail"]
+    assert "artifactstore_scrub_overdue 1" in metrics
+    assert 200 == ask_whether_ready(breakable).status
+
+
 @pytest.mark.parametrize("revision", ["0001", "9999"])
 def test_a_database_that_is_not_at_head_is_not_ready(breakable: Server, revision: str) -> None:
     stands_at = "UPDATE alembic_version SET version_num = '{}' WHERE version_num = '{}'"

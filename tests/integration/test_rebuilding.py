@@ -20,6 +20,7 @@ from artifactstore.domain.canonical import decode, encode
 from artifactstore.domain.segment import Segment, segment_digest
 from artifactstore.errors import ConcurrentUpdateError, EventLogCorruptError, UsageError
 from artifactstore.registry.copying import copy_backend
+from artifactstore.registry.emptying import migrate
 from artifactstore.registry.events import list_events
 from artifactstore.registry.healing import heal_all
 from artifactstore.registry.ingest import ingest
@@ -567,3 +568,19 @@ def test_a_rebuilding_into_postgresql(registry: Registry, home: Path, postgres: 
         assert before["hold"] == rows_of(rebuilt)["hold"]
         replay_is_exact(rebuilt)
         assert not verify_all(rebuilt).damage
+
+
+def test_segments_move_with_the_rest_when_a_backend_is_emptied(home: Path, tmp_path: Path) -> None:
+    with on_two_backends(home, "old.db") as registry:
+        package_id = ingest(registry, package_draft(FILES)).package_id
+        seal_log(registry)
+        assert migrate(registry, DISK, ARCHIVE, wait_s=0, grace_s=0).is_done
+        seal_log(registry)
+        assert [] == paths_of(home, DISK, ObjectKind.SEGMENT)
+
+    with on_two_backends(home, "new.db") as rebuilt:
+        report = rebuild(rebuilt)
+
+        assert (2, 1, True) == (report.segments, report.packages, report.is_whole)
+        assert FILES == fetch(rebuilt, package_id, tmp_path / "back")
+        replay_is_exact(rebuilt)
