@@ -159,7 +159,8 @@ def test_only_who_asks_upgrades_a_database_and_its_packages_are_found_by_their_m
             connection.execute(f"DROP INDEX {index}")
         connection.execute("DROP INDEX stored_object_by_backend")
         connection.execute("DROP INDEX package_by_manifest")
-        for table in ("testing_os_latest", "testing_os_surface", "testing_os_record"):
+        of_pilots = ("testing_os_latest", "testing_os_surface", "testing_os_totals", "testing_os_policies")
+        for table in (*of_pilots, "testing_os_record"):
             connection.execute(f"DROP TABLE {table}")
         connection.execute("DELETE FROM alembic_version WHERE version_num <> '0006'")
         connection.execute("UPDATE alembic_version SET version_num = '0001'")
