@@ -78,6 +78,8 @@ def open_registry(
         verify_every_days=settings.verify_every_days,
         collection=settings.collection,
         retention_approvals=settings.retention_approvals,
+        scrub_bytes_per_s=settings.scrub_bytes_per_s,
+        ready_needs_scrub=settings.ready_needs_scrub,
     ).putting_to(backend)
 
 

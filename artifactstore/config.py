@@ -46,6 +46,8 @@ NAMES = (
     "COLLECT_REPACK_PERCENT",
     "COLLECT_WINDOW",
     "COLLECT_OBJECTS_PER_S",
+    "SCRUB_BYTES_PER_S",
+    "READY_NEEDS_SCRUB",
     "PLUGIN_CAPABILITIES",
     "MAX_PAYLOAD_BYTES",
     "RACE_RETRIES",
@@ -123,6 +125,9 @@ class Settings:
     """0: never."""
     retention_approvals: int = 1
     collection: CollectionPolicy = field(default_factory=CollectionPolicy)
+    scrub_bytes_per_s: int = 32 * 1024 * 1024
+    """0: as many as there are."""
+    ready_needs_scrub: bool = True
     plugin_capabilities: Mapping[str, frozenset[Capability]] = field(default_factory=dict)
     """Of the plug-ins that the environment names."""
     max_payload_bytes: int = MAX_PAYLOAD_BYTES
@@ -164,6 +169,8 @@ class Settings:
             verify_every_days=_whole_number(found, "VERIFY_EVERY_DAYS", 30, 0, 3_650),
             retention_approvals=_whole_number(found, "RETENTION_APPROVALS", 1, 1, 2),
             collection=_collection(found),
+            scrub_bytes_per_s=_whole_number(found, "SCRUB_BYTES_PER_S", 32 * 1024 * 1024, 0, 2**40),
+            ready_needs_scrub=_yes_or_no(found, "READY_NEEDS_SCRUB", default="true"),
             plugin_capabilities=_plugin_capabilities(found),
             max_payload_bytes=_whole_number(found, "MAX_PAYLOAD_BYTES", MAX_PAYLOAD_BYTES, 1, 1024 * 1024),
             race_retries=_whole_number(found, "RACE_RETRIES", 1, 0, 10),
@@ -369,8 +376,8 @@ def _collection(found: Mapping[str, str]) -> CollectionPolicy:
     )
 
 
-def _yes_or_no(found: Mapping[str, str], name: str) -> bool:
-    return _YES_OR_NO[_one_of(found, name, tuple(_YES_OR_NO), "false")]
+def _yes_or_no(found: Mapping[str, str], name: str, *, default: str = "false") -> bool:
+    return _YES_OR_NO[_one_of(found, name, tuple(_YES_OR_NO), default)]
 
 
 def _one_of(found: Mapping[str, str], name: str, choices: tuple[str, ...], default: str) -> str:

@@ -13,6 +13,7 @@ from artifactstore.domain.digest import Digest
 from artifactstore.domain.instant import instant_text
 from artifactstore.registry.duties import told
 from artifactstore.retention_documents import deletion_document, hold_document, pin_document
+from artifactstore.upkeep_documents import scrub_document
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -283,6 +284,7 @@ def status_document(
         "subscriptions": [subscription_document(each) for each in status.subscriptions],
         "plugins_left_out": [told(error) for error in plugins_left_out],
         "webhooks_left_out": [told(error) for error in webhooks_left_out],
+        "scrub": scrub_document(status.scrub),
         "counts": dict(status.counts),
     }
 

@@ -6,6 +6,7 @@ The packages are those of ``large_catalog``.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from artifactstore.catalog import (
@@ -20,16 +21,18 @@ from artifactstore.catalog import (
     provenance,
     pushes,
     sharing,
+    stored,
     subscriptions,
     tokens,
     webhook_deliveries,
 )
 from artifactstore.catalog.queries import Queries
-from artifactstore.domain import events
+from artifactstore.domain import events, object_events
 from artifactstore.domain.digest import BlobMeasure
 from artifactstore.domain.event import ObjectRef
 from artifactstore.domain.instant import Instant
 from artifactstore.domain.provenance_events import EnvelopeIndexed, Ingested, PartyRef, SourceIndexed
+from artifactstore.errors import EventLogCorruptError
 from artifactstore.pilots.testing_os import adopted, records
 from artifactstore.pilots.testing_os.recorded import SubmissionRecorded, project_recorded
 from artifactstore.testing.builders import file_entry
@@ -84,6 +87,11 @@ def _rely_on_puts(tx: Transaction) -> None:
 def _forget(on: Connection) -> None:
     pushes.end_uploads(on, open_id(1))
     pushes.forget(on, open_id(1))
+
+
+def _adopt(on: Connection) -> None:
+    with suppress(EventLogCorruptError):  # it has events
+        event_log.adopt(on, b"x" * 32)
 
 
 QUERIES: dict[str, Callable[[Queries], object]] = {
@@ -284,6 +292,9 @@ FUNCTIONS: dict[str, Callable[[Any], object]] = {
         on, "sweep", "x", Instant(NOW), alive=duties.Span(1, NOW), waiting=duties.Span(1, NOW)
     ),
     "duties.renew": lambda on: duties.renew(on, "sweep", "x", Instant(NOW), position=7),
+    "duties.is_paused": lambda on: duties.is_paused(on, "verify"),
+    "duties.pause": lambda on: duties.pause(on, "verify", at=Instant(NOW), by="local:x"),
+    "duties.resume": lambda on: duties.resume(on, "verify"),
     "duties.is_held": lambda on: duties.is_held(on, "sweep", "x"),
     "duties.end": lambda on: duties.end(on, "sweep", "x", duties.Ending(Instant(NOW), NOW, "done", 0, None, None)),
     "subscriptions.all_subscriptions": subscriptions.all_subscriptions,
@@ -298,6 +309,24 @@ FUNCTIONS: dict[str, Callable[[Any], object]] = {
     "subscriptions.advance": lambda on: subscriptions.advance(on, _SUBSCRIPTION, 7, Instant(NOW)),
     "subscriptions.refuse": lambda on: subscriptions.refuse(on, _SUBSCRIPTION, subscriptions.Refusal(1, NOW, "{}")),
     "subscriptions.move": lambda on: subscriptions.move(on, "x.y", 7),
+    "stored.in_key_order": lambda on: [
+        stored.in_key_order(on, after, limit=PAGE)
+        for after in (stored.Place(), stored.Place(pack_of(LATE), "pack", "default"))
+    ],
+    "stored.has_live_objects": lambda on: [stored.has_live_objects(on, backend) for backend in ("default", GONE)],
+    "stored.users_of_object": lambda on: [
+        stored.users_of_object(on, found, limit=PAGE)
+        for found in Queries(on).objects(after=50, limit=PAGE) + Queries(on).objects(after=LATE, limit=PAGE)
+    ],
+    "stored.packages_of_manifest": lambda on: [
+        stored.packages_of_manifest(on, digest, limit=PAGE) for digest in (manifest_of(LATE), address(-1))
+    ],
+    "stored.with_losses": lambda on: [stored.with_losses(on, after=after, limit=PAGE) for after in (0, LATE)],
+    "stored.of_package": lambda on: [
+        stored.of_package(on, package, manifest_of(package)) for package in (LATE, BIG_PACKAGE)
+    ],
+    "stored.oldest_live_lease": lambda on: stored.oldest_live_lease(on, NOW - 1),
+    "overview.damaged_objects": overview.damaged_objects,
     "overview.highest_object": overview.highest_object,
     "overview.latest_event": overview.latest_event,
     "overview.backend_states": overview.backend_states,
@@ -380,11 +409,16 @@ FUNCTIONS: dict[str, Callable[[Any], object]] = {
     "blobs.presence": lambda on: blobs.presence(on, [address(LATE)]),
     "blobs.readable": lambda on: blobs.readable(on, [address(LATE)], [RARE_PRODUCER]),
     "event_log.create": lambda on: event_log.create(on, b"x", Instant(NOW)),
+    "event_log.chain_at": lambda on: event_log.chain_at(on, 4 * PACKAGES),
+    "event_log.newest_of_type": lambda on: [
+        event_log.newest_of_type(on, name) for name in ("v1.package.finalized", "v1.log.sealed")
+    ],
+    "event_log.adopt": _adopt,
+    "event_log.add": lambda on: event_log.add(on, [event_log.EventRecord(10**9, NOW, "t", "s", "a", b"", b"", b"")]),
     "event_log.log_id": event_log.log_id,
     "event_log.latest_seq": event_log.latest_seq,
     "event_log.latest_chain": event_log.latest_chain,
     "event_log.latest_at": event_log.latest_at,
-    "event_log.chain_at": lambda on: event_log.chain_at(on, PACKAGES),
     "event_log.read": lambda on: list(event_log.read(on, after=4 * PACKAGES - 9)),
     "event_log.how_many_within": lambda on: event_log.how_many_within(on, 9, after=PACKAGES, limit=9, subject=None),
     "event_log.append": lambda on: event_log.append(on, [], actor="local:x", at=Instant(NOW)),
@@ -430,18 +464,20 @@ EVENTS = (
     events.RetentionExtended(package_id=package_id(LATE), expires_at=NOW, reason="asked for"),
     events.HoldPlaced(package_id=package_id(LATE), hold_id="new", reason="audit", placed_at=NOW),
     events.HoldReleased(package_id=package_id(LATE), hold_id="new", reason="done", released_at=NOW),
-    events.BlobDamaged(object=_PACK, blobs=(address(LATE),), finding="was altered"),
-    events.BlobRestored(object=_PACK, blobs=((address(LATE), 40),)),
-    events.ObjectDamaged(object=_PACK, finding="was altered"),
-    events.ObjectRestored(object=_PACK),
-    events.ObjectCopied(object=_PACK._replace(backend=ARCHIVED), source="default"),
-    events.PackRepacked(
+    object_events.BlobDamaged(object=_PACK, blobs=(address(LATE),), finding="was altered"),
+    object_events.BlobRestored(object=_PACK, blobs=((address(LATE), 40),)),
+    object_events.ObjectDamaged(object=_PACK, finding="was altered"),
+    object_events.ObjectRestored(object=_PACK),
+    object_events.ObjectCopied(object=_PACK._replace(backend=ARCHIVED), source="default"),
+    object_events.PackRepacked(
         object=_PACK._replace(blake3=b"r" * 32), source=_PACK, blobs=((address(LATE), 94),)
     ),
-    events.ObjectCondemned(object=_PACK),
-    events.ObjectReprieved(object=_PACK),
-    events.ObjectDeleted(object=_PACK),
-    events.ReadFellBack(object=_PACK, served_by=ARCHIVED, finding="was missing"),
+    object_events.ObjectCondemned(object=_PACK),
+    object_events.ObjectReprieved(object=_PACK),
+    object_events.ObjectDeleted(object=_PACK),
+    object_events.LogSealed(object=ObjectRef("default", "segment", b"s" * 32, 9), first_seq=1, last_seq=7),
+    events.LogRebuilt(log_id=bytes(32), last_seq=7, package_ids=("x",)),
+    object_events.ReadFellBack(object=_PACK, served_by=ARCHIVED, finding="was missing"),
     SourceIndexed(source_id=b"new", location_kind="file", path_id="file:///new", **_SAID),
     EnvelopeIndexed(
         envelope_id=b"new", source_id=source_of(BIG_PACKAGE), transport="imap", received_at=NOW, raw_payload=b"new",

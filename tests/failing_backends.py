@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from artifactstore.domain.canonical import decode
 from artifactstore.domain.event import ObjectRef
-from artifactstore.domain.events import ObjectCopied
+from artifactstore.domain.object_events import ObjectCopied
 from artifactstore.registry.downloads import download
 from artifactstore.registry.events import list_events
 from artifactstore.registry.files import find_file

@@ -10,6 +10,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from artifactstore.registry.scrubbing import ScrubStatus
     from artifactstore.registry.status import DutyStatus, SubscriptionStatus
 
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
@@ -58,6 +59,7 @@ class Metrics:
         events: int,
         duties: Sequence[DutyStatus],
         subscriptions: Sequence[SubscriptionStatus],
+        scrub: ScrubStatus,
         plugins_left_out: int,
     ) -> bytes:
         """The Prometheus text format. ``events`` is the length of the event log now; the others, how they stand."""
@@ -67,8 +69,8 @@ class Metrics:
             together = CollectorRegistry()
             MultiProcessCollector(together, path=self._shared_folder)  # type: ignore[no-untyped-call]
             text = generate_latest(together)
-        stand = [*_of_the_store(events, duties), *_of_subscriptions(subscriptions), *_of_plugins(plugins_left_out)]
-        return text + "".join(stand).encode()
+        stand = [*_of_the_store(events, duties), *_of_subscriptions(subscriptions), *_of_scrub(scrub)]
+        return text + "".join([*stand, *_of_plugins(plugins_left_out)]).encode()
 
 
 def _of_the_store(events: int, duties: Sequence[DutyStatus]) -> Iterator[str]:
@@ -98,6 +100,19 @@ def _of_subscriptions(subscriptions: Sequence[SubscriptionStatus]) -> Iterator[s
     yield f"# HELP {name} How many attempts failed since the last event that was taken.\n# TYPE {name} gauge\n"
     for each in installed:
         yield f'{name}{{subscription="{each.name}"}} {each.failures}\n'
+
+
+def _of_scrub(scrub: ScrubStatus) -> Iterator[str]:
+    """The same from every process."""
+    ended_at = (scrub.ended_at or 0) / 1_000_000
+    for name, what, value in (
+        ("artifactstore_scrub_coverage_ratio", "How much was read within the days there are.", scrub.coverage),
+        ("artifactstore_scrub_last_round_timestamp_seconds", "When everything was last read; 0 if never.", ended_at),
+        ("artifactstore_scrub_overdue", "Whether not everything was read in time.", int(scrub.is_overdue)),
+        ("artifactstore_scrub_paused", "Whether somebody has paused it.", int(scrub.paused_at is not None)),
+        ("artifactstore_damaged_objects", "Recorded as damaged; 1000 is so many or more.", scrub.damaged_objects),
+    ):
+        yield f"# HELP {name} {what}\n# TYPE {name} gauge\n{name} {value}\n"
 
 
 def _of_plugins(left_out: int) -> Iterator[str]:

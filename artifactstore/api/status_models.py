@@ -45,7 +45,7 @@ class DutyState(_Answer):
     """When a duty last ran and runs next, and what it did."""
 
     name: str
-    state: Literal["waiting", "running", "lost", "off"]
+    state: Literal["waiting", "running", "lost", "paused", "off"]
     every_s: float | None
     overdue: bool
     running_by: str | None = Field(description="Host and process id.")
@@ -74,6 +74,25 @@ class SubscriptionState(_Answer):
     running_by: str | None = Field(description="Host and process id.")
 
 
+class ScrubState(_Answer):
+    """How far reading everything back has come."""
+
+    every_days: int | None = Field(description="Within so many days everything is read; null if it is off.")
+    bytes_per_s: int | None = Field(description="The most that is read in a second; null for as much as there is.")
+    paused_at: Moment | None
+    paused_by: str | None
+    last_run_at: Moment | None
+    next_run_at: Moment | None = Field(description="Null while it is paused or off.")
+    round_began_at: Moment | None
+    round_progress: float = Field(description="How much of its objects the round has read, from 0 to 1.")
+    last_round_ended_at: Moment | None = Field(description="When everything was last read.")
+    coverage: float = Field(description="How much of the store was read within the days there are, from 0 to 1.")
+    overdue_at: Moment | None
+    overdue: bool
+    damage_found: int = Field(description="What the last run has found.")
+    damaged_objects: int = Field(description="Recorded as damaged now; 1,000 is so many or more.")
+
+
 class StoreState(_Answer):
     """The state of the store."""
 
@@ -83,6 +102,7 @@ class StoreState(_Answer):
     backends: list[BackendState]
     duties: list[DutyState]
     subscriptions: list[SubscriptionState]
+    scrub: ScrubState
     plugins_left_out: list[dict[str, str]] = Field(description="Code and message of why this server goes without them.")
     webhooks_left_out: list[dict[str, str]] = Field(description="The same; a server does not start without one.")
     counts: dict[str, int] = Field(description="Each stops at 1,000, which means so many or more.")

@@ -14,7 +14,8 @@ from artifactstore.catalog import event_log
 from artifactstore.catalog.projections import project
 from artifactstore.catalog.queries import Queries
 from artifactstore.domain.canonical import decode_own
-from artifactstore.domain.events import TAKES_AWAY, ObjectCondemned, ObjectDeleted, ObjectReprieved, ObjectRestored
+from artifactstore.domain.events import TAKES_AWAY
+from artifactstore.domain.object_events import ObjectCondemned, ObjectDeleted, ObjectReprieved, ObjectRestored
 from artifactstore.errors import ConcurrentUpdateError
 from artifactstore.failpoints import failpoint
 

@@ -28,6 +28,8 @@ class DutyRecord(NamedTuple):
     detail: str | None
     error: str | None
     position: int
+    paused_at: int | None
+    paused_by: str | None
 
 
 class Span(NamedTuple):
@@ -69,9 +71,9 @@ def claim(
 ) -> DutyRecord | None:
     """Give a run the duty; None unless it is free, and due if ``waiting`` says which next runs are not.
 
-    A claim whose heartbeat is not within ``alive`` is nobody's.
+    A claim whose heartbeat is not within ``alive`` is nobody's. A duty that is paused is not due.
     """
-    due = "" if waiting is None else "AND (next_run_at < ? OR next_run_at > ?)"
+    due = "" if waiting is None else "AND (next_run_at < ? OR next_run_at > ?) AND paused_at IS NULL"
     rows = connection.execute(
         "UPDATE duty SET holder = ?, heartbeat_at = ?, started_at = ? WHERE name = ?"
         f" AND (holder IS NULL OR heartbeat_at < ? OR heartbeat_at > ?) {due} RETURNING {_COLUMNS}",
@@ -95,6 +97,23 @@ def renew(connection: Connection, name: str, holder: str, now: Instant, *, posit
 def is_held(connection: Connection, name: str, holder: str) -> bool:
     """Whether the run has the claim."""
     return bool(list(connection.execute("SELECT 1 FROM duty WHERE name = ? AND holder = ?", (name, holder))))
+
+
+def is_paused(connection: Connection, name: str) -> bool:
+    """Whether nobody is to run the duty by itself."""
+    return bool(list(connection.execute("SELECT 1 FROM duty WHERE name = ? AND paused_at IS NOT NULL", (name,))))
+
+
+def pause(connection: Connection, name: str, *, at: Instant, by: str) -> None:
+    """Let nobody run the duty by itself from now on. Of several who say so it was the first."""
+    connection.execute(
+        "UPDATE duty SET paused_at = ?, paused_by = ? WHERE name = ? AND paused_at IS NULL", (at, by, name)
+    )
+
+
+def resume(connection: Connection, name: str) -> None:
+    """Let it be run again when it is due."""
+    connection.execute("UPDATE duty SET paused_at = NULL, paused_by = NULL WHERE name = ?", (name,))
 
 
 def end(connection: Connection, name: str, holder: str, ending: Ending) -> bool:

@@ -20,7 +20,7 @@ from artifactstore.domain.canonical import decode, encode_ordered
 from artifactstore.errors import EventLogCorruptError, ManifestInvalidError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from artifactstore.catalog.database import Connection, SqlValue
     from artifactstore.domain.event import Event
@@ -81,12 +81,6 @@ def latest_seq(connection: Connection) -> int:
     return next((row[0] for row in connection.execute("SELECT seq FROM event ORDER BY seq DESC LIMIT 1")), 0)
 
 
-def chain_at(connection: Connection, seq: int) -> bytes:
-    """The chain value of an event; ``chain_0`` before the first."""
-    rows = connection.execute("SELECT chain FROM event WHERE seq = ?", (seq,))
-    return next((bytes(chain) for (chain,) in rows), first_chain(log_id(connection)))
-
-
 def latest_at(connection: Connection) -> int:
     """When the newest event was, 0 for an empty log."""
     return _tip(connection)[1]
@@ -95,6 +89,46 @@ def latest_at(connection: Connection) -> int:
 def latest_chain(connection: Connection) -> bytes:
     """The newest event's chain value, ``chain_0`` for an empty log."""
     return _tip(connection)[2]
+
+
+def chain_at(connection: Connection, seq: int) -> bytes:
+    """The chain value of an event, ``chain_0`` for 0. Raises ``EventLogCorruptError`` if there is no such event."""
+    if seq == 0:
+        return first_chain(log_id(connection))
+    for (chain,) in connection.execute("SELECT chain FROM event WHERE seq = ?", (seq,)):
+        return bytes(chain)
+    raise EventLogCorruptError(f"event {seq} is missing")
+
+
+def newest_of_type(connection: Connection, type_name: str) -> EventRecord | None:
+    """The last event of a type."""
+    sql = f"SELECT {_COLUMNS} FROM event WHERE type = ? ORDER BY type DESC, seq DESC LIMIT 1"
+    return next(map(EventRecord._make, connection.execute(sql, (type_name,))), None)
+
+
+def adopt(connection: Connection, identity: bytes) -> None:
+    """Be the log of this identity from now on, instead of a new one. Only a log without an event may become another."""
+    if latest_seq(connection):
+        raise EventLogCorruptError("a log that has events cannot become another one")
+    connection.execute("UPDATE event_log SET log_id = ?", (identity,))
+
+
+def following(events: Iterable[tuple[bytes, bytes]], *, seq: int, chain: bytes) -> Iterator[EventRecord]:
+    """Events as they stand in a log, each given as its header and its payload, and checked before it is given.
+
+    They follow the event of this number and chain value. Raises ``EventLogCorruptError`` at the first bad one.
+    """
+    at = 0
+    for header, payload in events:
+        record = _from_header(header, payload, chain, seq + 1)
+        check_record(record, seq + 1, at, chain)
+        yield record
+        seq, at, chain = record.seq, record.at, record.chain
+
+
+def add(connection: Connection, records: Sequence[EventRecord]) -> None:
+    """Put events into the log as they are. The caller holds the append lock and has checked that they follow."""
+    connection.insert(f"event ({_COLUMNS})", records)
 
 
 def read(
@@ -157,7 +191,7 @@ def checked(connection: Connection) -> Iterator[EventRecord]:
     """Every event in order, each checked before it is given. Raises ``EventLogCorruptError`` at the first bad one."""
     chain, previous_at = first_chain(log_id(connection)), 0
     for expected_seq, record in enumerate(read(connection), start=1):
-        _check(record, expected_seq, previous_at, chain)
+        check_record(record, expected_seq, previous_at, chain)
         chain, previous_at = record.chain, record.at
         yield record
 
@@ -191,7 +225,19 @@ def _tip(connection: Connection) -> tuple[int, int, bytes]:
     return 0, 0, first_chain(log_id(connection))
 
 
-def _check(record: EventRecord, expected_seq: int, previous_at: int, previous_chain: bytes) -> None:
+def _from_header(header: bytes, payload: bytes, previous_chain: bytes, expected_seq: int) -> EventRecord:
+    try:
+        members = decode(header)
+        seq, at, texts = members["seq"], members["at"], (members["type"], members["subject"], members["actor"])
+    except (ManifestInvalidError, KeyError, TypeError) as error:
+        raise EventLogCorruptError(f"event {expected_seq}: the header is not one of an event") from error
+    if not (isinstance(seq, int) and isinstance(at, int) and all(isinstance(text, str) for text in texts)):
+        raise EventLogCorruptError(f"event {expected_seq}: the header is not one of an event")
+    return EventRecord(seq, at, *texts, header=header, chain=next_chain(previous_chain, header), payload=payload)
+
+
+def check_record(record: EventRecord, expected_seq: int, previous_at: int, previous_chain: bytes) -> None:
+    """Raises ``EventLogCorruptError`` unless the event is whole and follows the one before it."""
     where = f"event {expected_seq}"
     if record.seq != expected_seq:
         raise EventLogCorruptError(f"{where} is missing; the next one is {record.seq}")

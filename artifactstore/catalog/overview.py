@@ -52,6 +52,11 @@ def counts(connection: Connection, now: int) -> dict[str, int]:
     return {name: _count(connection, rows, now) for name, rows in _COUNTED.items()}
 
 
+def damaged_objects(connection: Connection) -> int:
+    """How many objects are recorded as damaged; ``COUNT_TO`` is so many or more."""
+    return _count(connection, _COUNTED["damaged_objects"], 0)
+
+
 def _count(connection: Connection, rows: str, now: int) -> int:
     sql = f"SELECT count(*) FROM (SELECT 1 FROM {rows} LIMIT {COUNT_TO}) AS found"
     ((found,),) = connection.execute(sql, (now,) * rows.count("?"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from artifactstore.catalog.records import PackageRecord
-from artifactstore.domain import events
+from artifactstore.domain import events, object_events
 from artifactstore.domain.event import ObjectRef
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ _RESTS_ON = (
     events.RetentionExtended.type,
     events.HoldPlaced.type,
     events.HoldReleased.type,
-    events.ObjectCopied.type,
-    events.ObjectCondemned.type,
-    events.ObjectReprieved.type,
-    events.ObjectDeleted.type,
-    events.PackRepacked.type,
+    object_events.ObjectCopied.type,
+    object_events.ObjectCondemned.type,
+    object_events.ObjectReprieved.type,
+    object_events.ObjectDeleted.type,
+    object_events.PackRepacked.type,
 )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from artifactstore.catalog import blobs
-from artifactstore.domain import events
+from artifactstore.domain import events, object_events
 from artifactstore.domain.canonical import canonical_json
 from artifactstore.domain.digest import BlobMeasure
 from artifactstore.domain.event import Event
@@ -191,8 +191,8 @@ def _hold_released(connection: Connection, event: events.HoldReleased, actor: st
     )
 
 
-@_projects(events.BlobDamaged)
-def _blob_damaged(connection: Connection, event: events.BlobDamaged, actor: str) -> None:  # noqa: ARG001
+@_projects(object_events.BlobDamaged)
+def _blob_damaged(connection: Connection, event: object_events.BlobDamaged, actor: str) -> None:  # noqa: ARG001
     ids = blobs.resolve(connection, event.blobs, {})
     row_id = _object_id(connection, event.object)
     connection.executemany(
@@ -201,25 +201,25 @@ def _blob_damaged(connection: Connection, event: events.BlobDamaged, actor: str)
     )
 
 
-@_projects(events.BlobRestored)
-def _blob_restored(connection: Connection, event: events.BlobRestored, actor: str) -> None:  # noqa: ARG001
+@_projects(object_events.BlobRestored)
+def _blob_restored(connection: Connection, event: object_events.BlobRestored, actor: str) -> None:  # noqa: ARG001
     ids = blobs.resolve(connection, [blake3 for blake3, _ in event.blobs], {})
     row_id = _known_object(connection, event.object)
     _place(connection, [(ids[blake3], row_id, start) for blake3, start in event.blobs])
 
 
-@_projects(events.ObjectDamaged)
-def _object_damaged(connection: Connection, event: events.ObjectDamaged, actor: str) -> None:  # noqa: ARG001
+@_projects(object_events.ObjectDamaged)
+def _object_damaged(connection: Connection, event: object_events.ObjectDamaged, actor: str) -> None:  # noqa: ARG001
     _set_object_status(connection, event.object, "damaged")
 
 
-@_projects(events.ObjectRestored)
-def _object_restored(connection: Connection, event: events.ObjectRestored, actor: str) -> None:  # noqa: ARG001
+@_projects(object_events.ObjectRestored)
+def _object_restored(connection: Connection, event: object_events.ObjectRestored, actor: str) -> None:  # noqa: ARG001
     _live_object(connection, event.object)
 
 
-@_projects(events.ObjectCondemned)
-def _object_condemned(connection: Connection, event: events.ObjectCondemned, actor: str) -> None:  # noqa: ARG001
+@_projects(object_events.ObjectCondemned)
+def _object_condemned(connection: Connection, event: object_events.ObjectCondemned, actor: str) -> None:  # noqa: ARG001
     # one that was never recorded has lain in the backend since a writer broke off
     connection.execute(
         "INSERT INTO stored_object (backend, kind, blake3, size_bytes, status) VALUES (?, ?, ?, ?, 'condemned')"
@@ -228,13 +228,13 @@ def _object_condemned(connection: Connection, event: events.ObjectCondemned, act
     )
 
 
-@_projects(events.ObjectReprieved)
-def _object_reprieved(connection: Connection, event: events.ObjectReprieved, actor: str) -> None:  # noqa: ARG001
+@_projects(object_events.ObjectReprieved)
+def _object_reprieved(connection: Connection, event: object_events.ObjectReprieved, actor: str) -> None:  # noqa: ARG001
     _set_object_status(connection, event.object, "damaged")
 
 
-@_projects(events.PackRepacked)
-def _pack_repacked(connection: Connection, event: events.PackRepacked, actor: str) -> None:  # noqa: ARG001
+@_projects(object_events.PackRepacked)
+def _pack_repacked(connection: Connection, event: object_events.PackRepacked, actor: str) -> None:  # noqa: ARG001
     ids = blobs.resolve(connection, [blake3 for blake3, _ in event.blobs], {})
     source, pack = _object_id(connection, event.source), _live_object(connection, event.object)
     connection.executemany(
@@ -244,8 +244,8 @@ def _pack_repacked(connection: Connection, event: events.PackRepacked, actor: st
     _place(connection, [(ids[blake3], pack, start) for blake3, start in event.blobs])
 
 
-@_projects(events.ObjectCopied)
-def _object_copied(connection: Connection, event: events.ObjectCopied, actor: str) -> None:  # noqa: ARG001
+@_projects(object_events.ObjectCopied)
+def _object_copied(connection: Connection, event: object_events.ObjectCopied, actor: str) -> None:  # noqa: ARG001
     source = _object_id(connection, event.object._replace(backend=event.source))
     copy = _live_object(connection, event.object)
     connection.execute(
@@ -256,15 +256,25 @@ def _object_copied(connection: Connection, event: events.ObjectCopied, actor: st
     )
 
 
-@_projects(events.ObjectDeleted)
-def _object_deleted(connection: Connection, event: events.ObjectDeleted, actor: str) -> None:  # noqa: ARG001
+@_projects(object_events.ObjectDeleted)
+def _object_deleted(connection: Connection, event: object_events.ObjectDeleted, actor: str) -> None:  # noqa: ARG001
     row_id = _object_id(connection, event.object)
     connection.execute("DELETE FROM blob_location WHERE object_id = ?", (row_id,))
     connection.execute("DELETE FROM stored_object WHERE id = ?", (row_id,))
 
 
-@_projects(events.ReadFellBack)
-def _read_fell_back(connection: Connection, event: events.ReadFellBack, actor: str) -> None:
+@_projects(object_events.ReadFellBack)
+def _read_fell_back(connection: Connection, event: object_events.ReadFellBack, actor: str) -> None:
+    """It changes no table: the log alone says it."""
+
+
+@_projects(object_events.LogSealed)
+def _log_sealed(connection: Connection, event: object_events.LogSealed, actor: str) -> None:  # noqa: ARG001
+    _live_object(connection, event.object)
+
+
+@_projects(events.LogRebuilt)
+def _log_rebuilt(connection: Connection, event: events.LogRebuilt, actor: str) -> None:
     """It changes no table: the log alone says it."""
 
 

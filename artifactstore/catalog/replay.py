@@ -14,10 +14,13 @@ from artifactstore.catalog.projections import project
 from artifactstore.domain.events import event_from
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from artifactstore.catalog.database import Connection, Row
+    from artifactstore.catalog.event_log import EventRecord
 
+_AT_A_TIME = 16
+"""Events in memory: a payload may name 10,000 files."""
 NATURAL_ROWS = {
     "metadata_schema": "SELECT slug, json_schema, registered_at, registered_by FROM metadata_schema ORDER BY slug",
     "package": (
@@ -93,6 +96,25 @@ def replay(log: Connection, target: Connection) -> int:
         project(target, event_from(record.type, record.payload), record.actor)
         count += 1
     return count
+
+
+def take_over(target: Connection, identity: bytes, events: Iterable[tuple[bytes, bytes]]) -> EventRecord | None:
+    """Let an empty database have this log, and its tables what the log says; the last event.
+
+    The events are headers and payloads, from the first on; each is checked first. Raises ``EventLogCorruptError``.
+    """
+    target.lock_append()
+    event_log.adopt(target, identity)
+    waiting: list[EventRecord] = []
+    last: EventRecord | None = None
+    for last in event_log.following(events, seq=0, chain=event_log.first_chain(identity)):
+        project(target, event_from(last.type, last.payload), last.actor)
+        waiting.append(last)
+        if len(waiting) >= _AT_A_TIME:
+            event_log.add(target, waiting)
+            waiting.clear()
+    event_log.add(target, waiting)
+    return last
 
 
 def differences(recorded: Connection, replayed: Connection) -> Iterator[Difference]:

@@ -13,9 +13,11 @@ from artifactstore.cli.commands import (
     database,
     duties,
     events,
+    heal,
     listen,
     packages,
     plugins,
+    rebuild,
     retention,
     schemas,
     serve,
@@ -54,15 +56,17 @@ def build_app(door: Door) -> typer.Typer:
     _add_pilots(app, door)
     for command in (packages.push, packages.show, packages.manifest, packages.get, packages.verify):
         app.command()(command)
+    app.command()(heal.heal)
     app.command("list")(packages.list_)
     app.command()(events.events)
     app.command()(events.replay)
+    app.command()(rebuild.rebuild)
     app.add_typer(schemas.app, name="schema", help="Metadata schemas: what a package's metadata must satisfy.")
     app.add_typer(retention.app, name="retention", help="How long packages stay.")
     app.command()(collect.collect)
     app.add_typer(storage.app, name="storage", help="Stored objects.")
     app.command()(status.status)
-    app.add_typer(duties.app, name="duties", help="What the store does by itself: sweep, verify, clean up.")
+    app.add_typer(duties.app, name="duties", help="What the store does by itself: sweep, verify, seal, clean up.")
     app.add_typer(plugins.app, name="plugin", help="Plug-ins: what is installed, and running one.")
     app.command()(listen.listen)
     app.add_typer(listen.app, name="subscription", help="Who is told what happens, and how far.")

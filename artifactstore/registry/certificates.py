@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from artifactstore.catalog import collecting
 from artifactstore.catalog.sharing import packages_with_manifest
 from artifactstore.domain.canonical import encode
-from artifactstore.domain.events import FilesAdded, ObjectDeleted, PackageDeleted
+from artifactstore.domain.events import FilesAdded, PackageDeleted
+from artifactstore.domain.object_events import ObjectDeleted
 from artifactstore.domain.package import PackageStatus
 from artifactstore.errors import CatalogCorruptError, NotDestroyedError, PackageStateError, Problem
 from artifactstore.registry.packages import require_package

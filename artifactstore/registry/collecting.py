@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from artifactstore.catalog import backends, collecting
 from artifactstore.catalog.sharing import comes_free
 from artifactstore.domain.event import Event, ObjectRef
-from artifactstore.domain.events import ObjectCondemned
+from artifactstore.domain.object_events import ObjectCondemned
 from artifactstore.errors import ClocksDisagreeError
 from artifactstore.failpoints import failpoint
 from artifactstore.registry.duties import MAX_SKEW_S, microseconds

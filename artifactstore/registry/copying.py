@@ -21,8 +21,8 @@ from blake3 import blake3
 
 from artifactstore.catalog import backends
 from artifactstore.domain.event import ObjectRef
-from artifactstore.domain.events import ObjectCopied
 from artifactstore.domain.hashing import BUFFER_BYTES
+from artifactstore.domain.object_events import ObjectCopied
 from artifactstore.errors import (
     BlobCorruptError,
     CatalogUnavailableError,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from artifactstore.domain.event import Event, ObjectRef
-from artifactstore.domain.events import MAX_FILES_PER_EVENT, BlobDamaged, BlobRestored, ObjectDamaged, ObjectRestored
+from artifactstore.domain.events import MAX_FILES_PER_EVENT
+from artifactstore.domain.object_events import BlobDamaged, BlobRestored, ObjectDamaged, ObjectRestored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

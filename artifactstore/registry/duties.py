@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from artifactstore.catalog.catalog import Transaction
     from artifactstore.catalog.duties import DutyRecord
+    from artifactstore.catalog.queries import Queries
     from artifactstore.domain.instant import Instant
     from artifactstore.registry.registry import Registry
 
@@ -108,18 +109,29 @@ class Claim:
         self._patience = patience
         self._stop = stop or threading.Event()
         self._lost = threading.Event()
+        self._paused = threading.Event()
 
     def check(self) -> None:
-        """Between two pages of work: raises ``ClaimLostError``, or ``DutyStoppedError`` if the process is to end."""
+        """Between two pages of work: raises ``ClaimLostError``, or ``DutyStoppedError`` if the process is to end.
+
+        The latter also if somebody has paused the duty.
+        """
         self.go_on()
         with self._unguarded.catalog.snapshot() as queries:
             self._require(held=rows.is_held(queries.connection, self.name, self.holder))
+            self._look_whether_paused(queries)
+        self.go_on()
 
     def go_on(self) -> None:
         """The same without asking the database: as often as one likes."""
-        if self._stop.is_set():
+        if self._stop.is_set() or self._paused.is_set():
             raise DutyStoppedError
         self._require(held=not self._lost.is_set())
+
+    def wait(self, seconds: float) -> None:
+        """Do nothing for so long. Raises what ``go_on`` does."""
+        self._stop.wait(seconds)
+        self.go_on()
 
     def hold_in(self, tx: Transaction, *, position: int | None = None) -> None:
         """Keep everybody else from the duty until ``tx`` ends; ``position`` is where a later run would go on.
@@ -159,6 +171,7 @@ class Claim:
             try:
                 with self._unguarded.transaction() as tx:
                     self._renew_in(tx, None)
+                    self._look_whether_paused(tx)
             except ClaimLostError:
                 return
             except ArtifactStoreError:
@@ -167,6 +180,10 @@ class Claim:
     def _renew_in(self, tx: Transaction, position: int | None) -> None:
         now = self._unguarded.clock()
         self._require(held=rows.renew(tx.connection, self.name, self.holder, now, position=position))
+
+    def _look_whether_paused(self, queries: Queries) -> None:
+        if rows.is_paused(queries.connection, self.name):
+            self._paused.set()
 
     def _require(self, *, held: bool) -> None:
         if not held:
@@ -330,7 +347,7 @@ def told(error: BaseException) -> dict[str, str]:
 def _waits(record: DutyRecord, duty: Duty, now: Instant, patience: Patience) -> bool:
     """Whether it is due and nobody is at it, as ``rows.claim`` decides it."""
     is_due = not now < record.next_run_at <= now + microseconds(duty.every_s + MAX_SKEW_S)
-    return is_due and not is_alive(record, now, patience=patience)
+    return is_due and record.paused_at is None and not is_alive(record, now, patience=patience)
 
 
 def _alive(now: Instant, patience: Patience) -> rows.Span:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from artifactstore.catalog import backends
 from artifactstore.catalog.blobs import live_locations
-from artifactstore.domain.events import ObjectCondemned, ObjectDamaged, ObjectRestored
+from artifactstore.domain.object_events import ObjectCondemned, ObjectDamaged, ObjectRestored
 from artifactstore.errors import ConcurrentUpdateError, ObjectNotFoundError
 from artifactstore.failpoints import failpoint
 from artifactstore.registry.copying import AT_ONCE, Copying, CopyReport, RowIds

@@ -20,7 +20,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from artifactstore.domain.event import ObjectRef
-from artifactstore.domain.events import ReadFellBack
+from artifactstore.domain.object_events import ReadFellBack
 from artifactstore.errors import (
     ConfigurationError,
     ObjectNotFoundError,

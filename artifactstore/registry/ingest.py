@@ -13,15 +13,14 @@ from artifactstore.domain.canonical import canonical_json
 from artifactstore.domain.digest import Digest
 from artifactstore.domain.events import (
     MAX_FILES_PER_EVENT,
-    BlobRestored,
     FilesAdded,
-    ObjectRestored,
     PackageFinalized,
     PackageOpened,
     RetentionApplied,
 )
 from artifactstore.domain.manifest import manifest_differences, manifest_digest
 from artifactstore.domain.metadata_schema import check_metadata
+from artifactstore.domain.object_events import BlobRestored, ObjectRestored
 from artifactstore.domain.package import PackageReceipt, PackageStatus
 from artifactstore.domain.retention import expiry
 from artifactstore.errors import (

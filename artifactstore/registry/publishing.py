@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from artifactstore.catalog.collecting import end_removals, may_be_had_back
 from artifactstore.domain.event import ObjectRef
-from artifactstore.domain.events import ObjectReprieved
+from artifactstore.domain.object_events import ObjectReprieved
 from artifactstore.errors import ConcurrentUpdateError
 from artifactstore.failpoints import failpoint
 from artifactstore.registry.removing import is_condemned

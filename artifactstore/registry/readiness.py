@@ -1,6 +1,6 @@
 """Whether requests can be served: the database answers and is at head, the storage holds what is recorded and works.
 
-To work is to take bytes and give them back.
+To work is to take bytes and give them back. And whether what is stored has been read back lately, where that is asked.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from artifactstore.catalog.contributions import head
 from artifactstore.errors import ArtifactStoreError, BlobCorruptError, DatabaseVersionError
 from artifactstore.registry.ingest import check_storage
 from artifactstore.registry.placing import placed
+from artifactstore.registry.scrubbing import scrub_status
 from artifactstore.storage.port import ObjectKey, ObjectKind
 
 if TYPE_CHECKING:
@@ -39,7 +40,24 @@ def _check_backend(registry: Registry) -> Check:
     return _check(registry, lambda registry: _round_trip(placed(registry)))
 
 
-CHECKS: dict[str, Callable[[Registry], Check]] = {"database": _check_database, "storage": _check_backend}
+def _check_scrub(registry: Registry) -> Check:
+    """Whether everything that is stored has been read back within the time there is; always, if that is not asked."""
+    if not registry.ready_needs_scrub:
+        return Check(True, "not asked")
+    try:
+        status = scrub_status(registry)
+    except ArtifactStoreError as error:
+        return Check(False, error.code, error.message)
+    if status.is_overdue:
+        return Check(False, "overdue", f"of what is stored {status.coverage:.0%} was read in {status.every_days} days")
+    return Check(True, "in time" if status.every_days else "off")
+
+
+CHECKS: dict[str, Callable[[Registry], Check]] = {
+    "database": _check_database,
+    "storage": _check_backend,
+    "scrub": _check_scrub,
+}
 """Each condition by name."""
 
 

@@ -47,6 +47,10 @@ class Registry:
     collection: CollectionPolicy = field(default_factory=CollectionPolicy)
     retention_approvals: int = 1
     """How many must agree before a retention plan is applied; whoever applies it is one."""
+    scrub_bytes_per_s: int = 32 * 1024 * 1024
+    """The most that the duty ``verify`` reads in a second; 0 for as much as there is."""
+    ready_needs_scrub: bool = True
+    """Whether a server whose scrub is overdue is not ready."""
     clock: Callable[[], Instant] = system_clock
     new_id: Callable[[], str] = new_uuid7
     fall_backs: FallBacks = field(default_factory=FallBacks)

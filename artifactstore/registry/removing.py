@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from artifactstore.domain.event import Event, ObjectRef
-from artifactstore.domain.events import ObjectDeleted
+from artifactstore.domain.object_events import ObjectDeleted
 from artifactstore.errors import ConcurrentUpdateError
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from artifactstore.catalog import collecting
 from artifactstore.domain.event import ObjectRef
-from artifactstore.domain.events import ObjectCondemned, PackRepacked
 from artifactstore.domain.hashing import measure
+from artifactstore.domain.object_events import ObjectCondemned, PackRepacked
 from artifactstore.failpoints import failpoint
 from artifactstore.registry.lease import Lease
 from artifactstore.registry.publishing import publish_and_close, way_to_publish

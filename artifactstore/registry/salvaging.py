@@ -9,8 +9,9 @@ from blake3 import blake3
 from artifactstore.catalog import backends
 from artifactstore.domain.digest import Digest
 from artifactstore.domain.event import Event, ObjectRef
-from artifactstore.domain.events import MAX_FILES_PER_EVENT, BlobRestored, ObjectRestored
+from artifactstore.domain.events import MAX_FILES_PER_EVENT
 from artifactstore.domain.hashing import BUFFER_BYTES, measure
+from artifactstore.domain.object_events import BlobRestored, ObjectRestored
 from artifactstore.errors import BlobCorruptError, RangeInvalidError, StorageDeniedError, StorageError
 from artifactstore.registry.lease import Lease
 from artifactstore.registry.placing import require_takes_writes
@@ -53,7 +54,7 @@ def save_sound_blobs(registry: Registry, found: ObjectRecord) -> int:
         stored = _store(registry, found, absent)
         with registry.transaction() as tx:
             if stored is not None:
-                tx.record(*_events(tx, *stored))
+                tx.record(*restoring(tx, *stored))
             lease.end_in(tx)
             require_takes_writes(tx, registry.default_backend)
     return 0 if stored is None else len(stored[1])
@@ -84,6 +85,18 @@ def lost_with(registry: Registry, found: ObjectRecord) -> list[Damage]:
         for blob in only_here
         for package_id, path in _users(registry, blob)
     ]
+
+
+def restoring(queries: Queries, reference: ObjectRef, restored: Restored) -> Iterator[Event]:
+    """That these blobs lie in an object that has been stored, at these places, and that it is live again if it was not.
+
+    Another event is needed for an object that is new and has no blobs, such as a manifest.
+    """
+    for at in range(0, len(restored), MAX_FILES_PER_EVENT):
+        yield BlobRestored(object=reference, blobs=tuple(restored[at : at + MAX_FILES_PER_EVENT]))
+    known = queries.objects_of_digest(reference.kind, reference.blake3)
+    if any(place.backend == reference.backend and place.status != "live" for place in known):
+        yield ObjectRestored(object=reference)
 
 
 def _users(registry: Registry, blob: PlacedBlob) -> list[tuple[str, str]] | list[tuple[None, None]]:
@@ -135,11 +148,3 @@ def require_readable(store: ObjectStore, reference: ObjectRef) -> None:
             hasher.update(data)
     if hasher.digest() != reference.blake3:
         raise BlobCorruptError(f"{key} in backend {reference.backend!r} reads otherwise than it was stored")
-
-
-def _events(queries: Queries, reference: ObjectRef, restored: Restored) -> Iterator[Event]:
-    for at in range(0, len(restored), MAX_FILES_PER_EVENT):
-        yield BlobRestored(object=reference, blobs=tuple(restored[at : at + MAX_FILES_PER_EVENT]))
-    known = queries.objects_of_digest(reference.kind, reference.blake3)
-    if any(place.backend == reference.backend and place.status != "live" for place in known):
-        yield ObjectRestored(object=reference)

@@ -16,6 +16,7 @@ from artifactstore.catalog import subscriptions as subscription_rows
 from artifactstore.catalog.contributions import head
 from artifactstore.errors import ConfigurationError
 from artifactstore.registry.duties import MAX_SKEW_S, host_and_process, is_alive
+from artifactstore.registry.scrubbing import scrub_status_by
 from artifactstore.registry.store_duties import ALL, duties_of
 from artifactstore.registry.subscriptions import duty_name, is_ahead
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from artifactstore.domain.instant import Instant
     from artifactstore.registry.duties import Duty
     from artifactstore.registry.registry import Registry
+    from artifactstore.registry.scrubbing import ScrubStatus
     from artifactstore.registry.subscriptions import Subscriber
 
 _LATE_US = int(MAX_SKEW_S * 1_000_000)
@@ -56,7 +58,7 @@ class DutyStatus:
     every_s: float | None
     """None if it is off."""
     state: str
-    """``waiting``, ``running``, ``lost`` (its process is gone and nobody has taken it over yet) or ``off``."""
+    """``waiting``, ``running``, ``lost`` (its process is gone, nobody has taken it over yet), ``paused`` or ``off``."""
     is_overdue: bool
     running_by: str | None
     record: DutyRecord | None
@@ -96,6 +98,7 @@ class StoreStatus:
     backends: list[BackendStatus]
     duties: list[DutyStatus]
     subscriptions: list[SubscriptionStatus]
+    scrub: ScrubStatus
     counts: dict[str, int]
 
     @property
@@ -122,6 +125,7 @@ def store_status(registry: Registry, subscribers: Sequence[Subscriber] = ()) -> 
             ],
             duties=_duty_statuses(registry, records, now),
             subscriptions=_subscription_statuses(queries, subscribers, records, now),
+            scrub=scrub_status_by(queries, registry),
             counts=overview.counts(connection, now),
         )
 
@@ -163,8 +167,10 @@ def _duty_statuses(registry: Registry, records: list[DutyRecord], now: Instant) 
 
 def _duty_status(duty: Duty, record: DutyRecord | None, now: Instant, *, is_on: bool) -> DutyStatus:
     runs = record is not None and is_alive(record, now)
-    state = "running" if runs else "lost" if record and record.holder else "waiting" if is_on else "off"
-    late = record is None or record.next_run_at < now - _LATE_US
+    is_paused = record is not None and record.paused_at is not None
+    idle = "off" if not is_on else "paused" if is_paused else "waiting"
+    state = "running" if runs else "lost" if record and record.holder else idle
+    late = not is_paused and (record is None or record.next_run_at < now - _LATE_US)
     return DutyStatus(
         name=duty.name,
         every_s=duty.every_s if is_on else None,

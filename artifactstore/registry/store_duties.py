@@ -2,7 +2,7 @@
 
 ``sweep`` marks what is past its retention, ``expire-pushes`` forgets pushes that nobody finished, ``verify`` reads the
 stored objects back little by little, ``clean-backends`` removes what writers that are gone have left unfinished,
-``collect`` removes what nothing refers to.
+``collect`` removes what nothing refers to, ``seal-log`` stores what the log has grown by.
 """
 
 from __future__ import annotations
@@ -12,14 +12,19 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
 from artifactstore.catalog import collecting, event_log, overview
-from artifactstore.domain.events import ObjectReprieved, PackageDeleted
+from artifactstore.domain.events import PackageDeleted
 from artifactstore.domain.instant import MICROSECONDS_PER_DAY, instant_text, parse_instant
+from artifactstore.domain.object_events import ObjectReprieved
 from artifactstore.errors import ArtifactStoreError, StorageUnavailableError
+from artifactstore.failpoints import failpoint
 from artifactstore.registry.collecting import CollectionReport, collect
 from artifactstore.registry.duties import Duty, run_now
 from artifactstore.registry.ingest import check_storage
 from artifactstore.registry.open_packages import expire_open_packages
 from artifactstore.registry.retention import sweep
+from artifactstore.registry.scrubbing import NAME as SCRUB
+from artifactstore.registry.scrubbing import SHARE_OF_TIME, Throttle
+from artifactstore.registry.sealing import seal_if_due
 from artifactstore.registry.verify import NO_ANSWER, VerifyReport, verify_page
 
 if TYPE_CHECKING:
@@ -38,7 +43,7 @@ _MAKES_GARBAGE = (PackageDeleted.type, ObjectReprieved.type)
 
 def duties_of(registry: Registry) -> tuple[Duty, ...]:
     """Those that are on."""
-    always = (SWEEP, EXPIRE_PUSHES, CLEAN_BACKENDS, COLLECT)
+    always = (SWEEP, EXPIRE_PUSHES, CLEAN_BACKENDS, COLLECT, SEAL_LOG)
     return (*always, VERIFY) if registry.verify_every_days else always
 
 
@@ -126,7 +131,7 @@ def _verify(registry: Registry, claim: Claim) -> Detail:
     """
     with registry.catalog.snapshot() as queries:
         highest = overview.highest_object(queries.connection)
-    slice_ = _Slice(claim, highest)
+    slice_ = _Slice(claim, highest, registry.scrub_bytes_per_s)
     up_to = claim.position + _slice_size(highest, registry.verify_every_days, claim)
     claim.so_far = slice_.document(claim.position)
     slice_.check_backends(registry)
@@ -141,14 +146,16 @@ def _verify(registry: Registry, claim: Claim) -> Detail:
 class _Slice:
     """What one run reads of the store, and in which round of reading all of it."""
 
-    def __init__(self, claim: Claim, highest: int) -> None:
+    def __init__(self, claim: Claim, highest: int, rate: int) -> None:
         self._claim = claim
         self._highest = highest
         self._report = VerifyReport()
         self._damage = 0
         self._began_at = claim.before.get("round_began_at") if claim.position else instant_text(claim.started_at)
+        self._since = claim.before.get("since") or instant_text(claim.started_at)
         self._round_ended_at = claim.before.get("last_round_ended_at")
         self._caught_up_at = claim.before.get("caught_up_at")
+        self._going_on = _GoingOn(claim, rate)
         self._passed_over = set(cast("list[str]", claim.before.get("passed_over", []))) if claim.position else set()
 
     def check_backends(self, registry: Registry) -> None:
@@ -173,14 +180,16 @@ class _Slice:
             up_to=up_to,
             limit=_OBJECTS_A_PAGE,
             report=self._report,
-            progress=_GoingOn(self._claim),
+            progress=self._going_on,
         )
         self._damage += len(self._report.damage)
         self._report.damage.clear()
         self._require_one(registry)
         self._passed_over |= self._report.passed_over
         if last is not None:
+            failpoint("scrub.before-place-kept")
             self._claim.reach(last)
+            failpoint("scrub.after-page")
         return last is not None
 
     def end(self, registry: Registry, *, is_last: bool) -> None:
@@ -212,6 +221,7 @@ class _Slice:
             "damage": self._damage,
             "position": position,
             "of": self._highest,
+            "since": self._since,
             "round_began_at": self._began_at,
             "last_round_ended_at": self._round_ended_at,
             "passed_over": sorted(self._passed_over),
@@ -222,10 +232,11 @@ class _Slice:
 def _slice_size(highest: int, days: int, claim: Claim) -> int:
     """How many row ids have their turn: what the time since the last run is of a round, at least one.
 
-    So a store whose duties run once a day takes as long for a round as one where they run every hour. A run that read
-    all of its slice but for a backend that gave no answer counts: else the slices grow for as long as that lasts.
+    A round takes somewhat less than the days it may: ``SHARE_OF_TIME``. So a store whose duties run once a day takes as
+    long for a round as one where they run every hour. A run that read all of its slice but for a backend that gave no
+    answer counts: else the slices grow for as long as that lasts.
     """
-    round_us, hour_us = days * MICROSECONDS_PER_DAY, int(_HOUR_S * 1_000_000)
+    round_us, hour_us = int(days * MICROSECONDS_PER_DAY * SHARE_OF_TIME), int(_HOUR_S * 1_000_000)
     caught_up_at = claim.before.get("caught_up_at")
     before = max(claim.succeeded_at or 0, parse_instant(str(caught_up_at)) if caught_up_at else 0)
     since = claim.started_at - before if before else hour_us
@@ -233,17 +244,19 @@ def _slice_size(highest: int, days: int, claim: Claim) -> int:
 
 
 class _GoingOn:
-    """Looks, at every buffer that is read, whether to go on: an object may be large."""
+    """Looks, at every buffer that is read, whether to go on: an object may be large. And keeps to the rate."""
 
-    def __init__(self, claim: Claim) -> None:
+    def __init__(self, claim: Claim, bytes_per_s: int) -> None:
         self._claim = claim
+        self._throttle = Throttle(bytes_per_s, wait=claim.wait)
 
     def begin(self, what: str, total_bytes: int | None) -> None:
         """Nobody is watching."""
 
-    def advance(self, count_bytes: int) -> None:  # noqa: ARG002
+    def advance(self, count_bytes: int) -> None:
         """Raises what ``Claim.go_on`` does."""
         self._claim.go_on()
+        self._throttle.take(count_bytes)
 
 
 def _clean_backends(registry: Registry, claim: Claim) -> Detail:
@@ -262,10 +275,16 @@ def _clean_backends(registry: Registry, claim: Claim) -> Detail:
     return claim.so_far
 
 
+def _seal_log(registry: Registry, _: Claim) -> Detail:
+    report = seal_if_due(registry)
+    return {"segments": report.segments, "events": report.events, "sealed_up_to": report.sealed_up_to}
+
+
 SWEEP = Duty("sweep", _HOUR_S, _sweep)
 EXPIRE_PUSHES = Duty("expire-pushes", _MINUTE_S, _expire_pushes)
-VERIFY = Duty("verify", _HOUR_S, _verify, first_after_s=_HOUR_S)
+VERIFY = Duty(SCRUB, _HOUR_S, _verify, first_after_s=_HOUR_S)
 CLEAN_BACKENDS = Duty("clean-backends", _DAY_S, _clean_backends, first_after_s=_HOUR_S)
 COLLECT = Duty("collect", _HOUR_S, _collect, first_after_s=_HOUR_S)
-ALL = (SWEEP, EXPIRE_PUSHES, VERIFY, CLEAN_BACKENDS, COLLECT)
+SEAL_LOG = Duty("seal-log", _MINUTE_S, _seal_log, first_after_s=_MINUTE_S)
+ALL = (SWEEP, EXPIRE_PUSHES, VERIFY, CLEAN_BACKENDS, COLLECT, SEAL_LOG)
 """Whether they are on or not."""

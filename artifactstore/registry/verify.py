@@ -12,8 +12,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from artifactstore.catalog import stored
 from artifactstore.catalog.records import PlacedBlob
 from artifactstore.domain.digest import Digest
 from artifactstore.domain.manifest import FileEntry, Manifest, manifest_digest
@@ -25,6 +26,7 @@ from artifactstore.errors import (
     StorageDeniedError,
     StorageError,
     StorageUnavailableError,
+    UsageError,
 )
 from artifactstore.registry.damage import record_findings, recorded_now
 from artifactstore.registry.packages import require_content
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
 _WITH_CONTENT = (PackageStatus.FINALIZED, PackageStatus.EXPIRED)
 _PAGE = 500
 _NAMED_USERS = 10_000
+_SUBSET_DIGITS = 6
+_PREFIX_BITS = 64
 _NOBODY: list[tuple[str, str]] | list[tuple[None, None]] = [(None, None)]
 NO_ANSWER = (StorageUnavailableError, StorageDeniedError, BackendRefusedError, ConfigurationError)
 """What a backend raises that says nothing of the objects in it."""
@@ -127,18 +131,49 @@ def verify_all(registry: Registry, *, progress: Progress = SILENT) -> VerifyRepo
         with registry.catalog.snapshot() as queries:
             recorded = _recorded(queries, package)
         _verify_manifest(registry, package, recorded, report)
-    _verify_objects(registry, (ObjectKind.BLOB, ObjectKind.PACK), report, progress)
+    _verify_objects(registry, (ObjectKind.BLOB, ObjectKind.PACK, ObjectKind.SEGMENT), report, progress)
     return _of_any_backend(report)
 
 
-def verify_objects(registry: Registry, *, progress: Progress = SILENT) -> VerifyReport:
-    """Read back every object the catalog knows, without asking what packages say of them.
+def verify_objects(registry: Registry, *, subset: Subset | None = None, progress: Progress = SILENT) -> VerifyReport:
+    """Read back every object the catalog knows, or a subset, without asking what packages say of them.
 
     Raises one of ``NO_ANSWER`` if no backend answers.
     """
     report = VerifyReport()
-    _verify_objects(registry, tuple(ObjectKind), report, progress)
+    if subset is None:
+        _verify_objects(registry, tuple(ObjectKind), report, progress)
+        return _of_any_backend(report)
+    progress.begin("verifying", None)
+    for found in _objects_of(registry, subset):
+        _verify_object(registry, found, _blobs_in(registry, found), report, progress)
     return _of_any_backend(report)
+
+
+class Subset(NamedTuple):
+    """One of ``of`` parts of a store, by the beginnings of its objects' digests.
+
+    An object is always in the same part, in one part only, and every object is in one.
+    """
+
+    number: int
+    of: int
+
+    @classmethod
+    def parse(cls, text: str) -> Subset:
+        """``K/N``, K from 1 to N. Raises ``UsageError``."""
+        number, slash, of = text.partition("/")
+        if slash and all(word.isascii() and word.isdigit() and len(word) <= _SUBSET_DIGITS for word in (number, of)):
+            found = cls(int(number), int(of))
+            if 1 <= found.number <= found.of:
+                return found
+        raise UsageError(f"{text[:40]!r} is not a subset", hint="Such as 1/7, and 2/7 the next day.")
+
+    @property
+    def bounds(self) -> tuple[bytes, bytes]:
+        """Its objects' digests are not less than the first, and less than the second, which is empty for no end."""
+        first, end = ((-(-(number << _PREFIX_BITS) // self.of)) for number in (self.number - 1, self.number))
+        return first.to_bytes(8, "big"), b"" if end >> _PREFIX_BITS else end.to_bytes(8, "big")
 
 
 def verify_page(
@@ -223,7 +258,7 @@ def _verify_manifest(registry: Registry, package: PackageRecord, recorded: _Reco
     key = ObjectKey(ObjectKind.MANIFEST, package.manifest_digest or b"")
     with registry.catalog.snapshot() as queries:
         places = queries.objects_of_digest(key.kind, key.digest)
-    expected = _manifest_of_rows(package, recorded.entries)
+    expected = manifest_of_rows(package, recorded.entries)
     for place in places:
         _verify_manifest_at(registry, package, place, expected, report)
     if not places:
@@ -273,8 +308,8 @@ def _read_manifest_at(registry: Registry, place: ObjectRecord) -> tuple[bytes, s
     return stored, None if manifest_digest(stored) == place.blake3 else "the manifest was altered"
 
 
-def _manifest_of_rows(package: PackageRecord, entries: list[FileEntry]) -> bytes:
-    """The manifest that the rows would give: only to be compared with the one that is stored."""
+def manifest_of_rows(package: PackageRecord, entries: list[FileEntry]) -> bytes:
+    """The manifest that the rows would give. Whoever uses it compares it, or its digest, with what is recorded."""
     return Manifest(
         producer=package.producer,
         files=tuple(entries),
@@ -375,6 +410,22 @@ def _objects(registry: Registry) -> Iterator[ObjectRecord]:
             return queries.objects(after=after, limit=_PAGE)
 
     return every(page, first=0, size=_PAGE, key=attrgetter("row_id"))
+
+
+def _objects_of(registry: Registry, subset: Subset) -> Iterator[ObjectRecord]:
+    """Every object of a subset, by digest."""
+    first, end = subset.bounds
+    after = stored.Place(first)
+    while True:
+        with registry.catalog.snapshot() as queries:
+            page = stored.in_key_order(queries.connection, after, limit=_PAGE)
+        for found in page:
+            if end and found.blake3 >= end:
+                return
+            yield found
+        if len(page) < _PAGE:
+            return
+        after = stored.Place(page[-1].blake3, page[-1].kind, page[-1].backend)
 
 
 def _total_bytes(registry: Registry, kinds: tuple[ObjectKind, ...]) -> int:

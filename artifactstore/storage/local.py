@@ -27,19 +27,35 @@ from artifactstore.errors import (
     StorageUnavailableError,
 )
 from artifactstore.failpoints import failpoint
-from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectStore, PutOutcome, Stage, checked_range
+from artifactstore.storage.port import (
+    ObjectInfo,
+    ObjectKey,
+    ObjectKind,
+    ObjectStore,
+    PutOutcome,
+    Stage,
+    Stray,
+    StrayKind,
+    checked_range,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import timedelta
 
     from artifactstore.domain.hashing import ObjectHasher
-    from artifactstore.storage.port import ObjectKind
     from artifactstore.storage.probing.probe import Probing
 
 _READ_BUFFER_BYTES = 256 * 1024
 _STAGING = "staging"
 _QUARANTINE = "quarantine"
+_DIRECTORIES = {
+    **{f"{kind}s": StrayKind.FOREIGN for kind in ObjectKind},
+    _STAGING: StrayKind.LEFTOVER,
+    "probe": StrayKind.LEFTOVER,
+    _QUARANTINE: StrayKind.QUARANTINED,
+}
+"""The directories below the root, and what something in each is that is no object."""
 _OPEN_OBJECT = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LINK_ATTEMPTS = 8
 _REMEMBERED_DIRECTORIES = 10_000
@@ -116,10 +132,12 @@ class LocalStore(ObjectStore):
 
     def list(self, kind: ObjectKind) -> Iterator[ObjectInfo]:
         """A walk in order; files that are not objects are passed over (reconciliation reports them)."""
+        now = time.time()
         for path in _sorted_files(self._root / f"{kind}s" / "blake3"):
             try:
                 key = ObjectKey.parse(path.relative_to(self._root).as_posix())
-                yield ObjectInfo(key, path.lstat().st_size)
+                found = path.lstat()
+                yield ObjectInfo(key, found.st_size, now - found.st_mtime)
             except (DigestInvalidError, FileNotFoundError):
                 continue
 
@@ -149,6 +167,16 @@ class LocalStore(ObjectStore):
     def presigned_url(self, key: ObjectKey, *, expires_in_s: int) -> str | None:  # noqa: ARG002
         """Files have no URL that others could use."""
         return None
+
+    def strays(self) -> Iterator[Stray]:
+        """What lies in the directories that this adapter makes. What else is below the root is nobody's business."""
+        now = time.time()
+        for name, kind in _DIRECTORIES.items():
+            for path in _entries(self._root, self._root / name):
+                with suppress(FileNotFoundError):
+                    found = path.lstat()
+                    where = path.relative_to(self._root).as_posix()
+                    yield Stray(kind, where, found.st_size, now - found.st_mtime)
 
     def remove_leftovers(self, older_than: timedelta) -> int:
         """Files in ``staging`` that nobody has written to for so long, by this host's clock."""
@@ -374,6 +402,30 @@ def _sorted_files(folder: Path) -> Iterator[Path]:
             yield from _sorted_files(Path(entry.path))
         elif entry.is_file(follow_symlinks=False):
             yield Path(entry.path)
+
+
+def _entries(root: Path, folder: Path) -> Iterator[Path]:
+    """Whatever is below a directory and is neither an object nor a directory; one with an object's name, too."""
+    with _storage_errors(f"{folder} cannot be listed"):
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except FileNotFoundError:
+            return
+    for entry in entries:
+        path = Path(entry.path)
+        has_a_key = _is_key(path.relative_to(root))
+        if entry.is_dir(follow_symlinks=False) and not has_a_key:
+            yield from _entries(root, path)
+        elif not (has_a_key and entry.is_file(follow_symlinks=False)):
+            yield path
+
+
+def _is_key(path: Path) -> bool:
+    try:
+        ObjectKey.parse(path.as_posix())
+    except DigestInvalidError:
+        return False
+    return True
 
 
 @contextmanager

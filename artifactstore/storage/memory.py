@@ -8,7 +8,16 @@ from contextlib import closing
 from typing import TYPE_CHECKING, BinaryIO
 
 from artifactstore.errors import ObjectNotFoundError
-from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectStore, PutOutcome, Stage, checked_range
+from artifactstore.storage.port import (
+    ObjectInfo,
+    ObjectKey,
+    ObjectStore,
+    PutOutcome,
+    Stage,
+    Stray,
+    StrayKind,
+    checked_range,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -68,6 +77,12 @@ class MemoryStore(ObjectStore):
     def presigned_url(self, key: ObjectKey, *, expires_in_s: int) -> str | None:  # noqa: ARG002
         """Memory has no URL."""
         return None
+
+    def strays(self) -> Iterator[Stray]:
+        """What was set aside."""
+        with self._lock:
+            found = list(self._quarantined)
+        yield from (Stray(StrayKind.QUARANTINED, key.path, len(value)) for key, value in found)
 
     def _value(self, key: ObjectKey) -> bytes:
         with self._lock:

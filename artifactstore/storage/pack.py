@@ -8,11 +8,26 @@ the same bytes. See docs/reference/storage-format.md.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from blake3 import blake3
 
-from artifactstore.domain.zip_format import ZipDirectory
+from artifactstore.domain.digest import DIGEST_BYTES
+from artifactstore.domain.zip_format import (
+    CENTRAL,
+    CENTRAL_SIGNATURE,
+    DESCRIBED,
+    END,
+    END64,
+    END64_SIGNATURE,
+    END_SIGNATURE,
+    LOCAL_BYTES,
+    LOCATOR64,
+    MAX16,
+    MAX32,
+    ZipDirectory,
+)
+from artifactstore.errors import ArchiveInvalidError
 from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectKind
 
 if TYPE_CHECKING:
@@ -23,6 +38,8 @@ PACK_TARGET_BYTES = 64 * 1024 * 1024
 """A pack is closed when it has reached this size."""
 
 _FLUSH_BYTES = 1024 * 1024
+_NAME_BYTES = 2 * DIGEST_BYTES
+_RECORD_BYTES = CENTRAL.size + _NAME_BYTES
 
 
 class PackWriter:
@@ -72,3 +89,52 @@ class PackWriter:
         self._stage.write(b"".join(self._pending))
         self._pending.clear()
         self._flushed_bytes = self.size_bytes
+
+
+class PackMember(NamedTuple):
+    """A blob in a pack, as the pack's directory has it."""
+
+    blake3: bytes
+    start: int
+    size_bytes: int
+    crc32: int
+
+
+def members_of(store: ObjectStore, info: ObjectInfo) -> list[PackMember]:
+    """What lies in a pack, by its directory at the end, which is all that is read.
+
+    Raises ``ArchiveInvalidError`` for what is not a pack as ``PackWriter`` writes it, and ``StorageError``.
+    """
+    count, directory_bytes, directory_at = _end_of(store, info)
+    if directory_bytes != count * _RECORD_BYTES:
+        raise ArchiveInvalidError(f"{info.key}: its directory is not one of a pack")
+    records = store.read(info.key, directory_at, directory_bytes)
+    return [_member(info, records[at : at + _RECORD_BYTES]) for at in range(0, len(records), _RECORD_BYTES)]
+
+
+def _end_of(store: ObjectStore, info: ObjectInfo) -> tuple[int, int, int]:
+    """How many entries the directory has, how long it is, and where it begins."""
+    tail_bytes = min(info.size_bytes, END64.size + LOCATOR64.size + END.size)
+    tail = store.read(info.key, info.size_bytes - tail_bytes, tail_bytes)
+    if len(tail) < END.size or not tail[-END.size :].startswith(END_SIGNATURE):
+        raise ArchiveInvalidError(f"{info.key}: it does not end as a pack does")
+    *_, count, directory_bytes, directory_at, comment_bytes = END.unpack(tail[-END.size :])
+    end_bytes = END.size
+    if (count == MAX16 or MAX32 in (directory_bytes, directory_at)) and tail.startswith(END64_SIGNATURE):
+        *_, count, directory_bytes, directory_at = END64.unpack(tail[: END64.size])
+        end_bytes = len(tail)
+    if comment_bytes or directory_at + directory_bytes + end_bytes != info.size_bytes:
+        raise ArchiveInvalidError(f"{info.key}: its end does not fit its size")
+    return count, directory_bytes, directory_at
+
+
+def _member(info: ObjectInfo, record: bytes) -> PackMember:
+    signature, _, described, *_, header_at = CENTRAL.unpack(record[: CENTRAL.size])
+    *_, crc32, size_bytes, _, name_bytes, extra_bytes = DESCRIBED.unpack(described)
+    try:
+        digest = bytes.fromhex(record[CENTRAL.size :].decode("ascii"))
+    except ValueError:
+        digest = b""
+    if signature != CENTRAL_SIGNATURE or (name_bytes, extra_bytes, len(digest)) != (_NAME_BYTES, 0, DIGEST_BYTES):
+        raise ArchiveInvalidError(f"{info.key}: its directory is not one of a pack")
+    return PackMember(digest, header_at + LOCAL_BYTES + _NAME_BYTES, size_bytes, crc32)

@@ -20,7 +20,7 @@ Promises, checked for every adapter by ``artifactstore.testing.ObjectStoreContra
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, BinaryIO, Self
 
@@ -49,9 +49,17 @@ class ObjectKind(StrEnum):
     MANIFEST = "manifest"
     PART = "part"
     """A piece of an upload, until that is complete."""
+    SEGMENT = "segment"
+    """Events of the log that follow one another."""
 
 
-_SUFFIXES = {ObjectKind.BLOB: "", ObjectKind.PACK: ".zip", ObjectKind.MANIFEST: ".cbor", ObjectKind.PART: ""}
+_SUFFIXES = {
+    ObjectKind.BLOB: "",
+    ObjectKind.PACK: ".zip",
+    ObjectKind.MANIFEST: ".cbor",
+    ObjectKind.PART: "",
+    ObjectKind.SEGMENT: ".cbor",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +103,29 @@ class ObjectInfo:
 
     key: ObjectKey
     size_bytes: int
+    age_s: float | None = field(default=None, compare=False)
+    """How long it has been there, by the backend's own clock; None where it does not say."""
+
+
+class StrayKind(StrEnum):
+    """What something in a backend is that is no object."""
+
+    LEFTOVER = "leftover"
+    """Of a write that is under way, or was broken off."""
+    QUARANTINED = "quarantined"
+    """A bad object that was set aside."""
+    FOREIGN = "foreign"
+    """Nothing of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """Something in a backend that is no object, by where it is there."""
+
+    kind: StrayKind
+    path: str
+    size_bytes: int
+    age_s: float | None = field(default=None, compare=False)
 
 
 class ObjectStore(ABC):
@@ -158,6 +189,10 @@ class ObjectStore(ABC):
         before it is whole has nothing to remove.
         """
         return 0
+
+    def strays(self) -> Iterator[Stray]:
+        """What is in the backend and is no object, in no order. A backend that cannot tell says there is nothing."""
+        yield from ()
 
     def put(self, key: ObjectKey, source: BinaryIO, size_bytes: int) -> PutOutcome:
         """Store bytes whose digest is known. Reads ``source`` once, to its end."""

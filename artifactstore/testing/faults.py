@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from artifactstore.domain.hashing import ObjectHasher
     from artifactstore.errors import ArtifactStoreError
-    from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectKind, PutOutcome
+    from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectKind, PutOutcome, Stray
 
 
 class Operation(StrEnum):
@@ -173,6 +173,10 @@ class FaultyStore(ObjectStore):
     def remove_leftovers(self, older_than: timedelta) -> int:
         """As the inner store, without faults."""
         return self.inner.remove_leftovers(older_than)
+
+    def strays(self) -> Iterator[Stray]:
+        """As the inner store, without faults."""
+        return self.inner.strays()
 
     # how faults strike
 

@@ -32,7 +32,7 @@ from blake3 import blake3
 from artifactstore.domain.hashing import BlobHasher, measure
 from artifactstore.domain.instant import system_clock
 from artifactstore.errors import DigestMismatchError, ObjectNotFoundError, RangeInvalidError, StorageError
-from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectKind, PutOutcome
+from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectKind, PutOutcome, StrayKind
 from artifactstore.testing.builders import key_of, put_bytes, some_bytes
 
 if TYPE_CHECKING:
@@ -540,6 +540,19 @@ class ObjectStoreContract:
         with pytest.raises(ObjectNotFoundError):
             store.read(key)
         assert list(store.list(ObjectKind.BLOB)) == []
+
+    def test_no_object_is_a_stray(self, store: ObjectStore) -> None:
+        for kind in KINDS:
+            put_bytes(store, DATA, kind)
+
+        assert [stray for stray in store.strays() if stray.kind is not StrayKind.LEFTOVER] == []
+
+    def test_quarantined_object_is_a_stray_that_says_so(self, store: ObjectStore) -> None:
+        store.quarantine(put_bytes(store, DATA))
+
+        found = [(stray.kind, stray.size_bytes) for stray in store.strays()]
+
+        assert found == [(StrayKind.QUARANTINED, len(DATA))]
 
     def test_put_after_quarantine_creates_the_object_afresh(self, store: ObjectStore) -> None:
         key = put_bytes(store, DATA)

@@ -64,7 +64,7 @@ def test_a_service_is_ready_without_a_token(breakable: Server) -> None:
     answer = ask_whether_ready(breakable)
 
     assert (200, "ready") == (answer.status, answer.json["status"])
-    assert {"database": True, "storage": True} == oks(answer)
+    assert {"database": True, "storage": True, "scrub": True} == oks(answer)
     parts = breakable.home / "objects" / "parts"
     assert [] == [path for path in parts.rglob("*") if path.is_file()]
 
@@ -86,7 +86,7 @@ def test_a_storage_that_takes_nothing_is_not_ready_until_it_does(breakable: Serv
     mended = ask_whether_ready(breakable)
 
     assert (503, "not ready") == (broken.status, broken.json["status"])
-    assert {"database": True, "storage": False} == oks(broken)
+    assert {"database": True, "storage": False, "scrub": True} == oks(broken)
     assert "STORAGE" in broken.json["checks"]["storage"]["detail"]
     assert 200 == mended.status
 
@@ -101,7 +101,7 @@ def test_a_storage_that_is_gone_is_not_ready(breakable: Server) -> None:
 
     shutil.rmtree(objects, ignore_errors=True)
     aside.rename(objects)
-    assert (503, {"database": True, "storage": False}) == (answer.status, oks(answer))
+    assert (503, {"database": True, "storage": False, "scrub": True}) == (answer.status, oks(answer))
     assert 200 == ask_whether_ready(breakable).status
 
 
@@ -115,6 +115,22 @@ def altered(server: Server, alteration: str, mending: str) -> Iterator[None]:
             yield
 
 
+def test_a_store_that_was_not_read_back_in_time_is_not_ready(breakable: Server) -> None:
+    late = (
+        """INSERT INTO duty (name, next_run_at, failures, position, detail)"""
+        """ VALUES ('verify', 9000000000000000, 0, 0, '{"since": "2020-01-01T00:00:00Z"}')"""
+        """ ON CONFLICT (name) DO UPDATE SET detail = excluded.detail"""
+    )
+    with altered(breakable, late, "UPDATE duty SET detail = NULL"):
+        answer = ask_whether_ready(breakable)
+        metrics = breakable.ask("GET", "/metrics").body.decode()
+
+    assert (503, {"database": True, "storage": True, "scrub": False}) == (answer.status, oks(answer))
+    assert "overdue" == answer.json["checks"]["scrub"]["detail"]
+    assert "artifactstore_scrub_overdue 1" in metrics
+    assert 200 == ask_whether_ready(breakable).status
+
+
 @pytest.mark.parametrize("revision", ["0001", "9999"])
 def test_a_database_that_is_not_at_head_is_not_ready(breakable: Server, revision: str) -> None:
     stands_at = "UPDATE alembic_version SET version_num = '{}' WHERE version_num = '{}'"
@@ -122,7 +138,7 @@ def test_a_database_that_is_not_at_head_is_not_ready(breakable: Server, revision
     with altered(breakable, stands_at.format(revision, HEAD), stands_at.format(HEAD, revision)):
         answer = ask_whether_ready(breakable)
 
-    assert (503, {"database": False, "storage": True}) == (answer.status, oks(answer))
+    assert (503, {"database": False, "storage": True, "scrub": True}) == (answer.status, oks(answer))
     assert "DATABASE_VERSION" == answer.json["checks"]["database"]["detail"]
     assert any("not ready" in line and revision in line for line in breakable.log)
     assert 200 == ask_whether_ready(breakable).status

@@ -89,8 +89,8 @@ def test_the_command_line_shows_the_same_from_afar(watched: Server, tmp_path: Pa
     assert here == there
 
 
-def test_readiness_does_not_ask_whether_duties_run(watched: Server) -> None:
-    assert {"database", "storage"} == set(watched.ask("GET", "/ready", token=None).json["checks"])
+def test_readiness_asks_of_duties_only_whether_all_was_read_back_in_time(watched: Server) -> None:
+    assert {"database", "storage", "scrub"} == set(watched.ask("GET", "/ready", token=None).json["checks"])
 
 
 def test_a_sweep_by_hand_is_the_run_that_is_shown(watched: Server) -> None:

@@ -10,7 +10,7 @@ import pytest
 from artifactstore.bootstrap import open_registry
 from artifactstore.catalog import backends
 from artifactstore.domain.event import ObjectRef
-from artifactstore.domain.events import BlobDamaged, ObjectCondemned
+from artifactstore.domain.object_events import BlobDamaged, ObjectCondemned
 from artifactstore.errors import BackendUnknownError, PackageUnknownError, StorageUnavailableError, UsageError
 from artifactstore.failpoints import arm
 from artifactstore.registry.copying import RowIds, copy_backend

@@ -561,7 +561,7 @@ def test_hours_in_which_nobody_ran_it_are_made_up_for(store: Registry, clock: Cl
     (run,) = run_due(store, [VERIFY])
 
     assert run.detail is not None
-    assert (3, 4) == (run.detail["objects"], run.detail["position"])
+    assert (4, 5) == (run.detail["objects"], run.detail["position"])
 
 
 def test_verify_records_and_counts_damage(store: Registry, clock: Clock, home: Path) -> None:

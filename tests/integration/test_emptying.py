@@ -16,8 +16,8 @@ import pytest
 from artifactstore.bootstrap import open_registry
 from artifactstore.catalog import backends
 from artifactstore.domain.event import ObjectRef
-from artifactstore.domain.events import ObjectCondemned
 from artifactstore.domain.instant import Instant
+from artifactstore.domain.object_events import ObjectCondemned
 from artifactstore.errors import (
     BackendRefusedError,
     ConcurrentUpdateError,

@@ -13,7 +13,7 @@ import pytest
 from artifactstore.catalog import backends
 from artifactstore.domain.digest import CHUNK_BYTES
 from artifactstore.domain.event import ObjectRef
-from artifactstore.domain.events import ObjectCondemned, ObjectCopied, ObjectDeleted
+from artifactstore.domain.object_events import ObjectCondemned, ObjectCopied, ObjectDeleted
 from artifactstore.errors import (
     ArtifactStoreError,
     BlobCorruptError,

@@ -11,8 +11,8 @@ from artifactstore import failpoints
 from artifactstore.bootstrap import open_registry
 from artifactstore.config import Settings
 from artifactstore.domain.event import ObjectRef
-from artifactstore.domain.events import ObjectCondemned
 from artifactstore.domain.instant import MICROSECONDS_PER_DAY, Instant
+from artifactstore.domain.object_events import ObjectCondemned
 from artifactstore.domain.retention import RetentionClass
 from artifactstore.errors import (
     FileChangedError,

@@ -9,7 +9,7 @@ import pytest
 
 from artifactstore import failpoints
 from artifactstore.domain.event import ObjectRef
-from artifactstore.domain.events import ObjectCondemned
+from artifactstore.domain.object_events import ObjectCondemned
 from artifactstore.errors import ConcurrentUpdateError, MetadataInvalidError, RunChangedError
 from artifactstore.registry.ingest import IngestRequest, ingest
 from artifactstore.registry.ingest_together import ingest_together

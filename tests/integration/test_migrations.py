@@ -25,6 +25,7 @@ from artifactstore.errors import DatabaseVersionError
 from artifactstore.registry.ingest import ingest
 from artifactstore.testing.builders import package_draft
 from scripts.generate_head_schema import head_schemas
+from tests.first_version import TABLES_SINCE_0001, take_back_to_0001
 from tests.service import settings_of
 from tests.support import replay_is_exact, say_revision
 
@@ -109,46 +110,6 @@ def test_migrating_stays_within_the_callers_transaction() -> None:
     connection.close()
 
 
-ADDED_SINCE_0001 = (
-    "testing_os_policies",
-    "testing_os_totals",
-    "testing_os_latest",
-    "testing_os_surface",
-    "testing_os_record",
-    "webhook_delivery",
-    "subscription",
-    "package_observation",
-    "party",
-    "envelope",
-    "source",
-    "backend_state",
-    "probe_report",
-    "duty",
-    "upload_part",
-    "upload",
-    "received_file",
-    "received_object",
-    "removal",
-    "declared_files",
-    "open_package",
-    "idempotency_key",
-    "token",
-    "package_metadata",
-)
-
-
-ADDED_TO_PACKAGE = (
-    "deleted_at",
-    "deleted_by",
-    "deletion_plan",
-    "deletion_rule",
-    "deletion_reason",
-    "pinned_at",
-    "pinned_by",
-    "pin_reason",
-)
-
-
 def test_packages_of_the_first_version_are_found_by_their_metadata_after_an_upgrade(
     registry: Registry, home: Path
 ) -> None:
@@ -159,7 +120,7 @@ def test_packages_of_the_first_version_are_found_by_their_metadata_after_an_upgr
     registry.close()
     with closing(sqlite3.connect(home / "artifactstore.db", isolation_level=None)) as connection:
         before = connection.execute("SELECT * FROM package_metadata ORDER BY key").fetchall()
-        _take_back_to_0001(connection)
+        take_back_to_0001(connection.execute)
 
         migrate(connection, *branches())
 
@@ -170,27 +131,13 @@ def test_packages_of_the_first_version_are_found_by_their_metadata_after_an_upgr
         replay_is_exact(again)
 
 
-def _take_back_to_0001(connection: sqlite3.Connection) -> None:
-    for table in ADDED_SINCE_0001:
-        connection.execute(f"DROP TABLE {table}")
-    connection.execute("DROP INDEX stored_object_by_backend")
-    for index in ("package_by_producer_and_subject", "package_expired", "package_by_manifest", "hold_in_force"):
-        connection.execute(f"DROP INDEX {index}")
-    for column in ADDED_TO_PACKAGE:
-        connection.execute(f"ALTER TABLE package DROP COLUMN {column}")
-    connection.execute("DROP INDEX package_by_schema")
-    connection.execute("DROP INDEX package_by_retention_class")
-    connection.execute("DELETE FROM alembic_version")
-    connection.execute("INSERT INTO alembic_version VALUES ('0001')")
-
-
 @pytest.fixture
 def without_pilots(home: Path) -> SqliteDatabase:
     """A store that was made before any pilot contributed tables, with a package in it."""
     with closing(open_registry(settings_of(home))) as registry:
         ingest(registry, package_draft({"a": b"a"}))
     with closing(sqlite3.connect(home / "artifactstore.db")) as connection, connection:
-        for table in (name for name in ADDED_SINCE_0001 if name.startswith("testing_os_")):
+        for table in (name for name in TABLES_SINCE_0001 if name.startswith("testing_os_")):
             connection.execute(f"DROP TABLE {table}")
     say_revision(home / "artifactstore.db", CORE.head)
     return SqliteDatabase(home / "artifactstore.db")

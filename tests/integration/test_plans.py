@@ -42,16 +42,22 @@ FEWEST = 500
 """Rows that any statement may read; a whole table has 60 times as many, or 2,000."""
 UNINFORMED, INFORMED = "as-filled", "with-statistics"
 PLANNERS = (UNINFORMED, INFORMED)
-COUNTS = {"overview.counts": 8 * overview.COUNT_TO, "pushes.count_open": MAX_OPEN}
+COUNTS = {
+    "overview.counts": 8 * overview.COUNT_TO,
+    "overview.damaged_objects": 8 * overview.COUNT_TO,
+    "pushes.count_open": MAX_OPEN,
+}
 """What counts up to a number reads so many rows, and answers one."""
 BY_DESIGN_WHOLE = {
     "backends.content",
     "event_log.checked",
     "projections.project",
     "replay.replay",
+    "replay.take_over",
     "replay.differences",
+    "stored.held_by_pushes",
 }
-"""Replay reads everything, and how much a backend holds is counted. What projections execute: see ``EVENTS``."""
+"""Replay reads everything, a backend's content is counted, what pushes hold is bounded. Projections: ``EVENTS``."""
 
 
 # the databases, filled once

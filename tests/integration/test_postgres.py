@@ -45,6 +45,7 @@ from artifactstore.testing.builders import package_draft, some_bytes
 from tests.api.pushing import finalize, send_zip, zipped
 from tests.api.pushing import opened as opened_package
 from tests.at_once import at_once, kinds
+from tests.first_version import take_back_to_0001
 from tests.integration.test_queries import QUESTIONS
 from tests.service import Answer, serving
 from tests.support import replay_is_exact, start_cli
@@ -149,25 +150,7 @@ def test_only_who_asks_upgrades_a_database_and_its_packages_are_found_by_their_m
         metadata: Any = {"branch": "main", "ok": True, "ratio": 0.5, "tags": ["x"], "long": "x" * 257}
         ingest(registry, package_draft({"a": b"a"}, metadata=metadata))
     with postgres.asked(url) as connection:
-        for table in ("package_observation", "party", "envelope", "source", "subscription", "webhook_delivery"):
-            connection.execute(f"DROP TABLE {table}")
-        for table in ("upload_part", "upload", "received_file", "received_object", "declared_files", "open_package"):
-            connection.execute(f"DROP TABLE {table}")
-        for table in ("idempotency_key", "token", "package_metadata", "duty", "probe_report", "backend_state"):
-            connection.execute(f"DROP TABLE {table}")
-        for index in ("package_by_schema", "package_by_retention_class", "package_by_producer_and_subject"):
-            connection.execute(f"DROP INDEX {index}")
-        connection.execute("DROP INDEX stored_object_by_backend")
-        for table in (
-            "testing_os_latest",
-            "testing_os_surface",
-            "testing_os_record",
-            "testing_os_totals",
-            "testing_os_policies",
-        ):
-            connection.execute(f"DROP TABLE {table}")
-        connection.execute("DELETE FROM alembic_version WHERE version_num <> '0005'")
-        connection.execute("UPDATE alembic_version SET version_num = '0001'")
+        take_back_to_0001(connection.execute)
 
     with pytest.raises(DatabaseVersionError, match="is at revision 0001"):
         opened(url, home)

@@ -14,7 +14,8 @@ import pytest
 from artifactstore.catalog import duties as duty_rows
 from artifactstore.catalog import overview
 from artifactstore.catalog import subscriptions as rows
-from artifactstore.domain.events import MetadataSchemaRegistered, ObjectRef, ReadFellBack
+from artifactstore.domain.events import MetadataSchemaRegistered, ObjectRef
+from artifactstore.domain.object_events import ReadFellBack
 from artifactstore.errors import ArtifactStoreError, StorageUnavailableError, SubscriptionUnknownError, UsageError
 from artifactstore.registry.duties import Patience
 from artifactstore.registry.status import store_status, subscription_statuses

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artifactstore.catalog.event_log import CHAIN_TAG, LOG_TAG, encode_header, first_chain, next_chain
-from artifactstore.domain import events
+from artifactstore.domain import events, object_events
 from artifactstore.domain.canonical import encode
 from artifactstore.domain.event import Event, ObjectRef
 from artifactstore.domain.events import EVENT_TYPES, FilesAdded, event_from
@@ -67,16 +67,19 @@ EVENTS: list[Event] = [
     events.RetentionExtended(package_id=PACKAGE, expires_at=9, reason="Prüfung"),
     events.HoldPlaced(package_id=PACKAGE, hold_id="h", reason="law", placed_at=1),
     events.HoldReleased(package_id=PACKAGE, hold_id="h", reason="over", released_at=2),
-    events.BlobDamaged(object=OBJECT, blobs=(bytes(32), bytes(range(32))), finding="altered"),
-    events.BlobRestored(object=OBJECT, blobs=((bytes(32), 94),)),
-    events.ObjectDamaged(object=OBJECT, finding="missing"),
-    events.ObjectRestored(object=OBJECT),
-    events.ObjectCondemned(object=OBJECT),
-    events.ObjectReprieved(object=OBJECT),
-    events.PackRepacked(object=OBJECT, source=OBJECT._replace(size_bytes=2000), blobs=((bytes(32), 94),)),
-    events.ObjectCopied(object=OBJECT, source="archive"),
-    events.ObjectDeleted(object=OBJECT),
-    events.ReadFellBack(object=OBJECT, served_by="archive", finding="the storage does not answer"),
+    object_events.BlobDamaged(object=OBJECT, blobs=(bytes(32), bytes(range(32))), finding="altered"),
+    object_events.BlobRestored(object=OBJECT, blobs=((bytes(32), 94),)),
+    object_events.ObjectDamaged(object=OBJECT, finding="missing"),
+    object_events.ObjectRestored(object=OBJECT),
+    object_events.ObjectCondemned(object=OBJECT),
+    object_events.ObjectReprieved(object=OBJECT),
+    object_events.PackRepacked(object=OBJECT, source=OBJECT._replace(size_bytes=2000), blobs=((bytes(32), 94),)),
+    object_events.ObjectCopied(object=OBJECT, source="archive"),
+    object_events.ObjectDeleted(object=OBJECT),
+    object_events.LogSealed(object=OBJECT._replace(kind="segment"), first_seq=1, last_seq=1_000),
+    events.LogRebuilt(log_id=bytes(32), last_seq=1_000, package_ids=(PACKAGE, "another")),
+    events.LogRebuilt(log_id=bytes(32), last_seq=0, package_ids=()),
+    object_events.ReadFellBack(object=OBJECT, served_by="archive", finding="the storage does not answer"),
     SourceIndexed(
         source_id=bytes(32),
         location_kind="file",
@@ -219,7 +222,7 @@ def test_type_names_have_a_version_and_a_noun(name: str) -> None:
     version, noun, *_ = name.split(".")
 
     nouns = {"package", "metadata_schema", "retention", "hold", "blob", "object", "pack", "read", "source", "core"}
-    nouns |= {"testing_os"}
+    nouns |= {"log", "testing_os"}
     assert (version, noun in nouns) == ("v1", True)
 
 

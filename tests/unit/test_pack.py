@@ -14,10 +14,10 @@ import pytest
 from blake3 import blake3
 
 from artifactstore.domain.hashing import measure
-from artifactstore.errors import ObjectNotFoundError, StorageFullError
+from artifactstore.errors import ArchiveInvalidError, ObjectNotFoundError, RangeInvalidError, StorageFullError
 from artifactstore.storage.memory import MemoryStore
-from artifactstore.storage.pack import PACK_TARGET_BYTES, PackWriter
-from artifactstore.storage.port import ObjectKind, PutOutcome
+from artifactstore.storage.pack import PACK_TARGET_BYTES, PackWriter, members_of
+from artifactstore.storage.port import ObjectInfo, ObjectKind, PutOutcome
 from artifactstore.testing.builders import some_bytes
 from artifactstore.testing.faults import FaultyStore
 
@@ -211,3 +211,38 @@ def test_full_backend_is_reported_while_the_pack_is_written() -> None:
 
     with pytest.raises(StorageFullError):
         publish(writer)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 65_534, 65_535, 70_000])
+def test_the_directory_of_a_pack_says_where_each_blob_is(count: int) -> None:
+    store = MemoryStore()
+    pack = PackWriter(store)
+    blobs = [b"%d" % number for number in range(count)]
+    expected = [(measure(data), pack.add(measure(data), data)) for data in blobs]
+    info = pack.finish()
+    pack.stage.commit(info.key, info.size_bytes)
+
+    found = members_of(store, info)
+
+    assert [(blob.blake3, start, blob.size_bytes, blob.crc32) for blob, start in expected] == list(map(tuple, found))
+
+
+def test_what_is_not_a_pack_to_its_last_byte_has_no_directory() -> None:
+    store = MemoryStore()
+    pack = PackWriter(store)
+    for data in (b"one", b"two"):
+        pack.add(measure(data), data)
+    info = pack.finish()
+    pack.stage.commit(info.key, info.size_bytes)
+    data = store.read(info.key)
+    directory_at = data.index(b"PK\x01\x02")
+    wrong = [data[:-1], data[1:], data + b"x", b"", data[: len(data) // 2], *(
+        data[:at] + bytes((data[at] ^ 0xFF,)) + data[at + 1 :]
+        for at in (directory_at, directory_at + 46, len(data) - 1, len(data) - 8, len(data) - 12, len(data) - 22)
+    )]  # fmt: skip
+
+    for each in wrong:
+        broken = MemoryStore()
+        broken._insert(info.key, each)
+        with pytest.raises((ArchiveInvalidError, RangeInvalidError)):
+            members_of(broken, ObjectInfo(info.key, len(each)))

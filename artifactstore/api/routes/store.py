@@ -22,6 +22,7 @@ from artifactstore.documents import (
 )
 from artifactstore.registry.events import check_replay, latest_seq
 from artifactstore.registry.objects import list_objects
+from artifactstore.registry.scrubbing import scrub_status
 from artifactstore.registry.status import duty_statuses, store_status, subscription_statuses
 from artifactstore.registry.verify import verify_all, verify_objects
 
@@ -39,7 +40,10 @@ async def health() -> JSONResponse:
     responses={**problems(), 503: {**problems()[503], "model": models.Readiness}},
 )  # fmt: skip
 def ready(service: CurrentService) -> JSONResponse:
-    """Whether requests can be served: the database at head, the storage readable and writable. No token is needed."""
+    """Whether requests can be served: the database at head, the storage readable and writable, the scrub in time.
+
+    No token is needed.
+    """
     checks = service.readiness()
     is_ready = all(check.ok for check in checks.values())
     document = {
@@ -57,6 +61,7 @@ def metrics(service: CurrentService, caller: CurrentCaller) -> Response:
         events=latest_seq(service.registry),
         duties=duty_statuses(service.registry),
         subscriptions=subscription_statuses(service.registry, service.subscribers),
+        scrub=scrub_status(service.registry),
         plugins_left_out=len(service.plugins_left_out),
     )
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")

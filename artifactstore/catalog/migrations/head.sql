@@ -256,7 +256,7 @@ CREATE TABLE duty (
 	failures BIGINT NOT NULL, 
 	detail TEXT, 
 	error TEXT, 
-	position BIGINT NOT NULL, 
+	position BIGINT NOT NULL, paused_at BIGINT, paused_by TEXT, 
 	PRIMARY KEY (name)
 );
 CREATE TABLE source (
@@ -343,7 +343,7 @@ CREATE TABLE webhook_delivery (
 CREATE INDEX webhook_delivery_by_webhook ON webhook_delivery (webhook, id);
 CREATE INDEX webhook_delivery_age ON webhook_delivery (attempted_at);
 CREATE INDEX package_expired ON package (status, package_id) WHERE status = 'expired';
-CREATE INDEX package_by_manifest ON package (manifest_digest) WHERE status <> 'deleted';
+CREATE INDEX package_by_manifest ON package (manifest_digest, id) WHERE manifest_digest IS NOT NULL;
 CREATE INDEX hold_in_force ON hold (package) WHERE released_at IS NULL;
 CREATE INDEX upload_part_by_digest ON upload_part (blake3);
 CREATE INDEX received_object_by_digest ON received_object (blake3, kind);

@@ -39,6 +39,10 @@ class Package(SQLModel, table=True):
         Index("package_by_subject", "subject", "id"),
         Index("package_by_external_id", "external_id", "id"),
         Index("package_by_status", "status", "id"),
+        Index(
+            "package_by_manifest", "manifest_digest", "id",
+            sqlite_where=text("manifest_digest IS NOT NULL"), postgresql_where=text("manifest_digest IS NOT NULL"),
+        ),
         Index("package_by_schema", "schema_slug", "id"),
         Index("package_by_retention_class", "retention_class", "id"),
         Index(
@@ -48,10 +52,6 @@ class Package(SQLModel, table=True):
         Index(
             "package_expired", "status", "package_id",
             sqlite_where=text("status = 'expired'"), postgresql_where=text("status = 'expired'"),
-        ),
-        Index(
-            "package_by_manifest", "manifest_digest",
-            sqlite_where=text("status <> 'deleted'"), postgresql_where=text("status <> 'deleted'"),
         ),
     )  # fmt: skip
 

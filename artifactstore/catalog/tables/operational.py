@@ -197,6 +197,8 @@ class Duty(SQLModel, table=True):
     detail: str | None = Field(default=None, sa_column=Column(TEXT))
     error: str | None = Field(default=None, sa_column=Column(TEXT))
     position: int = Field(sa_column=required(BigInteger))
+    paused_at: int | None = Field(default=None, sa_column=Column(BigInteger))
+    paused_by: str | None = Field(default=None, sa_column=Column(TEXT))
 
 
 class Subscription(SQLModel, table=True):

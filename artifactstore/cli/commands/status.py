@@ -29,6 +29,8 @@ def status(context: typer.Context) -> None:
     if door.someone_is_watching:
         for line in _in_words(cast("list[Document]", document["duties"])):
             door.say(line)
+        for line in _of_scrub(cast("Document", document.get("scrub", {}))):
+            door.say(line)
         for line in _of_subscriptions(cast("list[Document]", document["subscriptions"])):
             door.say(line)
 
@@ -43,6 +45,16 @@ def _in_words(duties: list[Document]) -> Iterator[str]:
             yield f"{duty['name']} is overdue: no server runs, or none of them gets to it"
     if any(duty["overdue"] for duty in duties):
         yield "Duties run while a server runs; `artifactstore duties run` runs what is due."
+
+
+def _of_scrub(scrub: Document) -> Iterator[str]:
+    """What is wrong; a server of an older version says nothing of it."""
+    if scrub.get("paused_at"):
+        yield f"the scrub is paused, by {scrub['paused_by']}: `artifactstore storage scrub resume`"
+    if scrub.get("overdue"):
+        yield f"the scrub is overdue: {scrub['coverage']:.0%} was read within {scrub['every_days']} days"
+    if scrub.get("damaged_objects"):
+        yield f"damaged objects: {scrub['damaged_objects']}; `artifactstore heal --all` heals what it can"
 
 
 def _of_what_is_left_out(document: Document) -> Iterator[str]:

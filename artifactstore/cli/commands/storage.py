@@ -1,4 +1,4 @@
-"""Stored objects: list, verify; what a backend can do: probe; from one backend to another: copy, migrate."""
+"""Stored objects: list, verify, reconcile; what a backend can do: probe; from one backend to another: copy, migrate."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from artifactstore.cli.commands import scrub
 from artifactstore.cli.commands.packages import answer_verification
 from artifactstore.cli.door import Door, door_of
 from artifactstore.cli.exit_codes import PARTLY_DONE, SYSTEM_FAILED
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from artifactstore.storage.port import ObjectStore
 
 app = typer.Typer(no_args_is_help=False, rich_markup_mode=None)
+app.add_typer(scrub.app, name="scrub", help="Reading everything back, little by little: pause, resume.")
 
 Source = Annotated[str, typer.Option("--from", metavar="NAME", help="The backend to read from.", show_default=False)]
 Target = Annotated[str, typer.Option("--to", metavar="NAME", help="The backend to store in.", show_default=False)]
@@ -38,15 +40,82 @@ def list_(
 
 
 @app.command()
-def verify(context: typer.Context) -> None:
+def verify(
+    context: typer.Context,
+    subset: Annotated[
+        str | None, typer.Option(metavar="K/N", help="Only the K-th of N parts of the store.", show_default=False)
+    ] = None,
+) -> None:
     """Read every object back and compare it with its digest and with those of the blobs in it.
 
-    The exit code is 2 if anything is damaged, 3 if nothing is but a backend gave no answer and was passed over.
+    With --subset 1/7 today, 2/7 tomorrow and so on, everything is read in seven days: which part an object is in is
+    told by its digest alone. That works on the host of the store only. The exit code is 2 if anything is damaged, 3 if
+    nothing is but a backend gave no answer and was passed over.
     """
     door = door_of(context)
+    if subset is not None:
+        return _verify_subset(context, subset)
     with door.store() as store, door.progress() as progress:
         report = store.verify_objects(progress=progress)
-    answer_verification(context, report)
+    return answer_verification(context, report)
+
+
+def _verify_subset(context: typer.Context, subset: str) -> None:
+    from artifactstore.documents import verification_document
+    from artifactstore.registry.verify import Subset, verify_objects
+
+    door, part = door_of(context), Subset.parse(subset)
+    with door.registry() as registry, door.progress() as progress:
+        report = verify_objects(registry, subset=part, progress=progress)
+    answer_verification(context, verification_document(report))
+
+
+@app.command()
+def reconcile(
+    context: typer.Context,
+    after: Annotated[int, typer.Option(metavar="N", help="Name differences after so many.", min=0, max=2**63 - 1)] = 0,
+    limit: Annotated[int, typer.Option(help="Name so many at most.", min=1, max=10_000)] = 1_000,
+) -> None:
+    """Compare what backends list with what the catalog has in them. Nothing is read, nothing is changed.
+
+    Named are objects that nothing refers to, references to nothing, wrong sizes, what broken-off writes have left, and
+    files that are not ours; with the packages and paths they concern. What is so young that somebody may be about to
+    record it is said to be young, and is no difference. --backend NAME compares one backend alone. "next_after" is what
+    to give --after for more. The exit code is 0 if all is as recorded, 3 if something differs or a backend gave no
+    answer.
+
+    Example: artifactstore storage reconcile --backend archive
+    """
+    from artifactstore.registry.reconciling import reconcile
+    from artifactstore.upkeep_documents import reconcile_document
+
+    door = door_of(context)
+    with door.registry() as registry, door.progress() as progress:
+        report = reconcile(registry, backend=door.backend, after=after, limit=limit, progress=progress)
+    door.answer(reconcile_document(report))
+    if door.someone_is_watching:
+        for kind, tally in report.totals.items():
+            if tally.count:
+                door.say(f"{kind}: {tally.count}, {tally.size_bytes} bytes")
+    for name, error in report.unreachable.items():
+        door.say(f"not compared: backend {name}: {error.message}")
+    if not report.is_clean:
+        raise typer.Exit(PARTLY_DONE)
+
+
+@app.command()
+def seal(context: typer.Context) -> None:
+    """Store what the event log has grown by since it was last sealed, now.
+
+    A server does it by itself: everything within a quarter of an hour, a thousand events at once. What is sealed comes
+    back by `rebuild --from-storage`.
+    """
+    from artifactstore.registry.sealing import seal_log
+
+    door = door_of(context)
+    with door.registry() as registry:
+        report = seal_log(registry)
+    door.answer(report._asdict())
 
 
 @app.command()

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from artifactstore.domain.instant import Instant, instant_of
 from artifactstore.errors import DigestInvalidError, StorageDeniedError
-from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectKind, ObjectStore, Stage
+from artifactstore.storage.port import ObjectInfo, ObjectKey, ObjectKind, ObjectStore, Stage, Stray, StrayKind
 from artifactstore.storage.s3.bucket import MAX_DELETED_AT_ONCE, Bucket, open_client
 from artifactstore.storage.s3.errors import storage_errors
 from artifactstore.storage.s3.options import S3Options, parse_url
@@ -84,7 +84,8 @@ class S3Store(ObjectStore):
                         f"the server lists {key} after {last.hex()}", hint="Use a bucket whose listing is in order."
                     )
                 last = key.digest
-                yield ObjectInfo(key, int(listed["Size"]))
+                age = _server_time(page) - listed["LastModified"]
+                yield ObjectInfo(key, int(listed["Size"]), age.total_seconds())
 
     def delete(self, key: ObjectKey) -> None:
         """By DELETE. In a bucket with versions the bytes stay until its lifecycle removes them."""
@@ -121,6 +122,20 @@ class S3Store(ObjectStore):
         with storage_errors(f"no URL can be made for {key}"):
             url = self._public_client.generate_presigned_url("get_object", Params=request, ExpiresIn=expires_in_s)
         return str(url)
+
+    def strays(self) -> Iterator[Stray]:
+        """Every name below the prefix that is no key of ours, and uploads in parts that have not ended."""
+        bucket = self._bucket
+        for page in self._pages("list_objects_v2", Bucket=bucket.name, Prefix=bucket.prefix):
+            for listed in page.get("Contents", ()):
+                path = listed["Key"].removeprefix(bucket.prefix)
+                if (kind := _stray_kind(path)) is not None:
+                    age = _server_time(page) - listed["LastModified"]
+                    yield Stray(kind, path, int(listed["Size"]), age.total_seconds())
+        for page in self._pages("list_multipart_uploads", Bucket=bucket.name, Prefix=bucket.prefix):
+            for found in page.get("Uploads", ()):
+                age = _server_time(page) - found["Initiated"]
+                yield Stray(StrayKind.LEFTOVER, found["Key"].removeprefix(bucket.prefix), 0, age.total_seconds())
 
     def remove_leftovers(self, older_than: timedelta) -> int:
         """Uploads in parts are all there can be."""
@@ -162,6 +177,16 @@ class S3Store(ObjectStore):
             if page is None:
                 return
             yield page
+
+
+def _stray_kind(path: str) -> StrayKind | None:
+    """What a name below the prefix is; None for an object's."""
+    try:
+        ObjectKey.parse(path)
+    except DigestInvalidError:
+        ours = {"quarantine": StrayKind.QUARANTINED, "probe": StrayKind.LEFTOVER}
+        return ours.get(path.partition("/")[0], StrayKind.FOREIGN)
+    return None
 
 
 def _server_time(answer: dict[str, Any]) -> datetime:

@@ -1,4 +1,4 @@
-"""What deleting needs: tombstones, pins, what collection is about to remove, and the indexes to read it by."""
+"""What the end of packages needs: tombstones, pins, what collection is about to remove; and duties that are paused."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -14,6 +14,8 @@ TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 def upgrade() -> None:
     """Add the columns, the indexes and the table."""
+    op.add_column("duty", sa.Column("paused_at", sa.BigInteger(), nullable=True))
+    op.add_column("duty", sa.Column("paused_by", TEXT, nullable=True))
     for name, kind in (
         ("deleted_at", sa.BigInteger()),
         ("deleted_by", TEXT),
@@ -49,10 +51,10 @@ def _create_indexes() -> None:
     op.create_index(
         "package_by_manifest",
         "package",
-        ["manifest_digest"],
+        ["manifest_digest", "id"],
         unique=False,
-        sqlite_where=sa.text("status <> 'deleted'"),
-        postgresql_where=sa.text("status <> 'deleted'"),
+        sqlite_where=sa.text("manifest_digest IS NOT NULL"),
+        postgresql_where=sa.text("manifest_digest IS NOT NULL"),
     )
     op.create_index(
         "hold_in_force",
