@@ -66,6 +66,10 @@ class Plan(_Answer):
     frees_by_backend: dict[str, int]
     objects: int
     repacked: int
+    blobs: int
+    blob_bytes: int
+    shared_blobs: int
+    shared_bytes: int
 
 
 class Approved(_Answer):

@@ -24,16 +24,25 @@ _HEX_DIGEST = "0" * 64
 """As long as every member's name in a pack."""
 _SCRATCH_CACHE_KIB = 8_192
 _SCRATCH = """
-CREATE TABLE released (blob INTEGER PRIMARY KEY, times INTEGER NOT NULL, last INTEGER NOT NULL);
+CREATE TABLE released (blob INTEGER PRIMARY KEY, times INTEGER NOT NULL, last INTEGER NOT NULL, kept INTEGER NOT NULL);
 CREATE TABLE manifest (blake3 BLOB PRIMARY KEY, times INTEGER NOT NULL, last INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE freed (blob INTEGER PRIMARY KEY, last INTEGER NOT NULL);
 CREATE TABLE touched (object INTEGER PRIMARY KEY, last INTEGER NOT NULL);
 CREATE TABLE gain (number INTEGER PRIMARY KEY, bytes INTEGER NOT NULL)
 """
 _RELEASE = (
-    "INSERT INTO released VALUES (?, 1, ?) ON CONFLICT (blob) DO UPDATE SET times = times + 1, last = excluded.last"
+    "INSERT INTO released VALUES (?, 1, ?, 0) ON CONFLICT (blob) DO UPDATE SET times = times + 1, last = excluded.last"
 )
 _TOUCH = "INSERT INTO touched VALUES (?, ?) ON CONFLICT (object) DO UPDATE SET last = max(last, excluded.last)"
+
+
+class ReleasedBlob(NamedTuple):
+    """A blob that packages which go refer to: how many of their files have it, and how many files that stay."""
+
+    blake3: bytes
+    size_bytes: int
+    files: int
+    files_kept: int
 
 
 class FreedObject(NamedTuple):
@@ -62,7 +71,10 @@ def packed_bytes(sizes: Iterable[int]) -> int:
 
 
 class Released:
-    """What packages that go refer to: ``release`` each in order, ``settle`` once, then ask what came ``free_with``."""
+    """What packages that go refer to: ``release`` each in order, ``settle`` once, then ask what came ``free_with``.
+
+    Then ``blobs`` says of each what becomes of it, too.
+    """
 
     def __init__(self, connection: Connection, *, repack_percent: int) -> None:
         self._connection = connection
@@ -95,6 +107,12 @@ class Released:
         """The bytes that came free with the package of this number."""
         return next((n for (n,) in self._scratch.execute("SELECT bytes FROM gain WHERE number = ?", (number,))), 0)
 
+    def blobs(self) -> Iterator[ReleasedBlob]:
+        """Every blob that was released, in the order in which they came into the store."""
+        for batch in self._batches("SELECT blob, times, kept FROM released WHERE blob > ? ORDER BY blob LIMIT ?"):
+            said = _blobs(self._connection, [blob for blob, _, _ in batch])
+            yield from (ReleasedBlob(*said[blob], times, kept) for blob, times, kept in batch)
+
     def close(self) -> None:
         """Let go of the scratch database."""
         self._scratch.close()
@@ -116,7 +134,9 @@ class Released:
     def _free_blobs(self, released: list[tuple[int, ...]]) -> None:
         """Those of these blobs that nothing else refers to, and where they lie."""
         counts = references(self._connection, [blob for blob, _, _ in released])
-        free = {blob: last for blob, times, last in released if counts.get(blob, 0) <= times}
+        kept = {blob: counts[blob] - times for blob, times, _ in released if counts.get(blob, 0) > times}
+        self._scratch.executemany("UPDATE released SET kept = ? WHERE blob = ?", ((kept[blob], blob) for blob in kept))
+        free = {blob: last for blob, _, last in released if blob not in kept}
         self._scratch.executemany("INSERT INTO freed VALUES (?, ?)", free.items())
         places = objects_with(self._connection, list(free))
         self._scratch.executemany(_TOUCH, ((row_id, free[blob]) for row_id, blob in places))
@@ -191,6 +211,13 @@ def referenced_in(connection: Connection, row_id: int) -> list[tuple[int, int]]:
         (row_id,),
     )
     return [(int(blob), int(size)) for blob, size in rows]
+
+
+def _blobs(connection: Connection, blobs: Sequence[int]) -> dict[int, tuple[bytes, int]]:
+    """Address and size of each of up to a thousand blobs, by row id."""
+    marks = ",".join("?" * len(blobs))
+    rows = connection.execute(f"SELECT id, blake3, size_bytes FROM blob WHERE id IN ({marks})", blobs)
+    return {int(blob): (bytes(blake3), int(size)) for blob, blake3, size in rows}
 
 
 def _objects(connection: Connection, condition: str, parameter: bytes | int) -> list[ObjectRecord]:

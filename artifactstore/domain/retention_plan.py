@@ -10,6 +10,11 @@ the same state of a store gives the same bytes. Concerned is what is expired, an
     {"decision": "delete", "frees_bytes": 812, "package_id": ..., "rule": "expired", ...}
     {"decision": "keep", "frees_bytes": 0, "holds": [...], "package_id": ..., "rule": "hold", ...}
     {"delete": 1, "frees_by_backend": {"default": 812}, "frees_bytes": 812, "keep": 1, ...}
+
+Beside it stand the blobs of what is deleted, a line for each, in the order in which they came into the store::
+
+    {"blob": "blake3:...", "decision": "delete", "files": 1, "rule": "unreferenced", "size_bytes": 812}
+    {"blob": "blake3:...", "decision": "keep", "files": 1, "files_kept": 2, "rule": "shared", "size_bytes": 90}
 """
 
 from __future__ import annotations
@@ -33,6 +38,8 @@ PLAN_PRODUCER = "artifactstore"
 PLAN_SCHEMA = "artifactstore.retention-plan.v1"
 PLAN_ROLE = "plan"
 PLAN_PATH = "plan.jsonl"
+PLAN_BLOBS_ROLE = "blobs"
+PLAN_BLOBS_PATH = "blobs.jsonl"
 PLAN_MEDIA_TYPE = "application/jsonl"
 _VERSION = 1
 MAX_LINE_BYTES = 1024 * 1024
@@ -40,7 +47,7 @@ MAX_LINE_BYTES = 1024 * 1024
 
 
 class Decision(StrEnum):
-    """What becomes of a package."""
+    """What becomes of a package, or of a blob."""
 
     DELETE = "delete"
     KEEP = "keep"
@@ -55,6 +62,10 @@ class Rule(StrEnum):
     PIN = "pin"
     NEWEST = "newest"
     """One of the newest of its producer about its subject."""
+    UNREFERENCED = "unreferenced"
+    """Of a blob: no file of a package that stays has it."""
+    SHARED = "shared"
+    """Of a blob: files of packages that stay have it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +97,18 @@ class PlanItem:
     keep_newest: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanBlob:
+    """What a plan says of one blob: how many files of packages that are deleted have it, and how many that are not."""
+
+    blob: str
+    size_bytes: int
+    decision: str
+    rule: str
+    files: int
+    files_kept: int | None = None
+
+
 @dataclass(slots=True)
 class PlanTotals:
     """The sums; ``frees_bytes`` is what collection frees to the byte, if nothing changes meanwhile."""
@@ -100,9 +123,15 @@ class PlanTotals:
     """Objects that nothing refers to then."""
     repacked: int = 0
     """Packs that are made smaller then."""
+    blobs: int = 0
+    """That nothing refers to then; an object comes free when all of its blobs do."""
+    blob_bytes: int = 0
+    shared_blobs: int = 0
+    """That files of other packages have, so that they stay."""
+    shared_bytes: int = 0
 
 
-def line_of(value: PlanHeader | PlanItem | PlanTotals) -> bytes:
+def line_of(value: PlanHeader | PlanItem | PlanBlob | PlanTotals) -> bytes:
     """One line, its end included. What is absent is left out."""
     members = {key: list(each) if isinstance(each, tuple) else each for key, each in asdict(value).items()}
     document: dict[str, JsonValue] = {key: each for key, each in members.items() if each is not None and each != []}

@@ -21,12 +21,15 @@ from artifactstore.domain.instant import instant_text
 from artifactstore.domain.package import FileDraft, PackageDraft
 from artifactstore.domain.retention import RetentionClass
 from artifactstore.domain.retention_plan import (
+    PLAN_BLOBS_PATH,
+    PLAN_BLOBS_ROLE,
     PLAN_MEDIA_TYPE,
     PLAN_PATH,
     PLAN_PRODUCER,
     PLAN_ROLE,
     PLAN_SCHEMA,
     Decision,
+    PlanBlob,
     PlanHeader,
     PlanItem,
     PlanTotals,
@@ -73,12 +76,15 @@ class MadePlan:
 
 def make_plan(registry: Registry) -> MadePlan:
     """Store a plan of what can be deleted now. The same state again is answered with the same plan."""
-    with tempfile.TemporaryFile() as file:
-        header, totals = _write_plan(registry, file)
+    with tempfile.TemporaryFile() as file, tempfile.TemporaryFile() as blobs:
+        header, totals = _write_plan(registry, file, blobs)
         failpoint("plan.before-ingest")
         draft = PackageDraft(
             producer=PLAN_PRODUCER,
-            files=(FileDraft(PLAN_PATH, _Written(file), PLAN_ROLE, PLAN_MEDIA_TYPE),),
+            files=(
+                FileDraft(PLAN_PATH, _Written(file), PLAN_ROLE, PLAN_MEDIA_TYPE),
+                FileDraft(PLAN_BLOBS_PATH, _Written(blobs), PLAN_BLOBS_ROLE, PLAN_MEDIA_TYPE),
+            ),
             retention_class=RetentionClass.PERMANENT_RECORD,
             schema=PLAN_SCHEMA,
             metadata={"as_of": header.as_of, "log_seq": header.log_seq},
@@ -101,7 +107,7 @@ def reason_to_keep(
     return (Rule.NEWEST, (), newest) if newer < newest else None
 
 
-def _write_plan(registry: Registry, file: IO[bytes]) -> tuple[PlanHeader, PlanTotals]:
+def _write_plan(registry: Registry, file: IO[bytes], blobs: IO[bytes]) -> tuple[PlanHeader, PlanTotals]:
     repack_percent = registry.collection.repack_percent
     with registry.catalog.snapshot() as queries:
         seq, at = planning.rests_on(queries.connection, PLAN_SCHEMA)
@@ -114,11 +120,12 @@ def _write_plan(registry: Registry, file: IO[bytes]) -> tuple[PlanHeader, PlanTo
         with closing(Released(queries.connection, repack_percent=repack_percent)) as released:
             writing = _Writing(queries, registry.retention, released, at)
             totals = writing.totals_of_what_goes()
+            blobs.writelines(map(line_of, writing.blobs()))
             file.write(line_of(header))
-            for item in writing.items():
-                file.write(line_of(item))
+            file.writelines(map(line_of, writing.items()))
             file.write(line_of(totals))
     file.flush()
+    blobs.flush()
     return header, totals
 
 
@@ -151,8 +158,28 @@ class _Writing:
             totals.repacked += not free.is_whole
         return totals
 
+    def blobs(self) -> Iterator[PlanBlob]:
+        """A line for each blob of what goes, which is added up."""
+        totals = self._totals
+        for found in self._released.blobs():
+            is_shared = found.files_kept > 0
+            if is_shared:
+                totals.shared_blobs += 1
+                totals.shared_bytes += found.size_bytes
+            else:
+                totals.blobs += 1
+                totals.blob_bytes += found.size_bytes
+            yield PlanBlob(
+                blob=str(Digest.blake3(found.blake3)),
+                size_bytes=found.size_bytes,
+                decision=Decision.KEEP if is_shared else Decision.DELETE,
+                rule=Rule.SHARED if is_shared else Rule.UNREFERENCED,
+                files=found.files,
+                files_kept=found.files_kept or None,
+            )
+
     def items(self) -> Iterator[PlanItem]:
-        """A line for each."""
+        """A line for each package."""
         for number, (package, keeping) in enumerate(self._decided()):
             rule, holds, newest = keeping or (Rule.EXPIRED, (), None)
             yield PlanItem(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING
 
 import pytest
+from blake3 import blake3
 
+from artifactstore.domain.digest import Digest
 from artifactstore.domain.package import PackageStatus
 from artifactstore.domain.retention import RetentionPolicy
 from artifactstore.errors import PackageDeletedError, PlanNotApprovedError, PlanUnknownError
@@ -99,6 +103,21 @@ class TestPlanning:
         made = make_plan(registry)
 
         assert ("delete", True) == (items_of(registry, made)[first].decision, made.totals.frees_bytes < 2**20)
+
+    def test_every_blob_of_what_goes_is_named_with_what_becomes_of_it(self, registry: Registry, tmp_path: Path) -> None:
+        push(registry, {"shared": b"shared", "own": b"own", "again": b"own"}, "run-1")
+        expire(registry)
+        push(registry, {"one": b"shared", "two": b"shared"}, "run-2")
+
+        made = make_plan(registry)
+
+        lines = fetch(registry, made.receipt.package_id, tmp_path / "plan")["blobs.jsonl"].splitlines()
+        own, shared = (str(Digest.blake3(blake3(data).digest())) for data in (b"own", b"shared"))
+        assert [
+            {"blob": own, "size_bytes": 3, "decision": "delete", "rule": "unreferenced", "files": 2},
+            {"blob": shared, "size_bytes": 6, "decision": "keep", "rule": "shared", "files": 1, "files_kept": 2},
+        ] == sorted(map(json.loads, lines), key=itemgetter("size_bytes"))
+        assert (1, 3, 1, 6) == attrgetter("blobs", "blob_bytes", "shared_blobs", "shared_bytes")(made.totals)
 
     def test_holds_keep_and_are_named(self, registry: Registry) -> None:
         expired, due = push(registry, name="run-1"), push(later(registry, -30), {"b": b"b"}, "run-2")
