@@ -85,7 +85,7 @@ layers: $(STAMP) ## Who imports whom
 docs: $(STAMP) ## Does the documentation name everything there is?
 	$(BIN)/python -m pytest --quiet tests/test_docs.py
 
-bench: $(STAMP) ## Our numbers beside the floor's and the peers' (about 45 minutes; ONLY=embedded, http, servers, provenance or testing-os)
+bench: $(STAMP) ## Our numbers beside the floor's and the peers' (about an hour; ONLY=embedded, http, servers, provenance, testing-os or life-cycle)
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
 
 lock: ## Resolve the dependencies anew into requirements.lock and, for the image, requirements-runtime.lock (needs uv)

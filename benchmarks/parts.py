@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.data import WORKLOADS
+from benchmarks.life_cycle.cases import LIFE_CYCLE_WORKLOADS
 from benchmarks.on_servers.cases import SERVER_WORKLOADS
 from benchmarks.over_http.cases import HTTP_WORKLOADS
 from benchmarks.provenance.cases import PROVENANCE_WORKLOADS
@@ -50,6 +51,7 @@ PARTS = (
     Part("servers", tuple(SERVER_WORKLOADS), "-servers"),
     Part("provenance", tuple(PROVENANCE_WORKLOADS), "-provenance"),
     Part("testing-os", tuple(TESTING_OS_WORKLOADS), "-testing-os"),
+    Part("life-cycle", tuple(LIFE_CYCLE_WORKLOADS), "-life-cycle"),
 )
 
 

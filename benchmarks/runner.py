@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from benchmarks.cases import FULL_CATALOG_BLOBS, QUICK_CATALOG_BLOBS, Stores, cases_of
 from benchmarks.data import WORKLOADS, dataset
+from benchmarks.life_cycle.cases import LIFE_CYCLE_WORKLOADS
 from benchmarks.machine import describe
 from benchmarks.on_servers.cases import SERVER_WORKLOADS
 from benchmarks.on_servers.shared import OnServers
@@ -93,7 +94,7 @@ class Options:
     """Only cases whose names contain one of these; all, if there are none."""
     repeats: int = 5
     large_repeats: int = 3
-    """For W4, W5, H-W4, H-load, S-W5, P-flat, M-2, I-flat, T-flat and T-1000."""
+    """For W4, W5, H-W4, H-load, S-W5, P-flat, M-2, I-flat, T-flat, T-1000 and all whose names begin with L."""
     quick: bool = False
     peers: bool = True
     seed: int = 0
@@ -131,7 +132,8 @@ def _measure_workload(name: str, options: Options, served: Served, on_servers: O
     if name in HTTP_WORKLOADS:
         http = HTTP_WORKLOADS[name]
         return _measure_by_servers(http, options, served.stores, partial(http.cases, served))
-    if servers := (SERVER_WORKLOADS | PROVENANCE_WORKLOADS | TESTING_OS_WORKLOADS).get(name):
+    others = SERVER_WORKLOADS | PROVENANCE_WORKLOADS | TESTING_OS_WORKLOADS | LIFE_CYCLE_WORKLOADS
+    if servers := others.get(name):
         return _measure_by_servers(servers, options, served.stores, partial(servers.cases, on_servers))
     return _measure_embedded(name, options, served.stores)
 

@@ -181,6 +181,33 @@ def _testing_os() -> Iterator[Target]:
     yield Target("T-1000", "one run() of 1,000, of the original's 1,000 ingests", Figure("ours run"), (original,), 0.1)
 
 
+def _life_cycle() -> Iterator[Target]:
+    """What comes after storing."""
+    for ending in ("", ", 10 times as much live"):
+        ours, floor = Figure(f"ours collect{ending}"), Figure(f"floor delete{ending}")
+        what = f"collection{ending}, of deleting the files and rows"
+        yield Target("L-collect", what, ours, (floor,), 3)
+    counted = "ours collect, counted"
+    allowed = (Figure(counted, "allowed_requests"),)
+    what = "requests, of one for each 1,000 dead and 3 for each pack made smaller"
+    yield Target("L-collect-S3", what, Figure(counted, "all_requests"), allowed, 1)
+    plan, nothing = "ours plan", Figure("ours plan, nothing due")
+    yield Target("L-plan", "a plan, peak memory above imports", Figure(plan, _MEMORY), (), 150 * _MIB)
+    yield Target("L-plan", "a plan, reads of storage", Figure(plan, "storage_reads"), (), 0)
+    few = Figure(nothing.case, "few_s")
+    yield Target("L-plan", "nothing due among 1,000,000 files, of among 10,000", nothing, (few,), 1.3)
+    for name in ("packs", "large files", "many small packs"):
+        ours, floor = (Figure(f"{case}, {name}", "read_bytes_per_s") for case in ("ours scrub", "floor read"))
+        yield Target("L-scrub", f"{name}: bytes a second, of the floor's", ours, (floor,), 0.8, sense="at least")
+    for case in ("service get", "ours ingest"):
+        slow, alone = Figure(case, "p99_s"), Figure(f"{case}, no scrub", "p99_s")
+        yield Target("L-foreground", f"{case} with the scrub, p99, of without", slow, (alone,), 2)
+    for ending in ("sealed", "nothing sealed"):
+        ours = Figure(f"ours rebuild, {ending}")
+        what = f"rebuild, {ending}, of reading the same and writing the same rows"
+        yield Target("L-rebuild", what, ours, (Figure(ours.case, "bare_s"),), 2)
+
+
 _SERVED_LOAD = {"errors": "errors", "unaccounted": "recorded but not acknowledged, or the reverse"}
 _LARGE_FILE = {"put": 0.8, "get": 0.9}
 _HTTP_PUSH, _PER_S = Figure("command push"), "pushes_per_s"
@@ -238,6 +265,7 @@ TARGETS = (
     *_on_servers(),
     *_observing(),
     *_testing_os(),
+    *_life_cycle(),
 )
 
 
