@@ -25,7 +25,7 @@ from artifactstore.storage.pack import members_of
 from artifactstore.storage.port import ObjectKey, ObjectKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from artifactstore.catalog.catalog import Transaction
     from artifactstore.domain.canonical import JsonValue
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from artifactstore.storage.port import ObjectInfo
 
 _NAMED_PATHS = 20
+_BATCH = 100
+_BATCH_FILES = 10_000
+"""Packages, and files of them, that one transaction records at most, unless one package has more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,13 @@ class _Place(NamedTuple):
     chunks: bytes = b""
 
 
+class _Read(NamedTuple):
+    """A manifest, and where it lies."""
+
+    reference: ObjectRef
+    manifest: Manifest
+
+
 class Tail:
     """What the log does not know. ``recover`` may be called again: what it has recorded is known then."""
 
@@ -74,9 +84,10 @@ class Tail:
             return
         self._progress.begin("looking for what the log does not know", None)
         self._look_for_blobs()
-        for reference, _ in sorted(manifests, key=lambda found: (-(found[1].age_s or 0), found[1].key.digest)):
-            self._recover(reference)
-            failpoint("rebuild.after-package")
+        oldest_first = sorted(manifests, key=lambda found: (-(found[1].age_s or 0), found[1].key.digest))
+        for batch in self._batches(reference for reference, _ in oldest_first):
+            self._record(batch)
+            failpoint("rebuild.after-packages")
 
     def _unknown(self, kind: ObjectKind) -> Iterator[tuple[ObjectRef, ObjectInfo]]:
         """Objects of a kind that no backend is recorded to have, each once."""
@@ -115,24 +126,50 @@ class Tail:
                 self._progress.advance(len(data))
             return hasher.finish()
 
-    def _recover(self, reference: ObjectRef) -> None:
-        named = str(Digest.blake3(reference.blake3))
-        manifest = None
+    def _batches(self, references: Iterable[ObjectRef]) -> Iterator[list[_Read]]:
+        """As many manifests as are recorded in one transaction: each waits for the disk at its end."""
+        batch: list[_Read] = []
+        for reference in references:
+            if (manifest := self._read(reference)) is not None:
+                batch.append(_Read(reference, manifest))
+            if len(batch) == _BATCH or sum(len(each.manifest.files) for each in batch) >= _BATCH_FILES:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+    def _read(self, reference: ObjectRef) -> Manifest | None:
         try:
-            manifest = self._manifest(reference)
-            with self._registry.transaction() as tx:
-                stored, missing = self._stored(tx, manifest, reference)
-                if missing:
-                    self._lose(named, manifest, f"{len(missing)} of its files are in no backend", missing)
-                    return
-                self._register_schema(tx, manifest)
-                record(tx, self._registry, _draft(manifest), stored, as_revision=True)
-        except InvalidRequestError as error:
-            self._lose(named, manifest, error.message)
+            return self._manifest(reference)
         except ArtifactStoreError as error:
-            if error.retryable:
+            if error.retryable and not isinstance(error, InvalidRequestError):
                 raise
-            self._lose(named, manifest, error.message)
+            self.lost.append(_loss(reference, None, error.message))
+            return None
+
+    def _record(self, batch: list[_Read]) -> None:
+        """All of them, or if one is refused, each by itself."""
+        try:
+            with self._registry.transaction() as tx:
+                lost = [loss for each in batch if (loss := self._recover(tx, each)) is not None]
+        except ArtifactStoreError as error:
+            if error.retryable and not isinstance(error, InvalidRequestError):
+                raise
+            if len(batch) > 1:
+                for each in batch:
+                    self._record([each])
+                return
+            lost = [_loss(batch[0].reference, batch[0].manifest, error.message)]
+        self.lost += lost
+
+    def _recover(self, tx: Transaction, read: _Read) -> LostPackage | None:
+        """Make it a package again, or say what is missing of it."""
+        stored, missing = self._stored(tx, read.manifest, read.reference)
+        if missing:
+            return _loss(read.reference, read.manifest, f"{len(missing)} of its files are in no backend", missing)
+        self._register_schema(tx, read.manifest)
+        record(tx, self._registry, _draft(read.manifest), stored, as_revision=True)
+        return None
 
     def _manifest(self, reference: ObjectRef) -> Manifest:
         data = self._registry.backend(reference.backend).read(ObjectKey(ObjectKind.MANIFEST, reference.blake3))
@@ -150,9 +187,8 @@ class Tail:
             relied=set(), relies_since=since,
         )  # fmt: skip
         missing = [file.path for file in manifest.files if not self._place(stored, file, presence)]
-        known = {place.reference for place in self._places.values()} & set(stored.objects)
         stored.stored_bytes += sum(
-            each.size_bytes for each in known if not tx.objects_of_digest(each.kind, each.blake3)
+            each.size_bytes for each in stored.objects if not tx.objects_of_digest(each.kind, each.blake3)
         )
         return stored, missing
 
@@ -182,9 +218,11 @@ class Tail:
             raise InvalidRequestError(f"its metadata schema {slug!r} is not registered, and nobody has it here")
         record_schema(tx, self._registry, slug, check_schema(slug, self._schemas[slug]))
 
-    def _lose(self, named: str, manifest: Manifest | None, why: str, missing: list[str] | None = None) -> None:
-        producer, external_id = (None, None) if manifest is None else (manifest.producer, manifest.external_id)
-        self.lost.append(LostPackage(named, producer, external_id, why, tuple((missing or [])[:_NAMED_PATHS])))
+
+def _loss(reference: ObjectRef, manifest: Manifest | None, why: str, missing: Sequence[str] = ()) -> LostPackage:
+    producer, external_id = (None, None) if manifest is None else (manifest.producer, manifest.external_id)
+    named = str(Digest.blake3(reference.blake3))
+    return LostPackage(named, producer, external_id, why, tuple(missing[:_NAMED_PATHS]))
 
 
 def _draft(manifest: Manifest) -> PackageDraft:

@@ -61,7 +61,8 @@ FULL = Sizes(
 )  # fmt: skip
 QUICK = Sizes(
     packs=4, pack_files=30, more_live=10, s3_packages=5, s3_repacked=2, due=30, few_due=5, package_files=10, plans=2,
-    scrubbed_packs=4, large=8, large_bytes=16 * MIB, gets=50, ingests=10, rebuilt=10, applied=10, loose=2, loose_files=50,
+    scrubbed_packs=4, large=8, large_bytes=16 * MIB, gets=50, ingests=10, rebuilt=10, applied=10,
+    loose=2, loose_files=50,
 )  # fmt: skip
 
 

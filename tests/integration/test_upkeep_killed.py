@@ -118,7 +118,7 @@ def test_killed_at_every_failpoint_of_a_rebuilding(tmp_path: Path) -> None:
             assert (again.code, again.document["packages"], len(again.document["recovered"])) == (0, 2, 2)
         check_store(home, tmp_path / f"out-{hit}")
 
-    steps = ("before-log", "after-log", "after-segments", "after-package", "before-end", "after-end")
+    steps = ("before-log", "after-log", "after-segments", "after-packages", "before-end", "after-end")
     assert {f"rebuild.{step}" for step in steps} <= set(names)
 
 
