@@ -210,7 +210,7 @@ def _prepare_foreground(life: Life, is_on: bool, scratch: Path) -> None:
 def _got(life: Life, is_on: bool, scratch: Path) -> Measures:
     home = scratch / "home"
     add_token(home)
-    settings = {} if is_on else {"ARTIFACTSTORE_VERIFY_EVERY_DAYS": "0"}
+    settings = life.scrub_settings if is_on else {"ARTIFACTSTORE_VERIFY_EVERY_DAYS": "0"}
     with serving(home, settings=settings) as server:
         asked = {"address": server.address, "token": server.token, "file_bytes": _SMALL_BYTES}
         return ask_life(FOREGROUND, "get", home_settings(home), timed=life.sizes.gets, scrub=int(is_on), **asked)
@@ -218,7 +218,7 @@ def _got(life: Life, is_on: bool, scratch: Path) -> Measures:
 
 def _ingested(life: Life, is_on: bool, scratch: Path) -> Measures:
     settings = home_settings(scratch / "home")
-    with _scrubbing_beside(settings) if is_on else _nobody():
+    with _scrubbing_beside({**settings, **life.scrub_settings}) if is_on else _nobody():
         request = {"timed": life.sizes.ingests, "seed": life.shared.seed, "scrub": int(is_on)}
         return ask_life(FOREGROUND, "ingest", settings, **request)
 

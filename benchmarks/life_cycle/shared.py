@@ -61,7 +61,7 @@ FULL = Sizes(
 )  # fmt: skip
 QUICK = Sizes(
     packs=4, pack_files=30, more_live=10, s3_packages=5, s3_repacked=2, due=30, few_due=5, package_files=10, plans=2,
-    scrubbed_packs=4, large=8, large_bytes=16 * MIB, gets=50, ingests=10, rebuilt=10, applied=10,
+    scrubbed_packs=4, large=4, large_bytes=4 * MIB, gets=50, ingests=10, rebuilt=10, applied=10,
     loose=2, loose_files=50,
 )  # fmt: skip
 
@@ -76,6 +76,11 @@ class Life:
     def sizes(self) -> Sizes:
         """Those of this run."""
         return QUICK if self.shared.quick else FULL
+
+    @property
+    def scrub_settings(self) -> Settings:
+        """None, so that the rate is the default; so slow in a quick run that little takes long enough."""
+        return {"ARTIFACTSTORE_SCRUB_BYTES_PER_S": str(MIB)} if self.shared.quick else {}
 
     def made(self, do: str, **request: int) -> Path:
         """A home with such a store, which nobody changes."""
