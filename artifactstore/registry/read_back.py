@@ -137,15 +137,34 @@ def _read_single(
     store: ObjectStore, found: ObjectRecord, blobs: list[PlacedBlob], advance: Callable[[int], None]
 ) -> Findings:
     """A large blob, or a manifest: one stream, both digests."""
-    with store.open(key_of(found)) as stream, BlobHasher() as hasher:
-        while data := stream.read(BUFFER_BYTES):
-            hasher.update(data)
-            advance(len(data))
-        measure = hasher.finish()
-    finding = _object_finding(found, measure.size_bytes, measure.blake3)
-    bad = [blob for blob in blobs if finding or blob.sha256 != measure.sha256]
-    named = [BadBlob(blob, finding or WRONG_ROW, measure.blake3, measure.sha256) for blob in bad]
-    return Findings(finding, named, measure.blake3, measure.size_bytes)
+    with store.open(key_of(found)) as stream:
+        size_bytes, address, sha256 = _digests(stream, found.size_bytes, advance)
+    finding = _object_finding(found, size_bytes, address)
+    bad = [blob for blob in blobs if finding or blob.sha256 != sha256]
+    named = [BadBlob(blob, finding or WRONG_ROW, address, sha256) for blob in bad]
+    return Findings(finding, named, address, size_bytes)
+
+
+def _digests(stream: BinaryIO, expected_bytes: int, advance: Callable[[int], None]) -> tuple[int, bytes, bytes]:
+    """Size, BLAKE3 and SHA-256 of a stream. What is small is hashed here: to start threads for it takes longer."""
+    if expected_bytes > BUFFER_BYTES:
+        with BlobHasher() as hasher:
+            for data in _buffers(stream, advance):
+                hasher.update(data)
+            measure = hasher.finish()
+        return measure.size_bytes, measure.blake3, measure.sha256
+    size_bytes, address, sha256 = 0, blake3(), hashlib.sha256()
+    for data in _buffers(stream, advance):
+        size_bytes += len(data)
+        address.update(data)
+        sha256.update(data)
+    return size_bytes, address.digest(), sha256.digest()
+
+
+def _buffers(stream: BinaryIO, advance: Callable[[int], None]) -> Iterator[bytes]:
+    while data := stream.read(BUFFER_BYTES):
+        yield data
+        advance(len(data))
 
 
 def _read_pack(
