@@ -196,7 +196,7 @@ def _life_cycle() -> Iterator[Target]:
     yield Target("L-plan", "a plan, reads of storage", Figure(plan, "storage_reads"), (), 0)
     few = Figure(nothing.case, "few_s")
     yield Target("L-plan", "nothing due among 1,000,000 files, of among 10,000", nothing, (few,), 1.3)
-    for name in ("packs", "large files", "many small packs"):
+    for name in ("4 KiB", "40 KiB", "large files", "many small packs"):
         ours, floor = (Figure(f"{case}, {name}", "read_bytes_per_s") for case in ("ours scrub", "floor read"))
         yield Target("L-scrub", f"{name}: bytes a second, of the floor's", ours, (floor,), 0.8, sense="at least")
     for case in ("service get", "ours ingest"):

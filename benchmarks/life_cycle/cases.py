@@ -144,7 +144,8 @@ def _copy_both(life: Life, scratch: Path) -> None:
 def _scrubbing(shared: OnServers, _: Dataset | None) -> Iterator[Case]:
     life = Life(shared)
     stores: tuple[tuple[str, str, Callable[[], Path]], ...] = (
-        ("packs", "packs of 2,000 files of 4 KiB", life.in_packs),
+        ("4 KiB", "packs of 2,000 files of 4 KiB", partial(life.in_packs, 2_000, 4)),
+        ("40 KiB", "packs of 200 files of 40 KiB", partial(life.in_packs, 200, 40)),
         ("large files", f"files of {life.sizes.large_bytes // 2**20} MiB", life.large),
         ("many small packs", f"packs of {life.sizes.package_files} files of 1 KiB, and their manifests", partial(
             life.many_small, sealed=False

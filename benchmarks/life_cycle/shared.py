@@ -42,7 +42,7 @@ class Sizes(NamedTuple):
     package_files: int
     plans: int
     scrubbed_packs: int
-    """Of 2,000 files of 4 KiB."""
+    """Of 2,000 files of 4 KiB, or 200 of 40 KiB."""
     large: int
     large_bytes: int
     gets: int
@@ -109,9 +109,9 @@ class Life:
         files = self.sizes.package_files
         return self.made("stored", packages=self.sizes.rebuilt, files=files, file_bytes=KIB, sealed=int(sealed))
 
-    def in_packs(self) -> Path:
-        """Packs of 2,000 files of 4 KiB."""
-        return self.made("stored", packages=self.sizes.scrubbed_packs, files=2_000, file_bytes=4 * KIB)
+    def in_packs(self, files: int, file_kib: int) -> Path:
+        """Packs of files of a size."""
+        return self.made("stored", packages=self.sizes.scrubbed_packs, files=files, file_bytes=file_kib * KIB)
 
     def large(self) -> Path:
         """Files that are objects of their own."""

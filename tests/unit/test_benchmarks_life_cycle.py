@@ -31,8 +31,10 @@ CASES = {
     "L-collect-S3": ["ours collect, counted"],
     "L-plan": ["ours plan", "ours plan, nothing due"],
     "L-scrub": [
-        "floor read, packs",
-        "ours scrub, packs",
+        "floor read, 4 KiB",
+        "ours scrub, 4 KiB",
+        "floor read, 40 KiB",
+        "ours scrub, 40 KiB",
         "floor read, large files",
         "ours scrub, large files",
         "floor read, many small packs",
