@@ -343,6 +343,7 @@ def distribution(requirement: str) -> str:
 # the handbook
 
 RIGHTS = {
+    "head_bucket": "s3:ListBucket",
     "head_object": "s3:GetObject",
     "get_object": "s3:GetObject",
     "put_object": "s3:PutObject",
