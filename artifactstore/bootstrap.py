@@ -79,6 +79,7 @@ def open_registry(
         collection=settings.collection,
         retention_approvals=settings.retention_approvals,
         scrub_bytes_per_s=settings.scrub_bytes_per_s,
+        sweep_max_leap_hours=settings.sweep_max_leap_hours,
         ready_needs_scrub=settings.ready_needs_scrub,
     ).putting_to(backend)
 

@@ -47,6 +47,7 @@ NAMES = (
     "COLLECT_WINDOW",
     "COLLECT_OBJECTS_PER_S",
     "SCRUB_BYTES_PER_S",
+    "SWEEP_MAX_LEAP_HOURS",
     "READY_NEEDS_SCRUB",
     "PLUGIN_CAPABILITIES",
     "MAX_PAYLOAD_BYTES",
@@ -127,6 +128,8 @@ class Settings:
     collection: CollectionPolicy = field(default_factory=CollectionPolicy)
     scrub_bytes_per_s: int = 32 * 1024 * 1024
     """0: as many as there are."""
+    sweep_max_leap_hours: int = 72
+    """0: any."""
     ready_needs_scrub: bool = True
     plugin_capabilities: Mapping[str, frozenset[Capability]] = field(default_factory=dict)
     """Of the plug-ins that the environment names."""
@@ -170,6 +173,7 @@ class Settings:
             retention_approvals=_whole_number(found, "RETENTION_APPROVALS", 1, 1, 2),
             collection=_collection(found),
             scrub_bytes_per_s=_whole_number(found, "SCRUB_BYTES_PER_S", 32 * 1024 * 1024, 0, 2**40),
+            sweep_max_leap_hours=_whole_number(found, "SWEEP_MAX_LEAP_HOURS", 72, 0, 87_600),
             ready_needs_scrub=_yes_or_no(found, "READY_NEEDS_SCRUB", default="true"),
             plugin_capabilities=_plugin_capabilities(found),
             max_payload_bytes=_whole_number(found, "MAX_PAYLOAD_BYTES", MAX_PAYLOAD_BYTES, 1, 1024 * 1024),

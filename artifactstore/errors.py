@@ -80,7 +80,7 @@
     │   ├── StorageUnavailableError       STORAGE_UNAVAILABLE   may be retried
     │   ├── StorageDeniedError            STORAGE_DENIED
     │   ├── StorageFullError              STORAGE_FULL
-    │   ├── ClocksDisagreeError           CLOCKS_DISAGREE       nothing is collected by a clock that is wrong
+    │   ├── ClocksDisagreeError           CLOCKS_DISAGREE       nothing ends by a clock that is wrong
     │   ├── BackendRefusedError           BACKEND_REFUSED       a probe found that it would lose or alter data
     │   ├── CatalogUnavailableError       CATALOG_UNAVAILABLE   may be retried
     │   ├── CatalogFullError              CATALOG_FULL
@@ -670,7 +670,7 @@ class StorageFullError(StorageError):
 
 
 class ClocksDisagreeError(StorageError):
-    """A clock of the database or of a backend is more than five minutes from that of this host."""
+    """Another clock is more than five minutes from that of this host, or that has leapt further than is believed."""
 
     code = "CLOCKS_DISAGREE"
     default_hint = "Nothing was removed. Set the clocks by one source of time, then run the same command again."

@@ -25,6 +25,7 @@ DATABASES = ("sqlite", "postgresql")
 ON_BOTH_DATABASES = (
     "integration.test_blob_index",
     "integration.test_certificates",
+    "integration.test_clocks",
     "integration.test_collecting",
     "integration.test_collecting_killed",
     "integration.test_collecting_meanwhile",

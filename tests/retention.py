@@ -22,9 +22,15 @@ FILES = {**SMALL, "large.bin": some_bytes(2 * 2**20, 99), "empty": b""}
 
 
 def push(registry: Registry, files: Mapping[str, bytes] = FILES, name: str = "run-1", **said: str) -> str:
-    """A package that expires in a week."""
+    """A package that is past its retention as soon as it is there, and expires when somebody sweeps."""
     draft = replace(package_draft(dict(files), external_id=name), retention_class=RetentionClass.TRANSIENT, **said)
-    return ingest(registry, draft).package_id
+    return ingest(soon_over(registry), draft).package_id
+
+
+def soon_over(registry: Registry) -> Registry:
+    """The same store, where what is transient is kept for no time."""
+    days = {**registry.retention.days, RetentionClass.TRANSIENT: 0}
+    return replace(registry, retention=replace(registry.retention, days=days))
 
 
 def later(registry: Registry, days: float) -> Registry:

@@ -94,6 +94,7 @@ class Sweep(_Request):
     """Whether to mark, or only to say what would be marked."""
 
     dry_run: bool = False
+    clock_is_right: bool = False
 
 
 class WhatToVerify(_Request):

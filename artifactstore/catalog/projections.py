@@ -171,7 +171,12 @@ def _plan_approved(connection: Connection, event: events.PlanApproved, actor: st
 
 @_projects(events.RetentionExtended)
 def _retention_extended(connection: Connection, event: events.RetentionExtended, actor: str) -> None:  # noqa: ARG001
-    connection.execute("UPDATE package SET expires_at = ? WHERE package_id = ?", (event.expires_at, event.package_id))
+    """What was marked as expired is not any more."""
+    connection.execute(
+        "UPDATE package SET expires_at = ?, expired_at = NULL,"
+        " status = CASE status WHEN 'expired' THEN 'finalized' ELSE status END WHERE package_id = ?",
+        (event.expires_at, event.package_id),
+    )
 
 
 @_projects(events.HoldPlaced)

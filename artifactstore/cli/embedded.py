@@ -254,11 +254,11 @@ class EmbeddedStore:
 
         return _counted("would_expire", [package.package_id for package in due_packages(self._registry)])
 
-    def sweep(self) -> Document:
+    def sweep(self, *, clock_is_right: bool) -> Document:
         """See ``Store``."""
         from artifactstore.registry.store_duties import sweep_now
 
-        return _counted("expired", sweep_now(self._registry))
+        return _counted("expired", sweep_now(self._registry, clock_is_right=clock_is_right))
 
     def status(self) -> Document:
         """See ``Store``."""

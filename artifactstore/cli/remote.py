@@ -180,9 +180,9 @@ class RemoteStore:
         """See ``Store``."""
         return self._client.sweep(dry_run=True)
 
-    def sweep(self) -> Document:
+    def sweep(self, *, clock_is_right: bool) -> Document:
         """See ``Store``."""
-        return self._client.sweep()
+        return self._client.sweep(clock_is_right=clock_is_right)
 
     def status(self) -> Document:
         """See ``Store``."""

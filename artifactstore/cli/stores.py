@@ -109,8 +109,8 @@ class Store(Protocol):
     def due_packages(self) -> Document:
         """What a sweep would mark."""
 
-    def sweep(self) -> Document:
-        """Mark what is past its retention; what was marked."""
+    def sweep(self, *, clock_is_right: bool) -> Document:
+        """Mark what is past its retention; what was marked. A clock that leapt is believed if that is said."""
 
     def status(self) -> Document:
         """The state of the store."""

@@ -232,9 +232,13 @@ class Client:
         """A deleted package's certificate of destruction. Raises ``NotDestroyedError``."""
         return fetching.fetch_certificate(self._connection, package_id)
 
-    def sweep(self, *, dry_run: bool = False) -> Document:
-        """Mark what is past its retention as expired, or only say what that would be."""
-        return self._post("/retention:sweep", {"dry_run": dry_run}, repeatable=dry_run, patient=True)
+    def sweep(self, *, dry_run: bool = False, clock_is_right: bool = False) -> Document:
+        """Mark what is past its retention as expired, or only say what that would be.
+
+        Raises ``ClocksDisagreeError``; with ``clock_is_right`` a clock that has leapt is believed.
+        """
+        said = {"dry_run": dry_run, **({"clock_is_right": True} if clock_is_right else {})}
+        return self._post("/retention:sweep", said, repeatable=dry_run, patient=True)
 
     # metadata schemas
 

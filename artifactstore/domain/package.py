@@ -2,10 +2,11 @@
 
 States and legal transitions::
 
-    open ──► finalized ──► expired ──► deleted
-      └────────────────────►┘
+    open ──► finalized ◄──► expired ──► deleted
+      └─────────────────────►┘
 
-An open package that is abandoned expires without ever having been finalized. Nothing leads back.
+An open package that is abandoned expires without ever having been finalized. An extension leads back from expired to
+finalized; nothing else leads back.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class PackageStatus(StrEnum):
 TRANSITIONS = {
     PackageStatus.OPEN: frozenset({PackageStatus.FINALIZED, PackageStatus.EXPIRED}),
     PackageStatus.FINALIZED: frozenset({PackageStatus.EXPIRED}),
-    PackageStatus.EXPIRED: frozenset({PackageStatus.DELETED}),
+    PackageStatus.EXPIRED: frozenset({PackageStatus.FINALIZED, PackageStatus.DELETED}),
     PackageStatus.DELETED: frozenset[PackageStatus](),
 }
 

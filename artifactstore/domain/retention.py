@@ -102,8 +102,8 @@ def expiry(finalized_at: Instant, duration_days: int | None) -> Instant | None:
     return None if duration_days is None else Instant(finalized_at + duration_days * MICROSECONDS_PER_DAY)
 
 
-def check_extension(current: Instant | None, new: Instant) -> None:
-    """An extension must be strictly later. Raises ``RetentionInvalidError``."""
+def check_extension(current: Instant | None, new: Instant, *, now: Instant | None = None) -> None:
+    """An extension must be strictly later; than now too if that is given. Raises ``RetentionInvalidError``."""
     if current is None:
         raise RetentionInvalidError("the package never expires: there is nothing to extend")
     if new > LATEST:
@@ -112,4 +112,9 @@ def check_extension(current: Instant | None, new: Instant) -> None:
         raise RetentionInvalidError(
             f"{instant_text(new)} is not later than the present expiry {instant_text(current)}",
             hint="Retention can only be extended; nothing shortens it.",
+        )
+    if now is not None and new <= now:
+        raise RetentionInvalidError(
+            f"{instant_text(new)} has passed, and the package is expired",
+            hint="What is to be kept needs an expiry that is still to come.",
         )

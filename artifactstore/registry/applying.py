@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from artifactstore.catalog import planning
 from artifactstore.domain.digest import Digest
 from artifactstore.domain.events import PackageDeleted, PlanApproved
+from artifactstore.domain.instant import instant_text
 from artifactstore.domain.package import PackageStatus, check_reason
 from artifactstore.domain.retention_plan import (
     PLAN_PATH,
@@ -26,6 +27,7 @@ from artifactstore.domain.retention_plan import (
 )
 from artifactstore.errors import PlanInvalidError, PlanNotApprovedError, PlanUnknownError
 from artifactstore.failpoints import failpoint
+from artifactstore.registry.clocks import check_clocks
 from artifactstore.registry.files import find_file
 from artifactstore.registry.locations import read_small, stream_large
 from artifactstore.registry.planning import reason_to_keep
@@ -113,10 +115,11 @@ def approve_plan(registry: Registry, plan_digest: str) -> list[str]:
 def apply_plan(registry: Registry, plan_digest: str, *, reason: str = DEFAULT_REASON) -> ApplyReport:
     """Delete what a plan says, as far as that still is as it was.
 
-    Raises ``PlanUnknownError``, ``PlanInvalidError``, and ``PlanNotApprovedError`` if the configuration asks for the
-    approval of another than the actor and there is none.
+    Raises ``ClocksDisagreeError``, ``PlanUnknownError``, ``PlanInvalidError``, and ``PlanNotApprovedError`` if the
+    configuration asks for the approval of another than the actor and there is none.
     """
     check_reason(reason)
+    check_clocks(registry)
     plan = find_plan(registry, plan_digest)
     _require_approval(registry, plan)
     _check_to_its_end(registry, plan)
@@ -172,6 +175,8 @@ def _what_has_changed(
         return f"it is {package.status}"
     if Digest.blake3(package.manifest_digest or b"") != Digest.parse(item.manifest_digest):
         return "its manifest is another than the plan says"
+    if package.expires_at is not None and package.expires_at > registry.clock():
+        return f"its retention ends on {instant_text(package.expires_at)}: it was marked by a clock that was ahead"
     if keeping := reason_to_keep(queries, package, registry.retention):
         rule, holds, newest = keeping
         return f"{rule}: {', '.join(holds)}" if holds else f"{rule}: {newest}" if newest else str(rule)

@@ -23,9 +23,9 @@ from artifactstore.catalog import backends, collecting
 from artifactstore.catalog.sharing import comes_free
 from artifactstore.domain.event import Event, ObjectRef
 from artifactstore.domain.object_events import ObjectCondemned
-from artifactstore.errors import ClocksDisagreeError
 from artifactstore.failpoints import failpoint
-from artifactstore.registry.duties import MAX_SKEW_S, microseconds
+from artifactstore.registry.clocks import check_clocks
+from artifactstore.registry.duties import microseconds
 from artifactstore.registry.emptying import DEAD_AFTER_S, MIGRATION
 from artifactstore.registry.progress import SILENT
 from artifactstore.registry.read_back import key_of
@@ -151,23 +151,6 @@ def collect(
         for name in report.backends:
             _Collecting(registry, name, report, may_go_on, progress, pause).run(wait_s, unrecorded=unrecorded)
     return report
-
-
-def check_clocks(registry: Registry) -> None:
-    """Raises ``ClocksDisagreeError`` if ours, the database's, the log's or a backend's differ by over five minutes."""
-    with registry.catalog.snapshot() as queries:
-        database = collecting.database_time(queries.connection)
-        latest = queries.latest_at()
-    now, limit = int(registry.clock()), microseconds(MAX_SKEW_S)
-    clocks: dict[str, int] = {"the database": database}
-    for name in registry.backends:
-        if (its_time := registry.backend(name).server_time()) is not None:
-            clocks[f"backend {name!r}"] = its_time
-    for whose, said in clocks.items():
-        if abs(said - now) > limit:
-            raise ClocksDisagreeError(f"the clock of {whose} is {(said - now) / 1e6:+.0f} s from this host's")
-    if latest - now > limit:
-        raise ClocksDisagreeError(f"the newest event is {(latest - now) / 1e6:.0f} s in the future")
 
 
 def unrecorded_objects(registry: Registry, name: str) -> Iterator[ObjectRef]:

@@ -37,6 +37,7 @@ from artifactstore.domain.retention_plan import (
     line_of,
 )
 from artifactstore.failpoints import failpoint
+from artifactstore.registry.clocks import check_clocks
 from artifactstore.registry.ingest import ingest
 
 if TYPE_CHECKING:
@@ -75,7 +76,11 @@ class MadePlan:
 
 
 def make_plan(registry: Registry) -> MadePlan:
-    """Store a plan of what can be deleted now. The same state again is answered with the same plan."""
+    """Store a plan of what can be deleted now. The same state again is answered with the same plan.
+
+    Raises ``ClocksDisagreeError``.
+    """
+    check_clocks(registry)
     with tempfile.TemporaryFile() as file, tempfile.TemporaryFile() as blobs:
         header, totals = _write_plan(registry, file, blobs)
         failpoint("plan.before-ingest")

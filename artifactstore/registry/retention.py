@@ -32,14 +32,19 @@ _EVERYTHING = 2**62
 def extend_retention(
     registry: Registry, package_id: str, expires_at: Instant, *, reason: str, attempt: Attempt | None = None
 ) -> None:
-    """Move a finalized package's expiry to a later instant. Raises ``RetentionInvalidError``, ``PackageStateError``."""
+    """Move a package's expiry to a later instant. One that is expired and not deleted is finalized again.
+
+    Raises ``RetentionInvalidError`` unless the instant is later than the present expiry and, where that has passed
+    already and a sweep has seen it, than now; ``PackageStateError`` for a package that is open or deleted.
+    """
     check_reason(reason)
 
     def extend(tx: Transaction) -> str:
         tx.lock_log()
         package = require_package(tx, package_id)
-        _require_status(package, PackageStatus.FINALIZED)
-        check_extension(None if package.expires_at is None else Instant(package.expires_at), expires_at)
+        _require_status(package, PackageStatus.FINALIZED, PackageStatus.EXPIRED)
+        now = registry.clock() if package.status == PackageStatus.EXPIRED else None
+        check_extension(None if package.expires_at is None else Instant(package.expires_at), expires_at, now=now)
         tx.record(RetentionExtended(package_id=package_id, expires_at=expires_at, reason=reason))
         return package_id
 
@@ -104,14 +109,15 @@ def due_packages(registry: Registry) -> list[PackageRecord]:
         return queries.due(registry.clock(), limit=_EVERYTHING)
 
 
-def sweep(registry: Registry) -> list[str]:
+def sweep(registry: Registry, *, as_of: Instant | None = None) -> list[str]:
     """Mark every package whose retention has ended and that no hold protects as expired; returns their ids.
 
-    A page is one transaction: a sweep that is interrupted has marked whole pages and goes on next time.
+    A page is one transaction: a sweep that is interrupted has marked whole pages and goes on next time. ``as_of`` is an
+    instant that was checked, for all pages: the duty gives it (``clocks``), so that no leap in between counts.
     """
+    now = registry.clock() if as_of is None else as_of
     swept: list[str] = []
     while True:
-        now = registry.clock()
         with registry.transaction() as tx:
             tx.lock_log()
             page = [package.package_id for package in tx.due(now, limit=_SWEEP_PAGE)]

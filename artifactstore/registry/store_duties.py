@@ -17,6 +17,7 @@ from artifactstore.domain.instant import MICROSECONDS_PER_DAY, instant_text, par
 from artifactstore.domain.object_events import ObjectReprieved
 from artifactstore.errors import ArtifactStoreError, StorageUnavailableError
 from artifactstore.failpoints import failpoint
+from artifactstore.registry.clocks import believed_now
 from artifactstore.registry.collecting import CollectionReport, collect
 from artifactstore.registry.duties import Duty, run_now
 from artifactstore.registry.ingest import check_storage
@@ -47,23 +48,30 @@ def duties_of(registry: Registry) -> tuple[Duty, ...]:
     return (*always, VERIFY) if registry.verify_every_days else always
 
 
-def sweep_now(registry: Registry) -> list[str]:
+def sweep_now(registry: Registry, *, clock_is_right: bool = False) -> list[str]:
     """The duty ``sweep``, by hand: the ids of the packages it marked.
 
-    Raises ``DutyRunningError`` if it is running elsewhere and does not end soon.
+    Raises ``DutyRunningError`` if it is running elsewhere and does not end soon, and ``ClocksDisagreeError``.
     """
     swept: list[str] = []
 
-    def act(registry: Registry, _: Claim) -> Detail:
-        swept.extend(sweep(registry))
-        return {"expired": len(swept)}
+    def act(registry: Registry, claim: Claim) -> Detail:
+        return _sweep_into(swept, registry, claim, clock_is_right=clock_is_right)
 
     run_now(registry, replace(SWEEP, act=act))
     return swept
 
 
-def _sweep(registry: Registry, _: Claim) -> Detail:
-    return {"expired": len(sweep(registry))}
+def _sweep(registry: Registry, claim: Claim) -> Detail:
+    return _sweep_into([], registry, claim, clock_is_right=False)
+
+
+def _sweep_into(swept: list[str], registry: Registry, claim: Claim, *, clock_is_right: bool) -> Detail:
+    """Nothing is marked by a clock that is not believed; when it last was is kept as the duty's position."""
+    now, said = believed_now(registry, claim, clock_is_right=clock_is_right)
+    swept.extend(sweep(registry, as_of=now))
+    claim.reach(now)
+    return {"expired": len(swept), **said}
 
 
 def collect_now(registry: Registry, *, wait_s: float, unrecorded: bool, progress: Progress) -> CollectionReport:

@@ -17,7 +17,7 @@ from artifactstore.errors import NotDestroyedError, PlanNotApprovedError
 from artifactstore.registry.collecting import collect
 from artifactstore.registry.tokens import create_token
 from tests.api.stored import draft_of, record_in
-from tests.retention import expire
+from tests.retention import expire, soon_over
 from tests.service import serving
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def expired(server: Server) -> str:
     with closing(server.registry()) as registry:
         draft = draft_of({"a.txt": new_uuid7().encode()}, retention=RetentionClass.TRANSIENT)
-        package_id = record_in(registry, draft)
+        package_id = record_in(soon_over(registry), draft)
         expire(registry)
     return package_id
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from artifactstore.domain.identifiers import new_uuid7
-from artifactstore.domain.instant import MICROSECONDS_PER_DAY, Instant, system_clock
+from artifactstore.domain.instant import MICROSECONDS_PER_DAY, Instant, instant_text, system_clock
 from artifactstore.domain.retention import RetentionClass
 from tests.api.stored import draft_of, record, record_in
 from tests.service import serving
@@ -257,15 +257,35 @@ def test_a_sweep_marks_what_is_overdue_and_nothing_else(aged: tuple[Server, dict
     assert retention_of(server, packages["overdue"])["expired_at"] is not None
 
 
-def test_what_is_expired_is_readable_and_can_be_held_but_not_extended(aged: tuple[Server, dict[str, str]]) -> None:
+def test_what_is_expired_is_readable_and_can_be_held(aged: tuple[Server, dict[str, str]]) -> None:
+    server, packages = aged
+    sweep(server)
+
+    held = hold(server, packages["overdue"])
+
+    assert (201, "expired") == (held.status, retention_of(server, packages["overdue"])["status"])
+    assert 200 == server.ask("GET", f"/packages/{packages['overdue']}/files/x").status
+
+
+def test_what_is_expired_is_finalized_again_by_an_extension(aged: tuple[Server, dict[str, str]]) -> None:
     server, packages = aged
     sweep(server)
 
     extended = extend(server, packages["overdue"])
 
-    assert (409, "PACKAGE_STATE") == (extended.status, extended.json["code"])
-    assert 201 == hold(server, packages["overdue"]).status
-    assert 200 == server.ask("GET", f"/packages/{packages['overdue']}/files/x").status
+    assert (201, "finalized", None) == (extended.status, extended.json["status"], extended.json["expired_at"])
+    assert [] == sweep(server).json["expired"]
+
+
+def test_an_extension_to_what_has_passed_keeps_nothing_that_is_expired(aged: tuple[Server, dict[str, str]]) -> None:
+    server, packages = aged
+    sweep(server)
+    yesterday = instant_text(system_clock() - MICROSECONDS_PER_DAY)
+
+    refused = extend(server, packages["overdue"], yesterday)
+
+    assert (400, "RETENTION_INVALID") == (refused.status, refused.json["code"])
+    assert "expired" == retention_of(server, packages["overdue"])["status"]
 
 
 def test_a_hold_that_is_released_lets_the_next_sweep_mark(aged: tuple[Server, dict[str, str]]) -> None:

@@ -21,7 +21,7 @@ from artifactstore.registry.collecting import collect
 from artifactstore.registry.planning import make_plan
 from artifactstore.registry.tokens import create_token, revoke_token
 from tests.pilots.testing_os.golden import write_policies
-from tests.retention import expire
+from tests.retention import expire, later
 from tests.service import serving
 
 if TYPE_CHECKING:
@@ -211,7 +211,8 @@ class World:
         """What is transient."""
         with closing(self.server.registry()) as registry:
             expire(registry)
-            apply_plan(registry, make_plan(registry).digest)
+            next_week = replace(later(registry, 8), sweep_max_leap_hours=0)
+            apply_plan(next_week, make_plan(registry).digest)
             policy = CollectionPolicy(grace_s=0)
             assert collect(replace(registry, collection=policy), wait_s=0).is_done
 

@@ -101,8 +101,8 @@ def test_what_readers_may_need_is_left_to_a_later_run(home: Path, package_id: st
 
     assert (3, "waiting", 3, 1) == (first.code, first.document["status"], first.document["left"], there)
     assert (0, 0) == (second.code, len(objects_of_kind(home, ObjectKind.BLOB)))
-    (duty,) = [each for each in run_cli(home, "status").document["duties"] if each["name"] == "collect"]
-    assert 3 == duty["detail"]["deleted"]
+    duties = {duty["name"]: duty for duty in run_cli(home, "status").document["duties"]}
+    assert 3 == duties["collect"]["detail"]["deleted"]
 
 
 def test_pins(home: Path, package_id: str) -> None:

@@ -67,8 +67,10 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(registry: Registry, clock: Clock) -> Registry:
-    return replace(registry, clock=clock)
+def store(registry: Registry, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """A store where time is what the test says; what is made of clocks that disagree is in ``test_clocks``."""
+    monkeypatch.setattr("artifactstore.registry.clocks.other_clocks", lambda _: {})
+    return replace(registry, clock=clock, sweep_max_leap_hours=0)
 
 
 def noted(act: Callable[[], object] = lambda: None, *, every_s: float = 3600) -> tuple[Duty, list[Claim]]:

@@ -24,6 +24,7 @@ LEGAL = {
     (PackageStatus.OPEN, PackageStatus.EXPIRED),
     (PackageStatus.FINALIZED, PackageStatus.EXPIRED),
     (PackageStatus.EXPIRED, PackageStatus.DELETED),
+    (PackageStatus.EXPIRED, PackageStatus.FINALIZED),
 }
 
 

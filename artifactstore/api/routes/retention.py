@@ -191,7 +191,7 @@ def sweep_(
     if body.dry_run:
         due = [package.package_id for package in due_packages(registry)]
         return JSONResponse({"would_expire": due, "count": len(due)})
-    swept = sweep_now(registry)
+    swept = sweep_now(registry, clock_is_right=body.clock_is_right)
     return JSONResponse({"expired": swept, "count": len(swept)})
 
 

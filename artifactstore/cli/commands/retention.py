@@ -140,8 +140,14 @@ def certificate(
 def sweep(
     context: typer.Context,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be marked.")] = False,
+    clock_is_right: Annotated[
+        bool, typer.Option("--clock-is-right", help="Believe this host's clock, however far it has leapt.")
+    ] = False,
 ) -> None:
-    """Mark the packages whose retention has ended as expired. No byte is removed."""
+    """Mark the packages whose retention has ended as expired. No byte is removed.
+
+    Nothing is marked by a clock that other clocks, the log or the last sweep speak against (CLOCKS_DISAGREE).
+    """
     door = door_of(context)
     with door.store() as store:
-        door.answer(store.due_packages() if dry_run else store.sweep())
+        door.answer(store.due_packages() if dry_run else store.sweep(clock_is_right=clock_is_right))
