@@ -13,7 +13,7 @@ from artifactstore.domain.digest import Digest
 from artifactstore.domain.instant import instant_text
 from artifactstore.registry.duties import told
 from artifactstore.retention_documents import deletion_document, hold_document, pin_document
-from artifactstore.upkeep_documents import scrub_document
+from artifactstore.upkeep_documents import backlog_document, damage_document, scrub_document
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -285,6 +285,8 @@ def status_document(
         "plugins_left_out": [told(error) for error in plugins_left_out],
         "webhooks_left_out": [told(error) for error in webhooks_left_out],
         "scrub": scrub_document(status.scrub),
+        "backlog": backlog_document(status.backlog, status.subscriptions),
+        "damage": damage_document(status.damage),
         "counts": dict(status.counts),
     }
 
@@ -321,6 +323,8 @@ def duty_document(duty: DutyStatus) -> Document:
         "detail": None if duty.detail is None else dict(duty.detail),
         "error": None if duty.error is None else dict(duty.error),
         "next_run_at": _instant(record.next_run_at if record and duty.every_s else None),
+        "paused_at": _instant(record and record.paused_at),
+        "paused_by": record and record.paused_by,
     }
 
 

@@ -43,6 +43,7 @@
     │   ├── MetadataSchemaUnknownError    SCHEMA_UNKNOWN
     │   ├── HoldUnknownError              HOLD_UNKNOWN
     │   ├── PlanUnknownError              PLAN_UNKNOWN
+    │   ├── DutyUnknownError              DUTY_UNKNOWN
     │   ├── UploadUnknownError            UPLOAD_UNKNOWN
     │   ├── SourceUnknownError            SOURCE_UNKNOWN
     │   ├── EnvelopeUnknownError          ENVELOPE_UNKNOWN
@@ -403,6 +404,13 @@ class PlanUnknownError(NotFoundError):
 
     code = "PLAN_UNKNOWN"
     default_hint = '`artifactstore retention plan` makes one; "plan_digest" in its answer is what to apply.'
+
+
+class DutyUnknownError(NotFoundError):
+    """No duty has this name."""
+
+    code = "DUTY_UNKNOWN"
+    default_hint = "`artifactstore status` shows the duties that there are."
 
 
 class UploadUnknownError(NotFoundError):

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING
 from artifactstore.domain.instant import Instant, instant_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from artifactstore.documents import Document
     from artifactstore.errors import ArtifactStoreError
+    from artifactstore.registry.backlog import Backlog, Damage
     from artifactstore.registry.healing import HealReport
     from artifactstore.registry.rebuilding import RebuildReport
     from artifactstore.registry.reconciling import Difference, ReconcileReport
     from artifactstore.registry.scrubbing import ScrubStatus
+    from artifactstore.registry.status import SubscriptionStatus
 
 
 def reconcile_document(report: ReconcileReport) -> Document:
@@ -69,12 +73,47 @@ def scrub_document(status: ScrubStatus) -> Document:
         "round_began_at": _moment(status.began_at),
         "round_progress": round(status.progress, 4),
         "last_round_ended_at": _moment(status.ended_at),
+        "days_since_all_was_read": None if status.days_since is None else round(status.days_since, 2),
         "coverage": round(status.coverage, 4),
         "overdue_at": _moment(status.overdue_at),
         "overdue": status.is_overdue,
         "damage_found": status.damage_found,
         "damaged_objects": status.damaged_objects,
     }
+
+
+def backlog_document(backlog: Backlog, subscriptions: Sequence[SubscriptionStatus]) -> Document:
+    """What waits to be done."""
+    plan = backlog.plan
+    return {
+        "packages_due": backlog.packages_due,
+        "packages_expired": backlog.packages_expired,
+        "expired_not_planned": backlog.expired_not_planned,
+        "plan": None
+        if plan is None
+        else {
+            "plan_digest": plan.digest,
+            "package_id": plan.package_id,
+            "made_at": _moment(plan.made_at),
+            "delete": plan.deletes,
+            "approved_by": list(plan.approved_by),
+            "waits_for": plan.waits_for,
+        },
+        "condemned_objects": backlog.condemned_objects,
+        "unsealed_events": backlog.unsealed_events,
+        "unsealed_since": _moment(backlog.unsealed_since),
+        "open_packages": backlog.open_packages,
+        "subscriptions_behind": sum(1 for each in subscriptions if each.behind),
+    }
+
+
+def damage_document(damage: Damage) -> Document:
+    """What is damaged, and what was found last."""
+    newest = [
+        {"seq": each.seq, "at": _moment(each.at), "type": each.type, "subject": each.subject, "actor": each.actor}
+        for each in damage.newest
+    ]
+    return {"objects": dict(damage.objects), "blobs": damage.blobs, "newest": newest}
 
 
 def _moment(instant: int | None) -> str | None:

@@ -327,6 +327,17 @@ FUNCTIONS: dict[str, Callable[[Any], object]] = {
     ],
     "stored.oldest_live_lease": lambda on: stored.oldest_live_lease(on, NOW - 1),
     "overview.damaged_objects": overview.damaged_objects,
+    "overview.damaged_by_kind": overview.damaged_by_kind,
+    "overview.damaged_blobs": overview.damaged_blobs,
+    "overview.newest_findings": lambda on: overview.newest_findings(
+        on, ["v1.object.damaged", "v1.blob.damaged", "v1.package.opened"], limit=10
+    ),
+    "overview.newest_of_schema": lambda on: [overview.newest_of_schema(on, slug) for slug in ("schema-3", "nothing")],
+    "overview.expired_since": lambda on: [
+        overview.expired_since(on, name, after)
+        for name in ("v1.package.expired", *_COMMON_TYPES)
+        for after in (0, PACKAGES)
+    ],
     "overview.highest_object": overview.highest_object,
     "overview.latest_event": overview.latest_event,
     "overview.backend_states": overview.backend_states,

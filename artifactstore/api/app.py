@@ -27,6 +27,7 @@ from artifactstore.api.routes import (
     push,
     retention,
     store,
+    upkeep,
     uploads,
 )
 from artifactstore.errors import (
@@ -55,7 +56,19 @@ log = structlog.get_logger("artifactstore.api")
 _ROUTERS = (
     *(
         module.router
-        for module in (push, uploads, packages, files, ingests, retention, metadata_schemas, events, store, pilots)
+        for module in (
+            push,
+            uploads,
+            packages,
+            files,
+            ingests,
+            retention,
+            metadata_schemas,
+            events,
+            store,
+            upkeep,
+            pilots,
+        )
     ),
     push.preflight_router,
     reference_page.router,

@@ -10,6 +10,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from artifactstore.registry.backlog import Backlog
     from artifactstore.registry.scrubbing import ScrubStatus
     from artifactstore.registry.status import DutyStatus, SubscriptionStatus
 
@@ -60,6 +61,7 @@ class Metrics:
         duties: Sequence[DutyStatus],
         subscriptions: Sequence[SubscriptionStatus],
         scrub: ScrubStatus,
+        backlog: Backlog,
         plugins_left_out: int,
     ) -> bytes:
         """The Prometheus text format. ``events`` is the length of the event log now; the others, how they stand."""
@@ -69,7 +71,12 @@ class Metrics:
             together = CollectorRegistry()
             MultiProcessCollector(together, path=self._shared_folder)  # type: ignore[no-untyped-call]
             text = generate_latest(together)
-        stand = [*_of_the_store(events, duties), *_of_subscriptions(subscriptions), *_of_scrub(scrub)]
+        stand = [
+            *_of_the_store(events, duties),
+            *_of_subscriptions(subscriptions),
+            *_of_scrub(scrub),
+            *_of_backlog(backlog),
+        ]
         return text + "".join([*stand, *_of_plugins(plugins_left_out)]).encode()
 
 
@@ -87,6 +94,39 @@ def _of_the_store(events: int, duties: Sequence[DutyStatus]) -> Iterator[str]:
     yield f"# HELP {name} How many runs of a duty failed since the last one that did not.\n# TYPE {name} gauge\n"
     for duty in on:
         yield f'{name}{{duty="{duty.name}"}} {duty.record.failures if duty.record else 0}\n'
+    yield from _of_late_duties(on)
+
+
+def _of_late_duties(on: Sequence[DutyStatus]) -> Iterator[str]:
+    name = "artifactstore_duty_overdue"
+    yield f"# HELP {name} Whether a duty should have begun five minutes ago and nobody is at it.\n# TYPE {name} gauge\n"
+    for duty in on:
+        yield f'{name}{{duty="{duty.name}"}} {int(duty.is_overdue)}\n'
+    name = "artifactstore_duty_paused"
+    yield f"# HELP {name} Whether somebody has paused a duty.\n# TYPE {name} gauge\n"
+    for duty in on:
+        yield f'{name}{{duty="{duty.name}"}} {int(bool(duty.record and duty.record.paused_at is not None))}\n'
+
+
+def _of_backlog(backlog: Backlog) -> Iterator[str]:
+    """The same from every process."""
+    plan = backlog.plan
+    name = "artifactstore_backlog"
+    yield f"# HELP {name} What waits to be done; 1000 is so many or more, but for events.\n# TYPE {name} gauge\n"
+    for what, count in (
+        ("packages_due", backlog.packages_due),
+        ("packages_expired", backlog.packages_expired),
+        ("expired_not_planned", backlog.expired_not_planned),
+        ("plan_not_approved", int(plan is not None and plan.waits_for == "approval")),
+        ("plan_not_applied", int(plan is not None and plan.waits_for is not None)),
+        ("condemned_objects", backlog.condemned_objects),
+        ("unsealed_events", backlog.unsealed_events),
+        ("open_packages", backlog.open_packages),
+    ):
+        yield f'{name}{{what="{what}"}} {count}\n'
+    name = "artifactstore_unsealed_since_timestamp_seconds"
+    yield f"# HELP {name} When the oldest event happened that is not sealed; 0 if all are.\n# TYPE {name} gauge\n"
+    yield f"{name} {(backlog.unsealed_since or 0) / 1_000_000}\n"
 
 
 def _of_subscriptions(subscriptions: Sequence[SubscriptionStatus]) -> Iterator[str]:

@@ -58,6 +58,8 @@ class DutyState(_Answer):
     detail: dict[str, Any] | None
     error: dict[str, str] | None
     next_run_at: Moment | None
+    paused_at: Moment | None
+    paused_by: str | None
 
 
 class SubscriptionState(_Answer):
@@ -86,11 +88,55 @@ class ScrubState(_Answer):
     round_began_at: Moment | None
     round_progress: float = Field(description="How much of its objects the round has read, from 0 to 1.")
     last_round_ended_at: Moment | None = Field(description="When everything was last read.")
+    days_since_all_was_read: float | None
     coverage: float = Field(description="How much of the store was read within the days there are, from 0 to 1.")
     overdue_at: Moment | None
     overdue: bool
     damage_found: int = Field(description="What the last run has found.")
     damaged_objects: int = Field(description="Recorded as damaged now; 1,000 is so many or more.")
+
+
+class PlanState(_Answer):
+    """The newest retention plan."""
+
+    plan_digest: str
+    package_id: str
+    made_at: Moment
+    delete: int = Field(description="How many packages it deletes.")
+    approved_by: list[str]
+    waits_for: Literal["approval", "application"] | None
+
+
+class BacklogState(_Answer):
+    """What waits to be done. Packages and objects are counted to 1,000, which means so many or more."""
+
+    packages_due: int = Field(description="A sweep would mark them now.")
+    packages_expired: int = Field(description="They are marked and not deleted.")
+    expired_not_planned: int = Field(description="Of these, marked since the newest plan was made.")
+    plan: PlanState | None
+    condemned_objects: int = Field(description="Their bytes are still there.")
+    unsealed_events: int
+    unsealed_since: Moment | None
+    open_packages: int
+    subscriptions_behind: int = Field(description="How many subscribers have not been told everything.")
+
+
+class Finding(_Answer):
+    """An event that says that something is damaged."""
+
+    seq: int
+    at: Moment
+    type: str
+    subject: str
+    actor: str
+
+
+class DamageState(_Answer):
+    """What is recorded as damaged now, and what was found last."""
+
+    objects: dict[str, int] = Field(description="By kind, to 1,000 together.")
+    blobs: int = Field(description="Locations in objects that are otherwise sound, to 1,000.")
+    newest: list[Finding] = Field(description="The newest first; what was healed since is among them.")
 
 
 class StoreState(_Answer):
@@ -103,6 +149,8 @@ class StoreState(_Answer):
     duties: list[DutyState]
     subscriptions: list[SubscriptionState]
     scrub: ScrubState
+    backlog: BacklogState
+    damage: DamageState
     plugins_left_out: list[dict[str, str]] = Field(description="Code and message of why this server goes without them.")
     webhooks_left_out: list[dict[str, str]] = Field(description="The same; a server does not start without one.")
     counts: dict[str, int] = Field(description="Each stops at 1,000, which means so many or more.")

@@ -16,7 +16,7 @@ from artifactstore.errors import UsageError
 from artifactstore.registry.progress import SILENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     import typer
@@ -49,6 +49,11 @@ class Door:
     def someone_is_watching(self) -> bool:
         """Whether words on standard error reach a person."""
         return not self.quiet and sys.stderr.isatty()
+
+    @property
+    def stdout_is_a_terminal(self) -> bool:
+        """Whether a person reads the answer, where a command has one for people."""
+        return sys.stdout.isatty()
 
     @contextmanager
     def store(self) -> Iterator[Store]:
@@ -104,6 +109,10 @@ class Door:
         text = json.dumps(document, indent=None if on_one_line else 2, ensure_ascii=False) + "\n"
         sys.stdout.buffer.write(text.encode(errors="backslashreplace"))
         sys.stdout.buffer.flush()
+
+    def tell(self, lines: Iterable[str]) -> None:
+        """Print the command's answer for a person, on a terminal."""
+        sys.stdout.write("".join(f"{_one_line_each(line)}\n" for line in lines))
 
     def say(self, text: str) -> None:
         """Tell a person something."""

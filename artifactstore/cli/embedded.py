@@ -276,6 +276,60 @@ class EmbeddedStore:
             webhooks_left_out=found.webhooks_left_out,
         )
 
+    # upkeep
+
+    def scrub(self) -> Document:
+        """See ``Store``."""
+        from artifactstore.registry.scrubbing import scrub_status
+        from artifactstore.upkeep_documents import scrub_document
+
+        return scrub_document(scrub_status(self._registry))
+
+    def pause_duty(self, duty: str) -> Document:
+        """See ``Store``."""
+        from artifactstore.registry.pausing import pause_duty
+        from artifactstore.registry.store_duties import require_duty
+
+        pause_duty(self._registry, require_duty(duty).name)
+        return self._duty(duty)
+
+    def resume_duty(self, duty: str) -> Document:
+        """See ``Store``."""
+        from artifactstore.registry.pausing import resume_duty
+        from artifactstore.registry.store_duties import require_duty
+
+        resume_duty(self._registry, require_duty(duty).name)
+        return self._duty(duty)
+
+    def _duty(self, name: str) -> Document:
+        from artifactstore.documents import duty_document
+        from artifactstore.registry.status import duty_statuses
+
+        return next(duty_document(duty) for duty in duty_statuses(self._registry) if duty.name == name)
+
+    def seal_log(self) -> Document:
+        """See ``Store``."""
+        from artifactstore.registry.sealing import seal_log
+
+        return seal_log(self._registry)._asdict()
+
+    def reconcile(self, *, backend: str | None, after: int, limit: int, progress: Progress) -> Document:
+        """See ``Store``."""
+        from artifactstore.registry.reconciling import reconcile
+        from artifactstore.upkeep_documents import reconcile_document
+
+        report = reconcile(self._registry, backend=backend, after=after, limit=limit, progress=progress)
+        return reconcile_document(report)
+
+    def heal(self, package_id: str | None, *, folder: Path | None, progress: Progress) -> Document:
+        """See ``Store``."""
+        from artifactstore.registry.healing import heal_all, heal_package
+        from artifactstore.upkeep_documents import heal_document
+
+        if package_id is None:
+            return heal_document(heal_all(self._registry, progress=progress))
+        return heal_document(heal_package(self._registry, package_id, folder=folder, progress=progress))
+
     # plug-ins
 
     def context(self, loaded: LoadedPlugin, *, progress: Progress) -> PluginContext:

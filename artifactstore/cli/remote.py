@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from artifactstore.client.client import Client
 from artifactstore.domain.package import PackageStatus
+from artifactstore.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -187,6 +188,39 @@ class RemoteStore:
     def status(self) -> Document:
         """See ``Store``."""
         return self._client.status()
+
+    # upkeep
+
+    def scrub(self) -> Document:
+        """See ``Store``."""
+        return cast("Document", self._client.status()["scrub"])
+
+    def pause_duty(self, duty: str) -> Document:
+        """See ``Store``."""
+        return self._client.pause_duty(duty)
+
+    def resume_duty(self, duty: str) -> Document:
+        """See ``Store``."""
+        return self._client.resume_duty(duty)
+
+    def seal_log(self) -> Document:
+        """See ``Store``."""
+        return self._client.seal_log()
+
+    def reconcile(self, *, backend: str | None, after: int, limit: int, progress: Progress) -> Document:
+        """See ``Store``."""
+        progress.begin("reconciling", None)
+        return self._client.reconcile(backend=backend, after=after, limit=limit)
+
+    def heal(self, package_id: str | None, *, folder: Path | None, progress: Progress) -> Document:
+        """See ``Store``; a server has no folder of ours."""
+        if folder is not None:
+            raise UsageError(
+                "--from is a directory of this host, and the store is a server's",
+                hint="Push the directory again: what is damaged counts as absent, so its bytes are stored afresh.",
+            )
+        progress.begin("healing", None)
+        return self._client.heal(package_id)
 
     # plug-ins
 

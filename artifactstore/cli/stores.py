@@ -115,6 +115,24 @@ class Store(Protocol):
     def status(self) -> Document:
         """The state of the store."""
 
+    def scrub(self) -> Document:
+        """How far reading everything back has come."""
+
+    def pause_duty(self, duty: str) -> Document:
+        """Let nobody run a duty by itself; how it stands then."""
+
+    def resume_duty(self, duty: str) -> Document:
+        """Have a duty run again when it is due; how it stands then."""
+
+    def seal_log(self) -> Document:
+        """Seal what the log has grown by; what was sealed."""
+
+    def reconcile(self, *, backend: str | None, after: int, limit: int, progress: Progress) -> Document:
+        """Compare backends with the catalog; the report."""
+
+    def heal(self, package_id: str | None, *, folder: Path | None, progress: Progress) -> Document:
+        """Heal a package or, without one, all that is recorded as damaged; ``folder`` is this host's. The report."""
+
     def context(self, loaded: LoadedPlugin, *, progress: Progress) -> PluginContext:
         """A plug-in's context on this store."""
 

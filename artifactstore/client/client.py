@@ -295,6 +295,26 @@ class Client:
         """The state of the store: database, log, backends, duties. Needs ``admin``."""
         return self._get("/status")
 
+    def pause_duty(self, duty: str) -> Document:
+        """Let no server run a duty by itself; how it stands then. Raises ``DutyUnknownError``. Needs ``admin``."""
+        return self._post(f"/duties/{segment(duty)}/pause")
+
+    def resume_duty(self, duty: str) -> Document:
+        """Have a duty run again when it is due; how it stands then. Raises ``DutyUnknownError``. Needs ``admin``."""
+        return self._post(f"/duties/{segment(duty)}/resume")
+
+    def seal_log(self) -> Document:
+        """Have the server seal what its log has grown by. Needs ``admin``."""
+        return self._post("/log:seal", patient=True)
+
+    def reconcile(self, *, backend: str | None = None, after: int = 0, limit: int = 100) -> Document:
+        """Have the server compare its backends with its catalog; ``limit`` differences are named. Needs ``admin``."""
+        return self._post("/storage:reconcile", {"backend": backend, "after": after, "limit": limit}, patient=True)
+
+    def heal(self, package_id: str | None = None) -> Document:
+        """Have the server heal a package, or all that is recorded as damaged, from what it has. Needs ``admin``."""
+        return self._post("/storage:heal", {"package_id": package_id}, patient=True)
+
     def whoami(self) -> Document:
         """What the token is called and allows."""
         return self._get("/whoami")

@@ -104,12 +104,12 @@ def approve_plan(registry: Registry, plan_digest: str) -> list[str]:
     plan = find_plan(registry, plan_digest)
     with registry.transaction() as tx:
         tx.lock_log()
-        approved_by = _approved_by(tx, plan)
-        if registry.actor not in approved_by:
+        agreed = approved_by(tx, plan)
+        if registry.actor not in agreed:
             package_id, now = plan.package.package_id, registry.clock()
             tx.record(PlanApproved(package_id=package_id, plan=plan.digest, approved_at=now))
-            approved_by.append(registry.actor)
-    return approved_by
+            agreed.append(registry.actor)
+    return agreed
 
 
 def apply_plan(registry: Registry, plan_digest: str, *, reason: str = DEFAULT_REASON) -> ApplyReport:
@@ -217,11 +217,12 @@ def _require_approval(registry: Registry, plan: Plan) -> None:
     if registry.retention_approvals < 2:  # noqa: PLR2004 - whoever applies it is one
         return
     with registry.catalog.snapshot() as queries:
-        others = [actor for actor in _approved_by(queries, plan) if actor != registry.actor]
+        others = [actor for actor in approved_by(queries, plan) if actor != registry.actor]
     if not others:
         raise PlanNotApprovedError(f"nobody but {registry.actor} has agreed to plan {Digest.blake3(plan.digest)}")
 
 
-def _approved_by(queries: Queries, plan: Plan) -> list[str]:
+def approved_by(queries: Queries, plan: Plan) -> list[str]:
+    """Who has agreed to it, in that order."""
     events = queries.events(after=0, limit=_APPROVALS, subject=plan.package.package_id, with_payload=False)
     return list(dict.fromkeys(event.actor for event in events if event.type == PlanApproved.type))

@@ -89,7 +89,13 @@ class Claim:
     """The right of one run to do a duty, until it ends or is lost."""
 
     def __init__(
-        self, registry: Registry, record: DutyRecord, *, patience: Patience, stop: threading.Event | None
+        self,
+        registry: Registry,
+        record: DutyRecord,
+        *,
+        patience: Patience,
+        stop: threading.Event | None,
+        heeds_pause: bool = True,
     ) -> None:
         self.name = record.name
         self.position = record.position
@@ -110,6 +116,8 @@ class Claim:
         self._stop = stop or threading.Event()
         self._lost = threading.Event()
         self._paused = threading.Event()
+        self._heeds_pause = heeds_pause
+        """What is begun by hand goes on, paused or not."""
 
     def check(self) -> None:
         """Between two pages of work: raises ``ClaimLostError``, or ``DutyStoppedError`` if the process is to end.
@@ -136,9 +144,9 @@ class Claim:
     def hold_in(self, tx: Transaction, *, position: int | None = None) -> None:
         """Keep everybody else from the duty until ``tx`` ends; ``position`` is where a later run would go on.
 
-        Raises ``ClaimLostError``, or ``DutyStoppedError`` if the process is to end.
+        Raises ``ClaimLostError``, or ``DutyStoppedError`` if the process is to end or somebody has paused the duty.
         """
-        if self._stop.is_set():
+        if self._stop.is_set() or self._paused.is_set():
             raise DutyStoppedError
         self._renew_in(tx, position)
 
@@ -182,7 +190,7 @@ class Claim:
         self._require(held=rows.renew(tx.connection, self.name, self.holder, now, position=position))
 
     def _look_whether_paused(self, queries: Queries) -> None:
-        if rows.is_paused(queries.connection, self.name):
+        if self._heeds_pause and rows.is_paused(queries.connection, self.name):
             self._paused.set()
 
     def _require(self, *, held: bool) -> None:
@@ -289,7 +297,9 @@ def _claim(
     alive = _alive(now, patience)
     with registry.transaction() as tx:
         record = rows.claim(tx.connection, duty.name, holder, now, alive=alive, waiting=waiting)
-    return None if record is None else Claim(registry, record, patience=patience, stop=stop)
+    if record is None:
+        return None
+    return Claim(registry, record, patience=patience, stop=stop, heeds_pause=waiting is not None)
 
 
 def _run(duty: Duty, claim: Claim) -> Run:

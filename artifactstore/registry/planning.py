@@ -55,8 +55,12 @@ _SCHEMA: dict[str, JsonValue] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "title": "A retention plan: what it was made of. The plan itself is the file plan.jsonl.",
     "type": "object",
-    "required": ["as_of", "log_seq"],
-    "properties": {"as_of": {"type": "string"}, "log_seq": {"type": "integer", "minimum": 0}},
+    "required": ["as_of", "log_seq", "delete"],
+    "properties": {
+        "as_of": {"type": "string"},
+        "log_seq": {"type": "integer", "minimum": 0},
+        "delete": {"type": "integer", "minimum": 0},
+    },
     "additionalProperties": False,
 }
 
@@ -92,7 +96,7 @@ def make_plan(registry: Registry) -> MadePlan:
             ),
             retention_class=RetentionClass.PERMANENT_RECORD,
             schema=PLAN_SCHEMA,
-            metadata={"as_of": header.as_of, "log_seq": header.log_seq},
+            metadata={"as_of": header.as_of, "log_seq": header.log_seq, "delete": totals.delete},
         )
         return MadePlan(ingest(registry, draft, schema=_SCHEMA), header, totals)
 

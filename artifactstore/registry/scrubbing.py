@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from artifactstore.catalog import duties as rows
 from artifactstore.catalog import overview
 from artifactstore.domain.instant import MICROSECONDS_PER_DAY, parse_instant
+from artifactstore.registry.pausing import pause_duty, resume_duty
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +50,8 @@ class ScrubStatus:
     """How much of its objects this round has read, from 0 to 1."""
     ended_at: int | None
     """When everything was last read."""
+    days_since: float | None
+    """How many days ago that was."""
     last_run_at: int | None
     next_run_at: int | None
     """None while it is paused or off."""
@@ -87,6 +90,7 @@ def scrub_status_by(queries: Queries, registry: Registry) -> ScrubStatus:
         began_at=_instant(detail, "round_began_at"),
         progress=progress,
         ended_at=ended_at,
+        days_since=None if ended_at is None else (now - ended_at) / MICROSECONDS_PER_DAY,
         last_run_at=record and record.finished_at,
         next_run_at=None if record is None or paused_at or not days else record.next_run_at,
         overdue_at=overdue_at,
@@ -99,17 +103,13 @@ def scrub_status_by(queries: Queries, registry: Registry) -> ScrubStatus:
 
 def pause_scrub(registry: Registry) -> ScrubStatus:
     """Let nobody read the store back by itself. A run that is under way ends within seconds, and keeps its place."""
-    with registry.transaction() as tx:
-        rows.note_duty(tx.connection, NAME, registry.clock())
-        rows.pause(tx.connection, NAME, at=registry.clock(), by=registry.actor)
+    pause_duty(registry, NAME)
     return scrub_status(registry)
 
 
 def resume_scrub(registry: Registry) -> ScrubStatus:
     """Go on where it stood."""
-    with registry.transaction() as tx:
-        rows.note_duty(tx.connection, NAME, registry.clock())
-        rows.resume(tx.connection, NAME)
+    resume_duty(registry, NAME)
     return scrub_status(registry)
 
 

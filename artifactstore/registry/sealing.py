@@ -85,8 +85,13 @@ def seal_if_due(registry: Registry) -> SealReport:
 def unsealed(registry: Registry) -> Unsealed:
     """What there is to seal."""
     with registry.catalog.snapshot() as queries:
-        sealed_up_to = last_sealed(queries)
-        page = queries.events(after=sealed_up_to, limit=SEAL_EVENTS, with_payload=False)
+        return unsealed_by(queries)
+
+
+def unsealed_by(queries: Queries) -> Unsealed:
+    """The same, in a view that others look at, too."""
+    sealed_up_to = last_sealed(queries)
+    page = queries.events(after=sealed_up_to, limit=SEAL_EVENTS, with_payload=False)
     oldest_at = next((record.at for record in page if record.type != LogSealed.type), None)
     return Unsealed(sealed_up_to, len(page), oldest_at)
 

@@ -15,6 +15,7 @@ from artifactstore.catalog import event_log, overview, probes
 from artifactstore.catalog import subscriptions as subscription_rows
 from artifactstore.catalog.contributions import head
 from artifactstore.errors import ConfigurationError
+from artifactstore.registry.backlog import backlog_by, damage_by
 from artifactstore.registry.duties import MAX_SKEW_S, host_and_process, is_alive
 from artifactstore.registry.scrubbing import scrub_status_by
 from artifactstore.registry.store_duties import ALL, duties_of
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from artifactstore.catalog.queries import Queries
     from artifactstore.catalog.subscriptions import SubscriptionRecord
     from artifactstore.domain.instant import Instant
+    from artifactstore.registry.backlog import Backlog, Damage
     from artifactstore.registry.duties import Duty
     from artifactstore.registry.registry import Registry
     from artifactstore.registry.scrubbing import ScrubStatus
@@ -99,6 +101,8 @@ class StoreStatus:
     duties: list[DutyStatus]
     subscriptions: list[SubscriptionStatus]
     scrub: ScrubStatus
+    backlog: Backlog
+    damage: Damage
     counts: dict[str, int]
 
     @property
@@ -126,6 +130,8 @@ def store_status(registry: Registry, subscribers: Sequence[Subscriber] = ()) -> 
             duties=_duty_statuses(registry, records, now),
             subscriptions=_subscription_statuses(queries, subscribers, records, now),
             scrub=scrub_status_by(queries, registry),
+            backlog=backlog_by(queries, registry),
+            damage=damage_by(queries),
             counts=overview.counts(connection, now),
         )
 

@@ -15,7 +15,7 @@ from artifactstore.catalog import collecting, event_log, overview
 from artifactstore.domain.events import PackageDeleted
 from artifactstore.domain.instant import MICROSECONDS_PER_DAY, instant_text, parse_instant
 from artifactstore.domain.object_events import ObjectReprieved
-from artifactstore.errors import ArtifactStoreError, StorageUnavailableError
+from artifactstore.errors import ArtifactStoreError, DutyUnknownError, StorageUnavailableError
 from artifactstore.failpoints import failpoint
 from artifactstore.registry.clocks import believed_now
 from artifactstore.registry.collecting import CollectionReport, collect
@@ -46,6 +46,14 @@ def duties_of(registry: Registry) -> tuple[Duty, ...]:
     """Those that are on."""
     always = (SWEEP, EXPIRE_PUSHES, CLEAN_BACKENDS, COLLECT, SEAL_LOG)
     return (*always, VERIFY) if registry.verify_every_days else always
+
+
+def require_duty(name: str) -> Duty:
+    """The duty of this name, whether it is on or not. Raises ``DutyUnknownError``."""
+    for duty in ALL:
+        if duty.name == name:
+            return duty
+    raise DutyUnknownError(f"there is no duty {name[:60]!r}")
 
 
 def sweep_now(registry: Registry, *, clock_is_right: bool = False) -> list[str]:

@@ -160,6 +160,11 @@ TABLE = {
     "GET /objects": Row(ADMIN),
     "POST /verification": Row(ADMIN, json={"what": "objects"}),
     "POST /replay:check": Row(ADMIN),
+    "POST /duties/{duty}/pause": Row(ADMIN),
+    "POST /duties/{duty}/resume": Row(ADMIN),
+    "POST /log:seal": Row(ADMIN),
+    "POST /storage:reconcile": Row(ADMIN, json={"limit": 1}),
+    "POST /storage:heal": Row(ADMIN, json={}),
 }
 OPERATIONS = sorted(TABLE)
 
@@ -244,6 +249,7 @@ class World:
             "slug": "rights.v1",
             "org": "o",
             "repo": "r",
+            "duty": "clean-backends",
             "plan_digest": self.plan_digest,
             "source_id": self.source_id,
             "envelope_id": self.envelope_id,

@@ -44,7 +44,10 @@ UNINFORMED, INFORMED = "as-filled", "with-statistics"
 PLANNERS = (UNINFORMED, INFORMED)
 COUNTS = {
     "overview.counts": 8 * overview.COUNT_TO,
+    "overview.damaged_blobs": 8 * overview.COUNT_TO,
+    "overview.damaged_by_kind": 8 * overview.COUNT_TO,
     "overview.damaged_objects": 8 * overview.COUNT_TO,
+    "overview.expired_since": 8 * overview.COUNT_TO,
     "pushes.count_open": MAX_OPEN,
 }
 """What counts up to a number reads so many rows, and answers one."""

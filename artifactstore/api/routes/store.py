@@ -20,6 +20,7 @@ from artifactstore.documents import (
     status_document,
     verification_document,
 )
+from artifactstore.registry.backlog import backlog
 from artifactstore.registry.events import check_replay, latest_seq
 from artifactstore.registry.objects import list_objects
 from artifactstore.registry.scrubbing import scrub_status
@@ -62,6 +63,7 @@ def metrics(service: CurrentService, caller: CurrentCaller) -> Response:
         duties=duty_statuses(service.registry),
         subscriptions=subscription_statuses(service.registry, service.subscribers),
         scrub=scrub_status(service.registry),
+        backlog=backlog(service.registry),
         plugins_left_out=len(service.plugins_left_out),
     )
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")

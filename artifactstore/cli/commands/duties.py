@@ -1,6 +1,8 @@
-"""Duties: run. On the host of the store only; a server runs them by itself."""
+"""Duties: run, on the host of the store only; a server runs them by itself. Pause and resume, from anywhere."""
 
 from __future__ import annotations
+
+from typing import Annotated
 
 import typer
 
@@ -35,3 +37,25 @@ def run(context: typer.Context) -> None:
         error = told(run.error) if run.error is not None else {"code": "", "message": ""}
         door.say(f"{run.duty} failed: {error['code']}: {error['message']}")
     raise typer.Exit(DONE if not failed else SYSTEM_FAILED if len(failed) == len(runs) else PARTLY_DONE)
+
+
+DutyName = Annotated[str, typer.Argument(metavar="DUTY", help="As `status` names it.", show_default=False)]
+
+
+@app.command()
+def pause(context: typer.Context, duty: DutyName) -> None:
+    """Let no server run a duty by itself until `resume`. A run that is under way ends within seconds.
+
+    By hand it is run all the same, such as by `retention sweep` or `collect --apply`.
+    """
+    door = door_of(context)
+    with door.store() as store:
+        door.answer(store.pause_duty(duty))
+
+
+@app.command()
+def resume(context: typer.Context, duty: DutyName) -> None:
+    """Have a duty run again when it is due."""
+    door = door_of(context)
+    with door.store() as store:
+        door.answer(store.resume_duty(duty))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from artifactstore.cli.door import door_of
 from artifactstore.cli.exit_codes import PARTLY_DONE
 from artifactstore.errors import UsageError
+
+if TYPE_CHECKING:
+    from artifactstore.documents import Document
 
 
 def heal(
@@ -33,20 +36,14 @@ def heal(
         raise UsageError("heal needs a package id or --all")
     if everything and source is not None:
         raise UsageError("--from has the files of one package", hint="Name the package instead of --all.")
-    from artifactstore.registry.healing import heal_all, heal_package
-    from artifactstore.upkeep_documents import heal_document
-
     door = door_of(context)
-    with door.registry() as registry, door.progress() as progress:
-        if package_id is None:
-            report = heal_all(registry, progress=progress)
-        else:
-            report = heal_package(registry, package_id, folder=source, progress=progress)
-    door.answer(heal_document(report))
-    for refused in report.refused:
-        door.say(f"refused: {refused.path}: {refused.why}")
-    for lost in report.not_healed:
-        where = f"package {lost.package_id}, file {lost.path}" if lost.path else lost.object_key
-        door.say(f"not healed: {where}: {lost.finding}")
-    if not report.is_whole:
+    with door.store() as store, door.progress() as progress:
+        document = store.heal(package_id, folder=source, progress=progress)
+    door.answer(document)
+    for refused in cast("list[Document]", document["refused"]):
+        door.say(f"refused: {refused['path']}: {refused['why']}")
+    for lost in cast("list[Document]", document["not_healed"]):
+        where = f"package {lost['package_id']}, file {lost['path']}" if lost["path"] else lost["object_key"]
+        door.say(f"not healed: {where}: {lost['finding']}")
+    if document["status"] != "healed":
         raise typer.Exit(PARTLY_DONE)

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import typer
 
 from artifactstore.cli.door import door_of
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from artifactstore.registry.registry import Registry
-    from artifactstore.registry.scrubbing import ScrubStatus
-
 app = typer.Typer(no_args_is_help=False, rich_markup_mode=None)
+_DUTY = "verify"
 
 
 @app.callback()
@@ -28,22 +21,16 @@ def pause(context: typer.Context) -> None:
 
     It keeps its place. The time goes on: a scrub that is paused for long is overdue.
     """
-    from artifactstore.registry.scrubbing import pause_scrub
-
-    _answer(context, pause_scrub)
+    door = door_of(context)
+    with door.store() as store:
+        store.pause_duty(_DUTY)
+        door.answer(store.scrub())
 
 
 @app.command()
 def resume(context: typer.Context) -> None:
     """Have the store read back again, from where it stood."""
-    from artifactstore.registry.scrubbing import resume_scrub
-
-    _answer(context, resume_scrub)
-
-
-def _answer(context: typer.Context, act: Callable[[Registry], ScrubStatus]) -> None:
-    from artifactstore.upkeep_documents import scrub_document
-
     door = door_of(context)
-    with door.registry() as registry:
-        door.answer(scrub_document(act(registry)))
+    with door.store() as store:
+        store.resume_duty(_DUTY)
+        door.answer(store.scrub())

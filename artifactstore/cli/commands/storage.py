@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -86,20 +86,17 @@ def reconcile(
 
     Example: artifactstore storage reconcile --backend archive
     """
-    from artifactstore.registry.reconciling import reconcile
-    from artifactstore.upkeep_documents import reconcile_document
-
     door = door_of(context)
-    with door.registry() as registry, door.progress() as progress:
-        report = reconcile(registry, backend=door.backend, after=after, limit=limit, progress=progress)
-    door.answer(reconcile_document(report))
+    with door.store() as store, door.progress() as progress:
+        document = store.reconcile(backend=door.backend, after=after, limit=limit, progress=progress)
+    door.answer(document)
     if door.someone_is_watching:
-        for kind, tally in report.totals.items():
-            if tally.count:
-                door.say(f"{kind}: {tally.count}, {tally.size_bytes} bytes")
-    for name, error in report.unreachable.items():
-        door.say(f"not compared: backend {name}: {error.message}")
-    if not report.is_clean:
+        for kind, tally in cast("dict[str, dict[str, int]]", document["totals"]).items():
+            if tally["count"]:
+                door.say(f"{kind.replace('_', ' ')}: {tally['count']}, {tally['size_bytes']} bytes")
+    for each in cast("list[dict[str, str]]", document["unreachable"]):
+        door.say(f"not compared: backend {each['backend']}: {each['message']}")
+    if document["status"] != "clean":
         raise typer.Exit(PARTLY_DONE)
 
 
@@ -110,12 +107,9 @@ def seal(context: typer.Context) -> None:
     A server does it by itself: everything within a quarter of an hour, a thousand events at once. What is sealed comes
     back by `rebuild --from-storage`.
     """
-    from artifactstore.registry.sealing import seal_log
-
     door = door_of(context)
-    with door.registry() as registry:
-        report = seal_log(registry)
-    door.answer(report._asdict())
+    with door.store() as store:
+        door.answer(store.seal_log())
 
 
 @app.command()
