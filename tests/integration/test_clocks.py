@@ -239,6 +239,24 @@ def test_what_another_clock_says_stands_whatever_somebody_says(host: Host) -> No
     assert "finalized" == host.status(package_id)
 
 
+@pytest.mark.parametrize("ahead", [6 * 60 * SECOND, HOUR, -HOUR])
+def test_where_another_clock_can_be_asked_nothing_ends_even_an_hour_too_early(host: Host, ahead: int) -> None:
+    if host.registry.catalog.database_kind == "sqlite":
+        host.registry = replace(host.registry, backends={"default": _Timed(host.registry.store, host)})
+    package_id = push(host)
+    host.pass_by(7 * DAY - 60 * SECOND)
+    host.time += 2 * HOUR if ahead < 0 else 0
+    host.ahead = ahead
+
+    with pytest.raises(ClocksDisagreeError, match="s from this host's"):
+        sweep_now(host.registry)
+    for refused in (make_plan, lambda store: collect(store, wait_s=0)):
+        with pytest.raises(ClocksDisagreeError):
+            refused(host.registry)
+
+    assert "finalized" == host.status(package_id)
+
+
 class _Timed:
     """A backend that tells the time, as a bucket does."""
 

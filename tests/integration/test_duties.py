@@ -749,6 +749,6 @@ def test_the_state_of_a_store_counts_what_an_operator_looks_for(store: Registry,
     status = store_status(store)
 
     assert {"packages_due": 1} == {name: count for name, count in status.counts.items() if count}
-    assert {"damaged_objects", "open_packages", "leases", "condemned_objects", "packages_expired"} < status.counts.keys()
+    assert {"damaged_objects", "open_packages", "leases", "condemned_objects"} < status.counts.keys()
     assert status.is_at_head
     assert (4, "file", True) == ((status.log or (0, 0))[0], status.backends[0].scheme, status.backends[0].is_default)
