@@ -49,6 +49,7 @@
     │   ├── EnvelopeUnknownError          ENVELOPE_UNKNOWN
     │   ├── PluginUnknownError            PLUGIN_UNKNOWN
     │   ├── SubscriptionUnknownError      SUBSCRIPTION_UNKNOWN
+    │   ├── BackupUnknownError            BACKUP_UNKNOWN
     │   └── TokenUnknownError             TOKEN_UNKNOWN
     ├── ConflictError
     │   ├── RunChangedError               RUN_CHANGED
@@ -66,6 +67,7 @@
     │   ├── DutyRunningError              DUTY_RUNNING          another process is at it; may be retried
     │   ├── ClaimLostError                CLAIM_LOST            another process has taken the duty over; may be retried
     │   ├── SubscriptionAheadError        SUBSCRIPTION_AHEAD    it was told more than the log has
+    │   ├── StoreNotEmptyError            STORE_NOT_EMPTY       nothing is restored over what is there
     │   └── TokenExistsError              TOKEN_EXISTS
     ├── AccessError
     │   ├── UnauthenticatedError          UNAUTHENTICATED
@@ -92,6 +94,7 @@
     │   ├── ManifestCorruptError          MANIFEST_CORRUPT
     │   ├── CatalogCorruptError           CATALOG_CORRUPT
     │   ├── EventLogCorruptError          EVENT_LOG_CORRUPT
+    │   ├── BackupDamagedError            BACKUP_DAMAGED        what says how a backup is to be restored
     │   └── ReplayMismatchError           REPLAY_MISMATCH
     ├── PluginFailedError                 PLUGIN_FAILED         a plug-in's own code raised
     └── ConfigurationError                CONFIGURATION_INVALID
@@ -420,6 +423,13 @@ class UploadUnknownError(NotFoundError):
     default_hint = "`POST .../uploads` begins one; it ends with its package, after 24 hours at most."
 
 
+class BackupUnknownError(NotFoundError):
+    """There is no backup here, or no such snapshot in it."""
+
+    code = "BACKUP_UNKNOWN"
+    default_hint = "`artifactstore backup TARGET --list` names the snapshots that are there."
+
+
 class TokenUnknownError(NotFoundError):
     """No token has this name."""
 
@@ -597,6 +607,13 @@ class SubscriptionAheadError(ConflictError):
     default_hint = "Was the database restored? `artifactstore subscription replay` says where it goes on."
 
 
+class StoreNotEmptyError(ConflictError):
+    """A backup is restored into a store of which nothing has been recorded yet."""
+
+    code = "STORE_NOT_EMPTY"
+    default_hint = "Name an empty database in ARTIFACTSTORE_DATABASE_URL, or another ARTIFACTSTORE_HOME."
+
+
 class TokenExistsError(ConflictError):
     """A token of this name is in use."""
 
@@ -753,6 +770,13 @@ class EventLogCorruptError(CorruptionError):
 
     code = "EVENT_LOG_CORRUPT"
     default_hint = "Restore the database from a backup; the log was altered outside artifactstore."
+
+
+class BackupDamagedError(CorruptionError):
+    """The document of a snapshot, its log, its lists or its rows are missing or altered in the backup."""
+
+    code = "BACKUP_DAMAGED"
+    default_hint = "`artifactstore backup TARGET --list` names the other snapshots; --verify mends what the store has."
 
 
 class ReplayMismatchError(CorruptionError):

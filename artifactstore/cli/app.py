@@ -9,6 +9,7 @@ import typer
 from artifactstore import __version__
 from artifactstore.built_in import ENTRY_POINTS, PLUGINS, load_entry_point
 from artifactstore.cli.commands import (
+    backup,
     collect,
     database,
     duties,
@@ -61,6 +62,8 @@ def build_app(door: Door) -> typer.Typer:
     app.command()(events.events)
     app.command()(events.replay)
     app.command()(rebuild.rebuild)
+    app.command()(backup.backup)
+    app.command()(backup.restore)
     app.add_typer(schemas.app, name="schema", help="Metadata schemas: what a package's metadata must satisfy.")
     app.add_typer(retention.app, name="retention", help="How long packages stay.")
     app.command()(collect.collect)

@@ -110,21 +110,21 @@ def segment_of(queries: Queries, first_seq: int, last_seq: int) -> Segment:
     """The segment that these events of the log make."""
     before = event_log.chain_at(queries.connection, first_seq - 1)
     records = list(event_log.read(queries.connection, after=first_seq - 1, limit=last_seq - first_seq + 1))
-    return _segment(queries.log_id(), before, records)
+    return segment_from(queries.log_id(), before, records)
 
 
 def _next_segment(registry: Registry) -> Segment | None:
     with registry.catalog.snapshot() as queries:
         sealed_up_to = last_sealed(queries)
         before = event_log.chain_at(queries.connection, sealed_up_to)
-        records = list(_fitting(event_log.read(queries.connection, after=sealed_up_to)))
+        records = list(fitting(event_log.read(queries.connection, after=sealed_up_to)))
         if all(record.type == LogSealed.type for record in records):
             return None
-        return _segment(queries.log_id(), before, records)
+        return segment_from(queries.log_id(), before, records)
 
 
-def _fitting(records: Iterator[EventRecord]) -> Iterator[EventRecord]:
-    """As many as make one segment."""
+def fitting(records: Iterator[EventRecord]) -> Iterator[EventRecord]:
+    """As many of these as make one segment."""
     room_bytes = _MOST_BYTES
     for number, record in enumerate(islice(records, _MOST_EVENTS)):
         room_bytes -= len(record.header) + len(record.payload)
@@ -133,7 +133,8 @@ def _fitting(records: Iterator[EventRecord]) -> Iterator[EventRecord]:
         yield record
 
 
-def _segment(log_id: bytes, before: bytes, records: list[EventRecord]) -> Segment:
+def segment_from(log_id: bytes, before: bytes, records: list[EventRecord]) -> Segment:
+    """These events, one at least, which follow the chain value ``before``."""
     events = tuple((record.header, record.payload) for record in records)
     return Segment(log_id, records[0].seq, before, records[-1].chain, events)
 

@@ -51,6 +51,10 @@ class ObjectKind(StrEnum):
     """A piece of an upload, until that is complete."""
     SEGMENT = "segment"
     """Events of the log that follow one another."""
+    BACKUP = "backup"
+    """The document of a snapshot, in a backup."""
+    BACKUP_PART = "backup-part"
+    """What such a document names besides segments: lists of objects, operational rows."""
 
 
 _SUFFIXES = {
@@ -59,6 +63,8 @@ _SUFFIXES = {
     ObjectKind.MANIFEST: ".cbor",
     ObjectKind.PART: "",
     ObjectKind.SEGMENT: ".cbor",
+    ObjectKind.BACKUP: ".cbor",
+    ObjectKind.BACKUP_PART: ".cbor",
 }
 
 
