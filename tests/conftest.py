@@ -23,6 +23,8 @@ hypothesis_settings.load_profile("any machine")
 
 DATABASES = ("sqlite", "postgresql")
 ON_BOTH_DATABASES = (
+    "integration.test_backups",
+    "integration.test_backups_meanwhile",
     "integration.test_blob_index",
     "integration.test_certificates",
     "integration.test_clocks",
