@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from artifactstore.catalog import (
     backends,
+    backing_up,
     blobs,
     collecting,
     duties,
@@ -175,6 +176,8 @@ _COMMON_TYPES = ("v1.package.opened", "v1.package.finalized")
 _SUBSCRIPTION = subscriptions.SubscriptionRecord("x.y", 6, NOW, None, 0, 0, None)
 _UPLOAD = pushes.UploadRecord("new", open_id(1), "p", "r", "t/p", 9, 0)
 FUNCTIONS: dict[str, Callable[[Any], object]] = {
+    "backing_up.operational_rows": backing_up.operational_rows,
+    "backing_up.put_back": lambda on: backing_up.put_back(on, backing_up.operational_rows(on), with_backends=True),
     "pushes.open_package": lambda on: (pushes.open_package(on, open_id(1)), pushes.open_package(on, "x")),
     "pushes.open_packages": lambda on: [
         pushes.open_packages(on, after=after, limit=PAGE, opened_by=opened_by)

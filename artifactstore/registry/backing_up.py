@@ -95,7 +95,11 @@ def backup(
         view = _View.of(registry)
         failpoint("backup.after-snapshot")
         transfer = Transfer(
-            target, partial(_sources_of, registry), read_back=read_back, step="backup.after-object", progress=progress
+            target,
+            partial(_sources_of, registry),
+            read_back=read_back,
+            after_each=lambda: failpoint("backup.after-object"),
+            progress=progress,
         )
         progress.begin("backing up", view.object_bytes if with_bytes else None)
         for kind, objects in view.objects.items() if with_bytes else ():

@@ -139,7 +139,11 @@ def _part(source: ObjectStore, digest: bytes) -> bytes:
 def _bring_bytes(registry: Registry, source: ObjectStore, snapshot: Snapshot, progress: Progress) -> TransferReport:
     """What lies in the backend already was put by a run that was stopped, or by anyone: it is read back."""
     transfer = Transfer(
-        registry.store, lambda _: [source], read_back=True, step="restore.after-object", progress=progress
+        registry.store,
+        lambda _: [source],
+        read_back=True,
+        after_each=lambda: failpoint("restore.after-object"),
+        progress=progress,
     )
     progress.begin("restoring", snapshot.object_bytes)
     known = {(each.kind, each.blake3): each for each in snapshot.left_out}

@@ -24,7 +24,6 @@ from artifactstore.errors import (
     StorageError,
     StorageUnavailableError,
 )
-from artifactstore.failpoints import failpoint
 from artifactstore.registry.progress import SILENT
 from artifactstore.registry.publishing import publish_and_close
 from artifactstore.registry.read_back import ALTERED, finding_of, is_right
@@ -58,16 +57,22 @@ class TransferReport:
 
 
 class Transfer:
-    """A transfer under way. ``sources`` says who may have an object; ``step`` is the failpoint after each."""
+    """A transfer under way. ``sources`` says who may have an object; ``after_each`` is called after each."""
 
     def __init__(
-        self, target: ObjectStore, sources: Sources, *, read_back: bool, step: str, progress: Progress = SILENT
+        self,
+        target: ObjectStore,
+        sources: Sources,
+        *,
+        read_back: bool,
+        after_each: Callable[[], object],
+        progress: Progress = SILENT,
     ) -> None:
         self.report = TransferReport()
         self._target = target
         self._sources = sources
         self._read_back = read_back
-        self._step = step
+        self._after_each = after_each
         self._progress = progress
         self._stopped = threading.Event()
         self._counting = threading.Lock()
@@ -122,7 +127,7 @@ class Transfer:
             self._already_there(needed)
             return None
         finding = self._store(needed, key, over=is_listed)
-        failpoint(self._step)
+        self._after_each()
         return finding
 
     def _store(self, needed: Needed, key: ObjectKey, *, over: bool) -> LeftOut | None:

@@ -57,7 +57,7 @@ def test_longest_path_is_the_codes() -> None:
 
 
 def test_keys_are_the_codes() -> None:
-    listed = re.findall(r"^\| (\w+): .* \| `(.+)` \|$", STORAGE, re.MULTILINE)
+    listed = re.findall(r"^\| ([\w-]+): .* \| `(.+)` \|$", STORAGE, re.MULTILINE)
 
     digest = bytes.fromhex("abcd" + "00" * 30)
     expected = [(kind, ObjectKey(kind, digest).path.replace(digest.hex(), "<hex>")) for kind in ObjectKind]
