@@ -13,6 +13,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from artifactstore.catalog import backends, event_log, stored
@@ -210,8 +211,7 @@ class _Writing:
         seq, at, chain = 0, 0, event_log.first_chain(self._view.log_id)
         while seq < self._view.last_seq:
             with self._registry.catalog.snapshot() as queries:
-                events = event_log.read(queries.connection, after=seq)
-                records = list(fitting(each for each in events if each.seq <= self._view.last_seq))
+                records = self._page(queries, seq)
             if not records:
                 break
             before = chain
@@ -222,6 +222,13 @@ class _Writing:
             yield segment_from(self._view.log_id, before, records)
         if (seq, chain) != (self._view.last_seq, self._view.chain):
             raise EventLogCorruptError("the log does not come to the event that was its last")
+
+    def _page(self, queries: Queries, after: int) -> list[EventRecord]:
+        """As many as make a segment. Nothing holds on to the rows that are left: they would keep the view open."""
+        last_seq = self._view.last_seq
+        return list(
+            fitting(takewhile(lambda each: each.seq <= last_seq, event_log.read(queries.connection, after=after)))
+        )
 
     def _count(self, record: EventRecord) -> None:
         self._packages += (record.type == PackageFinalized.type) - (record.type == PackageDeleted.type)

@@ -157,6 +157,35 @@ def test_what_is_deleted_and_collected_within_a_backup_is_in_it(registry: Regist
         assert fetch(restored, package_id, tmp_path / "out")
 
 
+def test_a_log_of_several_segments_is_backed_up_while_others_write(
+    registry: Registry, home: Path, database: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By other processes, as it were, and by this one: no view of the backup's may be left open."""
+    monkeypatch.setattr("artifactstore.registry.sealing._MOST_EVENTS", 3)
+    target, names = directory(tmp_path / "backup"), [push(registry, name=f"run-{number}") for number in range(4)]
+    log = log_of(registry)
+    written = count()
+
+    def write(step: str) -> None:
+        if step == "backup.after-part":
+            arm(None)  # what is pushed passes steps, too
+            for writer in (other, registry):
+                push(writer, {"new": b"new"}, f"later-{next(written)}")
+            arm(write)
+
+    with another(home, database) as other:
+        arm(write)
+        report = backup(registry, target)
+        arm(None)
+
+    assert len(report.found.snapshot.segments) == -(-len(log) // 3) > 3
+    assert next(written) > len(names)
+    with another(tmp_path / "new") as restored:
+        assert restore(restored, target).is_whole
+        assert log == log_of(restored)
+        is_sound(restored)
+
+
 def _at(step: str, action: Callable[[], object]) -> list[str]:
     """Do this once when the step is reached."""
     passed: list[str] = []
