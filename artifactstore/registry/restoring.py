@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from artifactstore.catalog.catalog import Transaction
+    from artifactstore.catalog.queries import Queries
     from artifactstore.catalog.records import ObjectRecord
     from artifactstore.domain.backup import Rows
     from artifactstore.domain.event import Event, ObjectRef
@@ -124,8 +125,11 @@ def _require_known(registry: Registry, snapshot: Snapshot) -> None:
 
 def _require_empty(registry: Registry) -> None:
     with registry.catalog.snapshot() as queries:
-        last_seq = queries.latest_seq()
-    if last_seq:
+        _require_no_log(queries)
+
+
+def _require_no_log(queries: Queries) -> None:
+    if last_seq := queries.latest_seq():
         raise StoreNotEmptyError(f"the database has a log of {last_seq} event(s) already; nothing is restored over it")
 
 
@@ -169,6 +173,8 @@ def _bring_log(
     snapshot = report.found.snapshot
     with registry.transaction() as tx:
         lease.end_in(tx)
+        tx.lock_log()
+        _require_no_log(tx)  # others may have used the store meanwhile
         last = take_over(tx.connection, snapshot.log_id, events_of(source, snapshot))
         if (0 if last is None else last.seq) != snapshot.last_seq:
             raise BackupDamagedError("the log in the backup was altered while it was read")

@@ -22,6 +22,7 @@ from artifactstore.errors import (
     StoreNotEmptyError,
     UsageError,
 )
+from artifactstore.failpoints import arm
 from artifactstore.registry.applying import apply_plan
 from artifactstore.registry.backing_up import backup
 from artifactstore.registry.collecting import collect
@@ -184,6 +185,23 @@ def test_a_store_that_has_a_log_is_not_restored_over(registry: Registry, target:
         restore(registry, target)
 
     assert before == log_of(registry)
+
+
+def test_a_store_that_others_use_while_it_is_restored_is_not_restored_over(
+    registry: Registry, target: ObjectStore, tmp_path: Path, database: dict[str, str], postgres: PostgresServer
+) -> None:
+    a_life(registry)
+    backup(registry, target)
+    settings = {"ARTIFACTSTORE_DATABASE_URL": postgres.empty_database()} if database else {}
+
+    with another(tmp_path / "new", settings) as restored:
+        arm(lambda step: ingest(restored, package_draft({"x": b"x"})) if step == "restore.before-log" else None)
+        with pytest.raises(StoreNotEmptyError, match="has a log"):
+            restore(restored, target)
+        arm(None)
+
+        assert 1 == len(rows_of(restored)["package"])
+        is_sound(restored)
 
 
 @pytest.mark.parametrize("where", ["objects", "", "objects/below", "link"])
