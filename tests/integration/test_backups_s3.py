@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +22,7 @@ from tests.s3_servers import (  # noqa: F401 - fixtures
     failing_network,
     moto,
     rclone,
+    take_as_probed,
 )
 from tests.support import CliResult, fetch, start_cli
 
@@ -80,6 +82,7 @@ def test_a_backup_asks_for_lists_and_not_for_each_object(registry: Registry, mot
     a_life(registry)
     with failing_network(moto) as proxy:
         bucket = proxy.new_store()
+        take_as_probed(replace(registry, backends={"default": bucket}))
         backup(registry, bucket)
         proxy.reset()
 
@@ -94,6 +97,7 @@ def test_a_bucket_that_fails_once_is_asked_again(registry: Registry, moto: S3Ser
     a_life(registry)
     with failing_network(moto) as proxy:
         bucket = proxy.new_store(MAX_ATTEMPTS="1")
+        take_as_probed(replace(registry, backends={"default": bucket}))
         backup(registry, bucket)
         with another(tmp_path / "new") as restored:
             proxy.plan("GET", "/blobs/blake3/", answer=(503, "SlowDown"), times=2)
@@ -107,6 +111,7 @@ def test_a_bucket_that_gives_no_answer_ends_it_and_the_next_backup_goes_on(
     a_life(registry)
     with failing_network(moto) as proxy:
         bucket = proxy.new_store(MAX_ATTEMPTS="1")
+        take_as_probed(replace(registry, backends={"default": bucket}))
         proxy.plan("PUT", "/manifests/", answer=(503, "SlowDown"), times=1_000)
         monkeypatch.setattr("artifactstore.registry.transferring._PAUSES_S", (0.0,))
         with pytest.raises(StorageUnavailableError):
