@@ -249,6 +249,8 @@ FUNCTIONS: dict[str, Callable[[Any], object]] = {
         collecting.referred(on, PACKAGES + LATE),
         collecting.referred(on, -1),
     ),
+    "collecting.is_needed": lambda on: [collecting.is_needed(on, row_id) for row_id in (LATE, PACKAGES + LATE, 51)],
+    "collecting.is_noted": lambda on: collecting.is_noted(on, _PACK),
     "collecting.blobs_referred_to": lambda on: collecting.blobs_referred_to(on, 51),
     "collecting.is_known": lambda on: (
         collecting.is_known(on, _PACK),

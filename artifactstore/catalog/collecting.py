@@ -20,15 +20,28 @@ if TYPE_CHECKING:
     from artifactstore.domain.event import ObjectRef
 
 _COLUMNS = ", ".join(f"here.{column}" for column in ("id", *ObjectRecord._fields[1:]))
-_REFERRED_TO = (
-    "CASE WHEN here.kind = 'manifest' THEN EXISTS (SELECT 1 FROM package"
-    "  WHERE package.manifest_digest = here.blake3 AND package.status <> 'deleted' LIMIT 1 OFFSET 0)"
-    " ELSE EXISTS (SELECT 1 FROM blob_location JOIN package_file ON package_file.blob_id = blob_location.blob_id"
-    "  WHERE blob_location.object_id = here.id LIMIT 1 OFFSET 0) END"
+_REFERRED_TO_ITSELF = (
     " OR EXISTS (SELECT 1 FROM received_object WHERE received_object.blake3 = here.blake3"
     "  AND received_object.kind = here.kind AND received_object.backend = here.backend LIMIT 1 OFFSET 0)"
     " OR here.kind = 'part' AND EXISTS (SELECT 1 FROM upload_part WHERE upload_part.blake3 = here.blake3"
     "  AND upload_part.backend = here.backend LIMIT 1 OFFSET 0)"
+)
+_MANIFEST_IS_REFERRED_TO = (
+    "EXISTS (SELECT 1 FROM package"
+    "  WHERE package.manifest_digest = here.blake3 AND package.status <> 'deleted' LIMIT 1 OFFSET 0)"
+)
+_REFERRED_TO = (
+    f"CASE WHEN here.kind = 'manifest' THEN {_MANIFEST_IS_REFERRED_TO}"
+    " ELSE EXISTS (SELECT 1 FROM blob_location JOIN package_file ON package_file.blob_id = blob_location.blob_id"
+    f"  WHERE blob_location.object_id = here.id LIMIT 1 OFFSET 0) END{_REFERRED_TO_ITSELF}"
+)
+_NEEDED = (
+    f"CASE WHEN here.kind = 'manifest' THEN {_MANIFEST_IS_REFERRED_TO}"
+    " ELSE EXISTS (SELECT 1 FROM blob_location AS place WHERE place.object_id = here.id"
+    "  AND EXISTS (SELECT 1 FROM package_file WHERE package_file.blob_id = place.blob_id LIMIT 1 OFFSET 0)"
+    "  AND NOT EXISTS (SELECT 1 FROM blob_location AS other JOIN stored_object ON stored_object.id = other.object_id"
+    "   WHERE other.blob_id = place.blob_id AND other.object_id <> here.id AND other.status = 'live'"
+    f"   AND stored_object.status = 'live' LIMIT 1 OFFSET 0) LIMIT 1 OFFSET 0) END{_REFERRED_TO_ITSELF}"
 )
 _OF_KEY = "blake3 = ? AND kind = ? AND backend = ?"
 
@@ -76,6 +89,14 @@ def referred(connection: Connection, row_id: int) -> Referred | None:
         f"SELECT {_COLUMNS}, {_REFERRED_TO} FROM stored_object AS here WHERE here.id = ?", (row_id,)
     )
     return next((Referred(ObjectRecord._make(row[:-1]), bool(row[-1])) for row in rows), None)
+
+
+def is_needed(connection: Connection, row_id: int) -> bool:
+    """Whether something refers to an object itself, or to a blob in it that is live nowhere else."""
+    return any(
+        needed
+        for (needed,) in connection.execute(f"SELECT {_NEEDED} FROM stored_object AS here WHERE here.id = ?", (row_id,))
+    )
 
 
 def blobs_referred_to(connection: Connection, row_id: int) -> list[PlacedBlob]:
@@ -148,6 +169,12 @@ def may_be_had_back(connection: Connection, kind: str, digest: bytes, backend: s
     """Whether collection has condemned an object and has not begun to delete it."""
     rows = connection.execute(f"SELECT 1 FROM removal WHERE {_OF_KEY} AND begun_at IS NULL", (digest, kind, backend))
     return bool(list(rows))
+
+
+def is_noted(connection: Connection, reference: ObjectRef) -> bool:
+    """Whether collection has condemned an object and has not ended that."""
+    key = (reference.blake3, reference.kind, reference.backend)
+    return bool(list(connection.execute(f"SELECT 1 FROM removal WHERE {_OF_KEY}", key)))
 
 
 def waiting(connection: Connection, backend: str) -> tuple[int, int]:

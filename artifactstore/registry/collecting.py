@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING
 from artifactstore.catalog import backends, collecting
 from artifactstore.catalog.sharing import comes_free
 from artifactstore.domain.event import Event, ObjectRef
-from artifactstore.domain.object_events import ObjectCondemned
+from artifactstore.domain.object_events import ObjectCondemned, ObjectReprieved
 from artifactstore.failpoints import failpoint
 from artifactstore.registry.clocks import check_clocks
+from artifactstore.registry.damage import record_findings
 from artifactstore.registry.duties import microseconds
 from artifactstore.registry.emptying import DEAD_AFTER_S, MIGRATION
 from artifactstore.registry.progress import SILENT
-from artifactstore.registry.read_back import key_of
+from artifactstore.registry.read_back import key_of, read_back_surely
 from artifactstore.registry.removing import batches_of, deletion_of, is_condemned, record_each, reference_to
 from artifactstore.registry.repacking import repack
 from artifactstore.registry.turn import Turn
@@ -235,26 +236,36 @@ class _Collecting:
     def _dead(self) -> Iterator[ObjectRecord]:
         """What nothing refers to; packs that are mostly dead are made smaller on the way."""
         for found, is_dead, saved in _looked_at(self._registry, self._name):
-            if is_dead:
+            if is_dead or found.status == "condemned":
                 yield found
             elif saved and not self._stops():
                 self._space.grown_bytes += repack(self._registry, found)
 
     def _condemn(self, dead: Iterator[ObjectRecord]) -> None:
-        for batch in batches_of(found for found in dead if found.status != "condemned"):
+        for batch in batches_of(found for found in dead if self._is_to_be_condemned(found)):
             if self._stops():
                 return
             failpoint("collect.before-condemned")
             record_each(self._registry, batch, self._condemnation, beside=lambda tx: tx.lock_log())
             failpoint("collect.after-condemned")
 
+    def _is_to_be_condemned(self, found: ObjectRecord) -> bool:
+        """Not what is waited for already. What is condemned and not noted is: by a log that was replayed."""
+        if found.status != "condemned":
+            return True
+        with self._registry.catalog.snapshot() as queries:
+            return not collecting.is_noted(queries.connection, reference_to(found))
+
     def _condemnation(self, tx: Transaction, found: ObjectRecord) -> Event | None:
         """Under the lock of the log: what was referred to until now is seen, and what will be finds it absent."""
-        now = collecting.referred(tx.connection, found.row_id)
-        if now is None or now.is_referred_to or now.found.status == "condemned":
+        now, reference = collecting.referred(tx.connection, found.row_id), reference_to(found)
+        if now is None or collecting.is_noted(tx.connection, reference):
             return None
-        collecting.note_condemned(tx.connection, [reference_to(found)], self._registry.clock())
-        return ObjectCondemned(object=reference_to(found))
+        is_condemned_already = now.found.status == "condemned"
+        if now.is_referred_to and not is_condemned_already:
+            return None
+        collecting.note_condemned(tx.connection, [reference], self._registry.clock())
+        return None if is_condemned_already else ObjectCondemned(object=reference)
 
     def _condemn_unrecorded(self) -> None:
         for reference in unrecorded_objects(self._registry, self._name):
@@ -333,21 +344,33 @@ class _Collecting:
         return doomed
 
     def _begin_batch(self, batch: list[ObjectRecord]) -> list[ObjectRecord]:
+        """Those of a batch that go. What is needed after all counts again: it may be the last there is of a blob."""
         doomed: list[ObjectRecord] = []
+        needed: list[ObjectRecord] = []
 
         def begin(tx: Transaction) -> None:
             tx.lock_log()
-            doomed.clear()
-            for found in batch:
-                now = collecting.referred(tx.connection, found.row_id)
-                if is_condemned(tx, found) and now is not None and not now.is_referred_to:
-                    doomed.append(found)
+            condemned = [found for found in batch if is_condemned(tx, found)]
+            needed[:] = [found for found in condemned if collecting.is_needed(tx.connection, found.row_id)]
+            doomed[:] = [found for found in condemned if found not in needed]
             kept = [reference_to(found) for found in batch if found not in doomed]
             collecting.begin_removals(tx.connection, [reference_to(each) for each in doomed], self._registry.clock())
             collecting.end_removals(tx.connection, kept)
 
-        record_each(self._registry, batch, lambda _tx, _found: None, beside=begin)
+        def reprieve(_: Transaction, found: ObjectRecord) -> Event | None:
+            return ObjectReprieved(object=reference_to(found)) if found in needed else None
+
+        record_each(self._registry, batch, reprieve, beside=begin)
+        for found in needed:
+            self._look_at_reprieved(found)
         return doomed
+
+    def _look_at_reprieved(self, found: ObjectRecord) -> None:
+        """It is live again if it reads well; else it stays damaged, and ``heal`` sees to it."""
+        with self._registry.catalog.snapshot() as queries:
+            blobs = list(queries.blobs_in_object(found.row_id))
+        findings = read_back_surely(self._registry.backend(self._name), found, blobs, lambda _: None)
+        record_findings(self._registry, found, findings)
 
     def _count_left(self) -> None:
         left = 0

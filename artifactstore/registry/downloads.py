@@ -48,11 +48,10 @@ def download(registry: Registry, file: LocatedFile, start: int = 0, length: int 
 
 def archive(registry: Registry, package_id: str, *, after_index: int = -1, below_bytes: int = EVERY_SIZE) -> Archive:
     """The files after an index that are smaller than a size, in path order."""
-    with registry.catalog.snapshot() as queries:
-        package = require_content(queries, package_id)
 
     def page(after: int) -> list[FileSum]:
         with registry.catalog.snapshot() as queries:
+            package = require_content(queries, package_id)
             return queries.file_sums(package.row_id, after_index=after, below_bytes=below_bytes, limit=_PAGE)
 
     def sums() -> Iterator[FileSum]:

@@ -25,13 +25,15 @@ _PAGE = 1_000
 
 
 def list_files(registry: Registry, package_id: str, *, after_index: int = -1) -> Iterator[LocatedFile]:
-    """Every file after an index, in path order, with where its bytes are; read a page at a time."""
+    """Every file after an index, in path order, with where its bytes are; read a page at a time.
+
+    Raises ``PackageDeletedError``, also between two pages: what is listed without an error is all of it.
+    """
     with registry.catalog.snapshot() as queries:
-        package = require_content(queries, package_id)
+        require_content(queries, package_id)
 
     def page(after: int) -> list[LocatedFile]:
-        with registry.catalog.snapshot() as queries:
-            return queries.located_files(package.row_id, after_index=after, limit=_PAGE)
+        return page_of_files(registry, package_id, after_index=after, limit=_PAGE)
 
     return every(page, first=after_index, size=_PAGE, key=attrgetter("file_index"))
 

@@ -13,20 +13,23 @@ import pytest
 from artifactstore.bootstrap import open_registry
 from artifactstore.config import Settings
 from artifactstore.domain.collection import CollectionPolicy
-from artifactstore.errors import ConcurrentUpdateError
+from artifactstore.errors import ConcurrentUpdateError, PackageDeletedError, PackageStateError
 from artifactstore.failpoints import arm
 from artifactstore.registry.applying import apply_plan
-from artifactstore.registry.collecting import CollectionReport, collect
+from artifactstore.registry.collecting import CollectionReport, collect, space
 from artifactstore.registry.finalizing import finalize
+from artifactstore.registry.healing import heal_all
 from artifactstore.registry.open_packages import open_package
 from artifactstore.registry.planning import make_plan
 from artifactstore.registry.receiving import Announced, receive_file
+from artifactstore.registry.registry import DEFAULT_BACKEND
+from artifactstore.registry.retention import extend_retention, pin_package, place_hold
 from artifactstore.registry.uploads import append, begin_upload, complete_upload
 from artifactstore.registry.verify import verify_all
 from artifactstore.storage.port import ObjectKey, ObjectKind
 from artifactstore.testing.builders import package_draft, put_bytes
-from tests.retention import FILES, SMALL, expire, push
-from tests.support import event_types, fetch, objects_of_kind, replay_is_exact, stored_objects
+from tests.retention import FILES, SMALL, expire, later, push
+from tests.support import event_types, fetch, flip_byte, objects_of_kind, replay_is_exact, stored_objects
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,9 +55,11 @@ def registry(home: Path, database: dict[str, str]) -> Iterator[Registry]:
         yield hasty
         arm(None)
         assert collect(hasty, wait_s=0, unrecorded=True, pause=lambda _: None).is_done
+        left = space(hasty, unrecorded=True).backends[DEFAULT_BACKEND]
+        assert left.bytes_before == left.expected_bytes_after, "nothing condemned is forgotten"
         assert [] == verify_all(hasty).damage
         assert are_whole(hasty)
-        assert recorded_keys(hasty) == set(stored_objects(home))
+        assert recorded_keys(hasty) == {name for name in stored_objects(home) if not name.startswith("quarantine/")}
         replay_is_exact(opened)
 
 
@@ -66,6 +71,12 @@ def recorded_keys(registry: Registry) -> set[str]:
     with registry.catalog.snapshot() as queries:
         found = queries.objects(after=0, limit=10_000)
     return {ObjectKey(ObjectKind(each.kind), each.blake3).path for each in found}
+
+
+def deleted_packages(registry: Registry) -> list[str]:
+    with registry.catalog.snapshot() as queries:
+        found = queries.packages(after=0, limit=1_000)
+    return [package.package_id for package in found if package.status == "deleted"]
 
 
 def are_whole(registry: Registry) -> bool:
@@ -137,6 +148,58 @@ def test_an_ingest_that_needs_one_condemned_blob(registry: Registry, tmp_path: P
     collected(registry)
 
     assert files == fetch(registry, stored[0], tmp_path / "out")
+
+
+def test_a_pack_with_the_last_of_a_blob_counts_again(registry: Registry, home: Path, tmp_path: Path) -> None:
+    """Another was stored while it was condemned, and is damaged before it is deleted."""
+    stored: list[str] = []
+    before = objects_of_kind(home, ObjectKind.PACK)
+    at("collect.after-condemned", lambda: stored.append(push(registry, {"small-3": SMALL["small-3"]}, "run-2")))
+    collect(replace(registry, collection=CollectionPolicy(grace_s=3600)), wait_s=0)
+    arm(None)
+    (another,) = set(objects_of_kind(home, ObjectKind.PACK)) - set(before)
+    flip_byte(another, 200)
+    assert [stored[0]] == [damage.package_id for damage in verify_all(registry).damage]
+
+    collected(registry)
+
+    had_back = [each for each in event_types(registry) if each in {"v1.object.reprieved", "v1.object.restored"}]
+    assert ["v1.object.reprieved", "v1.object.restored"] == had_back
+    assert {"small-3": SMALL["small-3"]} == fetch(registry, stored[0], tmp_path / "out")
+    assert heal_all(registry).is_whole
+
+
+def test_what_was_condemned_before_the_database_was_lost_goes(registry: Registry, home: Path) -> None:
+    """What collection knows of removals is in no log: a replayed database has none of it."""
+    collect(replace(registry, collection=CollectionPolicy(grace_s=3600)), wait_s=0)
+    with registry.transaction() as tx:
+        tx.connection.execute("DELETE FROM removal")
+
+    report = collected(registry)
+
+    assert (True, 3) == (report.is_done, report.backends[DEFAULT_BACKEND].deleted)
+
+
+@pytest.mark.parametrize("step", ["collect.after-condemned", "collect.before-begun", *DELETES])
+def test_a_deleted_package_is_not_held_and_not_extended(registry: Registry, step: str) -> None:
+    """Nobody is told that it stays while its bytes go."""
+    (deleted,) = deleted_packages(registry)
+    refused: list[type[Exception]] = []
+
+    def try_to_keep() -> None:
+        for keep in (
+            lambda: place_hold(registry, deleted, reason="needed"),
+            lambda: pin_package(registry, deleted, reason="needed"),
+            lambda: extend_retention(registry, deleted, later(registry, 30).clock(), reason="needed"),
+        ):
+            with pytest.raises((PackageStateError, PackageDeletedError)) as caught:
+                keep()
+            refused.append(caught.type)
+
+    passed = at(step, try_to_keep)
+
+    assert collected(registry).is_done
+    assert ([step], 3) == (passed, len(refused))
 
 
 @pytest.mark.parametrize("step", DELETES)

@@ -1,16 +1,17 @@
-"""Eight writers, deletions, one collection after the other: nothing that is kept is ever missing, and space is exact.
+"""Eight writers, plans that are applied, holds, readers, a collection every two seconds: space is exact to the byte.
 
-Fifteen seconds on each database; ten minutes with ``LONG``.
+Each is a process of its own. Thirty seconds on SQLite, ten minutes with ``LONG``; a few on PostgreSQL and on S3.
+Whatever was acknowledged is there or was deleted by a plan, and nothing lies in storage that nothing refers to.
 """
 
 from __future__ import annotations
 
-import os
-import random
-import threading
-import time
-from contextlib import closing
-from dataclasses import dataclass, field, replace
+import json
+import subprocess
+import sys
+from collections import Counter
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,119 +19,158 @@ import pytest
 from artifactstore.bootstrap import open_registry
 from artifactstore.config import Settings
 from artifactstore.domain.collection import CollectionPolicy
-from artifactstore.domain.retention import RetentionClass
-from artifactstore.errors import ConcurrentUpdateError
+from artifactstore.errors import PackageDeletedError
 from artifactstore.registry.applying import apply_plan
-from artifactstore.registry.collecting import collect
-from artifactstore.registry.ingest import ingest
+from artifactstore.registry.collecting import collect, space
+from artifactstore.registry.packages import find_package
 from artifactstore.registry.planning import make_plan
-from artifactstore.registry.retention import sweep
+from artifactstore.registry.reconciling import reconcile
 from artifactstore.registry.verify import verify_all
 from artifactstore.storage.port import ObjectKind
-from artifactstore.testing.builders import package_draft, some_bytes
-from tests.at_once import at_once
-from tests.retention import later
+from tests.ledger import LONG, assert_no_gap, tell
+from tests.retention import expire
+from tests.s3_servers import BUCKET, S3Server, aws_environment, moto, take_as_probed  # noqa: F401 - fixtures
+from tests.service import clean_environment, serving
+from tests.soak_collection import COLLECT_EVERY_S, Ledger, files_of, stays
 from tests.support import fetch, replay_is_exact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
     from pathlib import Path
 
     from artifactstore.registry.registry import Registry
 
-SECONDS = 600 if os.environ.get("LONG") else 15
+# ruff: noqa: F811 - fixtures that are imported are named as arguments
+
 WRITERS = 8
-BETWEEN_COLLECTIONS_S = 2 if os.environ.get("LONG") else 0.5
-POOL = {f"shared-{number}": some_bytes(900 + number, number) for number in range(40)}
-LARGE_POOL = {f"large-{number}": some_bytes(2**20 + number, 1_000 + number) for number in range(4)}
+READERS = 2
 
 
-@pytest.fixture
-def registry(home: Path, database: dict[str, str]) -> Iterator[Registry]:
-    settings = Settings.from_environment({"ARTIFACTSTORE_HOME": str(home), **database})
-    with closing(open_registry(settings, actor="local:tester")) as opened:
-        yield replace(opened, collection=CollectionPolicy(grace_s=0))
+def soak(environment: Mapping[str, str], folder: Path, seconds: float, writers: int) -> Counter[str]:
+    """Let all of them run for so long; what they have counted."""
+    folder.mkdir()
+    cast = [("write", f"w{n}") for n in range(writers)] + [("read", f"r{n}") for n in range(READERS)]
+    cast += [("delete", "deleter"), ("collect", "collector")]
+    with ExitStack() as started:
+        processes = []
+        for role, label in cast:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tests.soak_collection", role, label, str(seconds), str(folder)],
+                env={**clean_environment(), **environment},
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            )  # fmt: skip
+            started.callback(process.communicate)
+            started.callback(process.kill)
+            processes.append(process)
+        assert ["ready\n"] * len(cast) == [process.stdout.readline() for process in processes if process.stdout]
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        said = [process.communicate(timeout=seconds + 180)[0] for process in processes]
+        assert [0] * len(cast) == [process.returncode for process in processes]
+    return sum((Counter(json.loads(each)) for each in said), Counter())
 
 
-@dataclass
-class _Soak:
-    registry: Registry
-    folder: Path
-    seed: int
-    until: float = field(default_factory=lambda: time.monotonic() + SECONDS)
-    kept: dict[str, dict[str, bytes]] = field(default_factory=dict)
-    collections: int = 0
-    deleted: int = 0
-    again: int = 0
-
-    @property
-    def goes_on(self) -> bool:
-        return time.monotonic() < self.until
-
-    def write(self, number: int) -> None:
-        """Packages, a third of whose files others have too; half of them past their retention already."""
-        drawn, count = random.Random(self.seed + number), 0
-        long_ago = later(self.registry, -30)
-        while self.goes_on:
-            count += 1
-            is_kept = drawn.random() < 0.5
-            files = self._files(drawn, f"{number}-{count}")
-            draft = replace(
-                package_draft(files, external_id=f"run-{number}-{count}"),
-                retention_class=RetentionClass.PERMANENT_RECORD if is_kept else RetentionClass.TRANSIENT,
-            )
-            package_id = self._ingest(self.registry if is_kept else long_ago, draft)
-            if is_kept:
-                self.kept[package_id] = files
-                if drawn.random() < 0.2:
-                    assert files == fetch(self.registry, package_id, self.folder / package_id)
-
-    def _ingest(self, registry: Registry, draft: object) -> str:
-        while True:
-            try:
-                return ingest(registry, draft).package_id  # type: ignore[arg-type]
-            except ConcurrentUpdateError:
-                self.again += 1
-
-    def _files(self, drawn: random.Random, name: str) -> dict[str, bytes]:
-        own = {f"own-{n}": some_bytes(500 + n, hash((name, n)) % 2**31) for n in range(7)}
-        shared = {key: POOL[key] for key in drawn.sample(sorted(POOL), 3)}
-        large = {key: LARGE_POOL[key] for key in drawn.sample(sorted(LARGE_POOL), int(drawn.random() < 0.3))}
-        return {**own, **shared, **large}
-
-    def delete(self) -> None:
-        while self.goes_on:
-            sweep(self.registry)
-            self.deleted += apply_plan(self.registry, make_plan(self.registry).digest).deleted
-
-    def collect(self) -> None:
-        while self.goes_on:
-            collect(self.registry, wait_s=0.2, unrecorded=self.collections % 2 == 1)
-            self.collections += 1
-            time.sleep(BETWEEN_COLLECTIONS_S)
+def check_what_was_acknowledged(registry: Registry, ledger: Ledger, folder: Path) -> list[str]:
+    """Raises unless all that must be there is, byte for byte; what was deleted."""
+    folder.mkdir()
+    deleted = []
+    for package_id, name in ledger.names.items():
+        if find_package(registry, package_id)[0].status == "deleted":
+            assert not ledger.must_be_there(package_id), f"{package_id} was deleted"
+            with pytest.raises(PackageDeletedError):
+                fetch(registry, package_id, folder / package_id)
+            deleted.append(package_id)
+        else:
+            assert files_of(name) == fetch(registry, package_id, folder / package_id), package_id
+    return deleted
 
 
-def bytes_in(registry: Registry) -> int:
-    return sum(info.size_bytes for kind in ObjectKind for info in registry.store.list(kind))
+def bytes_in(registry: Registry) -> dict[str, int]:
+    return {info.key.path: info.size_bytes for kind in ObjectKind for info in registry.store.list(kind)}
 
 
-def test_a_soak(registry: Registry, tmp_path: Path) -> None:
-    soak = _Soak(registry, tmp_path, seed=random.randrange(2**31))
-    others = [soak.delete, soak.collect]
+def recorded(registry: Registry) -> dict[str, int]:
+    with registry.catalog.snapshot() as queries:
+        found = queries.objects(after=0, limit=10**6)
+    return {f"{each.kind}s/blake3/{each.blake3.hex()}": each.size_bytes for each in found}
 
-    answers = at_once(WRITERS + len(others), lambda n: soak.write(n) if n < WRITERS else others[n - WRITERS]())
 
-    assert [None] * (WRITERS + len(others)) == answers, f"seed {soak.seed}"
-    assert min(soak.collections, soak.deleted, len(soak.kept)) > 0
-    for package_id, files in soak.kept.items():
-        assert files == fetch(registry, package_id, tmp_path / f"last-{package_id}"), f"seed {soak.seed}"
-    sweep(registry)
+def check_that_space_is_exact(registry: Registry) -> int:
+    """Delete and collect what is left; the bytes of all that stays. Raises unless the catalog has exactly that."""
+    expire(registry)
     made = make_plan(registry)
     apply_plan(registry, made.digest)
-    assert collect(registry, wait_s=60, unrecorded=True).is_done
+    hasty = replace(registry, collection=CollectionPolicy(grace_s=0))
+    left_behind = collect(hasty, wait_s=0, unrecorded=True)
+    assert left_behind.is_done, left_behind
+    planned = space(hasty, unrecorded=True).backends["default"]
+    there = bytes_in(registry)
+    total = sum(there.values())
+    assert [total] * 4 == [
+        planned.bytes_before,
+        planned.expected_bytes_after,
+        left_behind.backends["default"].bytes_after,
+        sum(recorded(registry).values()),
+    ]
+    assert 0 == planned.unrecorded_objects == planned.dead_objects == planned.condemned_objects
+    assert sorted(there.values()) == sorted(recorded(registry).values())
+    assert reconcile(registry, limit=10).is_clean
+    return total
+
+
+def soaked(
+    registry: Registry, environment: Mapping[str, str], tmp_path: Path, seconds: float, *, writers: int = WRITERS
+) -> tuple[Counter[str], str]:
+    """A whole soak, and all that must be so when it is over; what was counted, and that in words."""
+    counted, ledger = soak(environment, tmp_path / "ledger", seconds, writers), Ledger()
+    ledger.read_on(tmp_path / "ledger")
+
+    check_what_was_acknowledged(registry, ledger, tmp_path / "between")
+    total = check_that_space_is_exact(registry)
+    deleted = check_what_was_acknowledged(registry, ledger, tmp_path / "out")
+
+    assert {package_id for package_id in ledger.names if not ledger.must_be_there(package_id)} == set(deleted)
     assert [] == verify_all(registry).damage
-    with registry.catalog.snapshot() as queries:
-        recorded = sum(found.size_bytes for found in queries.objects(after=0, limit=10**6))
-    assert bytes_in(registry) == recorded
-    replay_is_exact(registry)
-    assert threading.active_count() < 100
+    assert_no_gap(registry)
+    events = replay_is_exact(registry).events
+    assert min(counted["cycles that deleted"], counted["deleted"], counted["read"], counted["repacked"]) > 0, counted
+    kept = sum(map(stays, ledger.names.values()))
+    return counted, (
+        f"{len(ledger.names)} packages acknowledged ({kept} to stay, {len(ledger.held)} held at the end),"
+        f" {len(deleted)} deleted, 0 lost; {total} bytes in the end, exact; {events} events;"
+        f" {dict(sorted(counted.items()))}"
+    )
+
+
+def test_a_soak(home: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    seconds = 600 if LONG else 30
+    environment = {"ARTIFACTSTORE_HOME": str(home)}
+    with closing(open_registry(Settings.from_environment(environment), actor="local:tester")) as registry:
+        counted, said = soaked(registry, environment, tmp_path, seconds)
+        ledger = Ledger()
+        ledger.read_on(tmp_path / "ledger")
+        gone = [each for each in ledger.names if find_package(registry, each)[0].status == "deleted"]
+    with serving(home) as server:
+        for package_id in gone[:20]:
+            answer = server.ask("GET", f"/packages/{package_id}/files/own/0")
+            assert (410, "PACKAGE_DELETED") == (answer.status, answer.json["code"])
+    tell(request, said)
+    assert counted["cycles"] >= seconds / COLLECT_EVERY_S * 0.9 or not LONG, counted
+
+
+def test_a_soak_on_postgresql(
+    home: Path, tmp_path: Path, database: dict[str, str], request: pytest.FixtureRequest
+) -> None:
+    environment = {"ARTIFACTSTORE_HOME": str(home), **database}
+    with closing(open_registry(Settings.from_environment(environment), actor="local:tester")) as registry:
+        tell(request, soaked(registry, environment, tmp_path, 120 if LONG else 10)[1])
+
+
+def test_a_soak_on_s3(home: Path, tmp_path: Path, moto: S3Server, request: pytest.FixtureRequest) -> None:
+    options = {f"ARTIFACTSTORE_S3_{name}": text for name, text in moto.options().items()}
+    place = {"ARTIFACTSTORE_HOME": str(home), "ARTIFACTSTORE_STORAGE_URL": f"s3://{BUCKET}/{tmp_path.name}"}
+    with closing(open_registry(Settings.from_environment({**options, **place}), actor="local:tester")) as registry:
+        take_as_probed(registry)
+        tell(request, soaked(registry, {**options, **place}, tmp_path, 60 if LONG else 10, writers=2)[1])

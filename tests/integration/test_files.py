@@ -9,10 +9,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from artifactstore.errors import DestinationExistsError, DestinationInvalidError, FileUnknownError, PackageUnknownError
+from artifactstore.errors import (
+    DestinationExistsError,
+    DestinationInvalidError,
+    FileUnknownError,
+    PackageDeletedError,
+    PackageUnknownError,
+)
+from artifactstore.registry.applying import apply_plan
+from artifactstore.registry.downloads import archive
 from artifactstore.registry.files import get_file, get_package, send_file
 from artifactstore.registry.ingest import ingest
+from artifactstore.registry.planning import make_plan
 from artifactstore.testing.builders import package_draft, some_bytes
+from tests.retention import expire, push
 from tests.support import fetch, tree_contents
 
 if TYPE_CHECKING:
@@ -115,3 +125,38 @@ def test_no_descriptor_is_left_open(registry: Registry, package_id: str, tmp_pat
     fetch(registry, package_id, tmp_path / "out")
 
     assert len(before) == len(os.listdir("/proc/self/fd"))
+
+
+class Deleting:
+    """Deletes a package as soon as something of it was fetched."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self.is_done = False
+
+    def begin(self, what: str, total_bytes: int | None) -> None:
+        pass
+
+    def advance(self, count_bytes: int) -> None:
+        if not self.is_done:
+            self.is_done = True
+            expire(self._registry)
+            apply_plan(self._registry, make_plan(self._registry).digest)
+
+
+def test_a_package_that_is_deleted_meanwhile_is_not_handed_out_in_part(registry: Registry, tmp_path: Path) -> None:
+    package_id = push(registry, {f"{number}": b"%d" % number for number in range(1_001)})
+
+    with pytest.raises(PackageDeletedError):
+        get_package(registry, package_id, tmp_path / "out", progress=Deleting(registry))
+
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_archive_of_a_package_that_is_deleted_meanwhile_breaks_off(registry: Registry) -> None:
+    package_id = push(registry, {f"{number}": b"%d" % number for number in range(1_001)})
+    pieces = archive(registry, package_id).pieces
+    Deleting(registry).advance(0)
+
+    with pytest.raises(PackageDeletedError):
+        list(pieces)
