@@ -31,7 +31,6 @@ ON_BOTH_DATABASES = (
     "integration.test_collecting",
     "integration.test_collecting_killed",
     "integration.test_collecting_meanwhile",
-    "integration.test_collecting_soak",
     "integration.test_copying",
     "integration.test_duties",
     "integration.test_duties_taken_over",

@@ -23,7 +23,9 @@ FILES = {**SMALL, "large.bin": some_bytes(2 * 2**20, 99), "empty": b""}
 
 def push(registry: Registry, files: Mapping[str, bytes] = FILES, name: str = "run-1", **said: str) -> str:
     """A package that is past its retention as soon as it is there, and expires when somebody sweeps."""
-    draft = replace(package_draft(dict(files), external_id=name), retention_class=RetentionClass.TRANSIENT, **said)
+    draft = replace(
+        package_draft(dict(files), external_id=name), **{"retention_class": RetentionClass.TRANSIENT, **said}
+    )
     return ingest(soon_over(registry), draft).package_id
 
 

@@ -289,6 +289,7 @@ def operation_of(method: str, target: str, headers: dict[str, str]) -> str:
     by_query = {
         ("PUT", "partNumber"): "UploadPart",
         ("POST", "uploads"): "CreateMultipartUpload",
+        ("POST", "delete"): "DeleteObjects",
         ("POST", "uploadId"): "CompleteMultipartUpload",
         ("DELETE", "uploadId"): "AbortMultipartUpload",
         ("GET", "list-type"): "ListObjectsV2",

@@ -211,6 +211,9 @@ class Fault:
     """Acknowledge with the CRC-32 that was sent, as Amazon does."""
     hide: str = ""
     """A header that is lost, of the request and of the answer."""
+    keep_first: str = ""
+    """Of a request to delete many: pass it on without the first key, and answer that this one, or one of another name,
+    could not be deleted."""
     passed_on: Callable[[], object] | None = None
     """Called once the server has answered, before the answer is given back."""
 
@@ -275,6 +278,22 @@ def failing_network(server: S3Server) -> Iterator[S3Proxy]:
         listener.server_close()
 
 
+def _without_first_key(request: Request) -> str:
+    """Take it out of a request to delete many, which then is as long as it says; the key."""
+    found = re.search(rb"<Object><Key>(.*?)</Key></Object>", request.body)
+    assert found is not None, request.body
+    request.body = request.body.replace(found[0], b"")
+    request.headers = {name: value for name, value in request.headers.items() if name.lower() != "content-length"}
+    return found[1].decode()
+
+
+def _refusing(key: str, answer: bytes) -> bytes:
+    refusal = f"<Error><Key>{key}</Key><Code>InternalError</Code><Message>planned by a test</Message></Error>"
+    if b"</DeleteResult>" in answer:
+        return answer.replace(b"</DeleteResult>", refusal.encode() + b"</DeleteResult>")
+    return b"<?xml version='1.0'?><DeleteResult>%s</DeleteResult>" % refusal.encode()
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     owner: S3Proxy
@@ -291,7 +310,8 @@ class _Handler(BaseHTTPRequestHandler):
             changed[fault.flip_body_byte] ^= 0xFF
             request.body = bytes(changed)
         request.headers = {name: value for name, value in request.headers.items() if name != fault.hide}
-        status, headers, content = self._ask(request)
+        asked = self._ask_keeping(request, fault.keep_first) if fault.keep_first else self._ask(request)
+        status, headers, content = asked
         if fault.passed_on is not None:
             fault.passed_on()
         if fault.lose_answer:
@@ -309,6 +329,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content[: fault.cut_answer_after])
         if fault.cut_answer_after is not None:
             self.close_connection = True
+
+    def _ask_keeping(self, request: Request, named: str) -> tuple[int, list[tuple[str, str]], bytes]:
+        kept = _without_first_key(request)
+        status, headers, content = self._ask(request)
+        headers = [(name, value) for name, value in headers if name.lower() != "content-length"]
+        return status, headers, _refusing(named.format(kept), content)
 
     def _ask(self, request: Request) -> tuple[int, list[tuple[str, str]], bytes]:
         connection = HTTPConnection(urlsplit(self.owner.server.url).netloc, timeout=60)

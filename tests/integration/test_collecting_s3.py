@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,14 +12,17 @@ import pytest
 from artifactstore.bootstrap import open_registry
 from artifactstore.config import Settings
 from artifactstore.domain.collection import CollectionPolicy
-from artifactstore.errors import ClocksDisagreeError, StorageUnavailableError
+from artifactstore.domain.retention import RetentionClass
+from artifactstore.errors import ClocksDisagreeError, StorageError, StorageUnavailableError
 from artifactstore.registry.applying import apply_plan
 from artifactstore.registry.collecting import collect
 from artifactstore.registry.planning import make_plan
 from artifactstore.registry.verify import verify_all
-from artifactstore.storage.port import ObjectKind
+from artifactstore.storage.port import ObjectKey, ObjectKind
 from artifactstore.testing.builders import some_bytes
+from tests.ledger import LONG
 from tests.retention import FILES, SMALL, expire, push
+from tests.s3_proxy import ACTIONS, From, Peace, faulty
 from tests.s3_servers import (  # noqa: F401 - fixtures
     BUCKET,
     IN_PARTS,
@@ -39,6 +42,11 @@ if TYPE_CHECKING:
 
     from artifactstore.registry.registry import Registry
 
+EVERY_KIND = [(action, times) for action in ACTIONS if action != "answer 409" for times in (1, 1_000)]
+FEW = [("answer 500", 1_000), ("reset before", 1), ("reset after", 1_000), ("cut answer", 1), ("hang", 1)]
+BAD_LUCK = EVERY_KIND if LONG else FEW
+"""What becomes of requests to delete, and of how many of them."""
+
 # ruff: noqa: F811 - fixtures that are imported are named as arguments
 
 
@@ -51,15 +59,31 @@ def server(request: pytest.FixtureRequest) -> S3Server:
 @contextmanager
 def collecting(server: S3Server, tmp_path: Path) -> Iterator[tuple[Registry, S3Proxy]]:
     """A store in a bucket, every request to which is watched; its tables are what its log says in the end."""
+    with failing_network(server) as proxy, opened(server, proxy.url, tmp_path) as registry:
+        yield registry, proxy
+
+
+@contextmanager
+def opened(server: S3Server, url: str, tmp_path: Path, **others: str) -> Iterator[Registry]:
+    """A store in a bucket, reached by this URL; its tables are what its log says in the end."""
     home = tmp_path / secrets.token_hex(6)
-    with failing_network(server) as proxy:
-        options = {**server.options(**IN_PARTS), "ENDPOINT_URL": proxy.url}
-        settings = {f"ARTIFACTSTORE_S3_{name}": text for name, text in options.items()}
-        place = {"ARTIFACTSTORE_HOME": str(home), "ARTIFACTSTORE_STORAGE_URL": f"s3://{BUCKET}/{home.name}"}
-        opened = open_registry(Settings.from_environment({**settings, **place}), actor="local:tester")
-        with closing(take_as_probed(opened)) as registry:
-            yield replace(registry, collection=CollectionPolicy(grace_s=0)), proxy
-            replay_is_exact(registry)
+    options = {**server.options(**IN_PARTS), "ENDPOINT_URL": url, **others}
+    settings = {f"ARTIFACTSTORE_S3_{name}": text for name, text in options.items()}
+    place = {"ARTIFACTSTORE_HOME": str(home), "ARTIFACTSTORE_STORAGE_URL": f"s3://{BUCKET}/{home.name}"}
+    found = open_registry(Settings.from_environment({**settings, **place}), actor="local:tester")
+    with closing(take_as_probed(found)) as registry:
+        yield replace(registry, collection=CollectionPolicy(grace_s=0))
+        replay_is_exact(registry)
+
+
+def keys_in(registry: Registry) -> set[str]:
+    return {info.key.path for kind in ObjectKind for info in registry.store.list(kind)}
+
+
+def recorded_keys(registry: Registry) -> set[str]:
+    with registry.catalog.snapshot() as queries:
+        found = queries.objects(after=0, limit=1_000)
+    return {ObjectKey(ObjectKind(each.kind), each.blake3).path for each in found}
 
 
 @pytest.fixture
@@ -151,6 +175,62 @@ def test_an_answer_that_is_lost_is_asked_for_again(
     report = collect(registry, wait_s=0)
 
     assert (True, frees) == (report.is_done, before - bytes_in(registry))
+
+
+@pytest.mark.parametrize("named", ["{}", "another name"])
+def test_what_the_answer_says_was_not_deleted_is_not_recorded_as_deleted(
+    moto: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
+    with collecting(moto, tmp_path) as (registry, proxy):
+        push(registry)
+        delete(registry)
+        proxy.plan("POST", "delete", keep_first=named)
+        proxy.plan("DELETE", answer=(500, "InternalError"), times=8)
+
+        with pytest.raises(StorageUnavailableError):
+            collect(registry, wait_s=0)
+        left = len(keys_in(registry))  # with the plan's pack and manifest
+        assert "v1.object.deleted" not in event_types(registry)
+        proxy.reset()
+        again = collect(registry, wait_s=0)
+
+        assert (1 + 2, True, 3) == (left, again.is_done, again.backends["default"].deleted)
+        assert keys_in(registry) == recorded_keys(registry)
+
+
+@pytest.mark.parametrize(("action", "times"), BAD_LUCK)
+def test_whatever_becomes_of_a_deletion_the_next_run_ends_it(
+    moto: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str, times: int
+) -> None:
+    """Refused, cut off, answered badly, never answered, done when nobody waits for it any more."""
+    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
+    with faulty(moto.url) as proxy, opened(moto, proxy.url, tmp_path, READ_TIMEOUT_S="1") as registry:
+        push(registry)
+        kept = push(
+            registry,
+            {"small-1": SMALL["small-1"], "kept": b"kept"},
+            "run-2",
+            retention_class=RetentionClass.PERMANENT_RECORD,
+        )
+        delete(registry)
+        proxy.rule = From("DeleteObjects", action, times=times)
+
+        with suppress(StorageError):
+            collect(registry, wait_s=0)
+        there, recorded = keys_in(registry), recorded_keys(registry)
+        gone_and_recorded = event_types(registry).count("v1.object.deleted")
+        proxy.rule = Peace()
+        proxy.settle()
+        again = collect(registry, wait_s=0)
+
+        assert proxy.injected()
+        assert there <= recorded, "what is recorded as deleted is deleted"
+        assert (True, 3 - gone_and_recorded) == (again.is_done, again.backends["default"].deleted)
+        assert keys_in(registry) == recorded_keys(registry)
+        assert {"small-1": SMALL["small-1"], "kept": b"kept"} == fetch(registry, kept, tmp_path / "out")
+        assert FILES == fetch(registry, push(registry, FILES, "run-3"), tmp_path / "again")
+        assert [] == verify_all(registry).damage
 
 
 @pytest.mark.parametrize("answer", [(501, "NotImplemented"), (405, "MethodNotAllowed"), (400, "MissingContentMD5")])

@@ -341,6 +341,17 @@ def test_when_all_connections_are_in_use_the_next_one_is_told(url: str, monkeypa
             assert [(1,)] == list(connection.execute("SELECT 1"))
 
 
+def test_a_lock_ends_with_its_transaction(url: str, postgres: PostgresServer) -> None:
+    """Whatever lends a connection for one transaction at a time may stand between: a pooler lends it to others next."""
+    with closing(open_database(url)) as database, closing(open_database(url)) as other:
+        with database.write() as connection:
+            connection.lock("run of somebody")
+            connection.lock_append()
+
+        with other.read() as connection:
+            assert [] == list(connection.execute("SELECT objid FROM pg_locks WHERE locktype = 'advisory'"))
+
+
 def test_an_error_that_was_swallowed_is_no_commit(url: str) -> None:
     with closing(open_database(url)) as database:
         with pytest.raises(ConcurrentUpdateError, match="rolled"), database.write() as connection:

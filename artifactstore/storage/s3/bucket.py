@@ -72,7 +72,10 @@ class Bucket:
         self.client.delete_object(**self.at(key.path))
 
     def delete_many(self, keys: Sequence[ObjectKey]) -> list[ObjectKey]:
-        """At most a thousand, in one request; those that the server says it has not deleted, to be deleted singly."""
+        """At most a thousand, in one request; those that the server says it has not deleted, to be deleted singly.
+
+        All of them if it does not say which.
+        """
         names = {self.prefix + key.path: key for key in keys}
         listed = [{"Key": name} for name in names]
         try:
@@ -81,7 +84,8 @@ class Bucket:
             if code_of(error) in _NOT_KNOWN or status_of(error) in _NOT_KNOWN_STATUS:
                 return list(keys)
             raise
-        return [names[failed["Key"]] for failed in answer.get("Errors", ()) if failed.get("Key") in names]
+        failed = [refusal.get("Key") for refusal in answer.get("Errors", ())]
+        return [names[name] for name in failed] if names.keys() >= set(failed) else list(keys)
 
     def keep_aside(self, key: ObjectKey) -> bool:
         """Copy an object into ``quarantine``, under a name that keeps earlier ones; False if there is none."""
