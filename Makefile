@@ -12,7 +12,7 @@ PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev smoke test test-faults test-servers test-long test-large original check format lint types layers docs bench lock clean
+.PHONY: help setup demo dev smoke test test-faults test-servers test-long test-large planted-bugs original check format lint types layers docs bench lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,11 +54,14 @@ $(WORK)/localstack/.installed: tests/servers/localstack.txt
 	@$(WORK)/localstack/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-test-long: $(STAMP) ## The kill and model tests with many more rounds
+test-long: $(STAMP) ## The kill, model and soak tests with many more rounds
 	LONG=1 $(BIN)/python -m pytest tests/integration tests/pilots
 
 test-large: $(STAMP) ## What every statement reads among 1,000,000 packages, on both databases
 	LONG=1 $(BIN)/python -m pytest tests/integration/test_plans.py
+
+planted-bugs: $(STAMP) ## Plant each known bug in a copy of this tree; its tests must notice (about 5 minutes)
+	$(BIN)/python -m scripts.plant_bugs
 
 original: $(WORK)/original/.installed ## The published ingest of testing-os, from npm, for its tests and ONLY=testing-os (needs Node)
 

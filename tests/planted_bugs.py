@@ -53,7 +53,7 @@ WELL_KNOWN = (
         "artifactstore/client/connection.py",
         "if failure.was_sent and not request.repeatable:",
         "if not failure.was_sent and not request.repeatable:",
-        ("tests/client/test_connection.py",),
+        ("tests/client/test_connection.py::test_what_must_not_happen_twice_is_not_sent_twice",),
     ),
     PlantedBug(
         "collection deletes without looking once more",
@@ -67,7 +67,7 @@ WELL_KNOWN = (
         "artifactstore/storage/s3/uploading.py",
         """str(answer.get("ETag", "")).strip('"') == md5""",
         """str(answer.get("ETag", "")) == md5""",
-        ("tests/integration/test_s3_store.py",),
+        ("tests/integration/test_s3_store.py::test_a_put_is_a_look_and_one_conditional_request",),
     ),
     PlantedBug(
         "the tag of a request is compared without its quotes",
@@ -81,14 +81,14 @@ WELL_KNOWN = (
         LOCATIONS,
         "if (found := blake3(data).digest()) == wanted.blake3:",
         "if (found := blake3(data).digest()) == wanted.blake3 or len(data) == CHUNK_BYTES:",
-        ("tests/integration/test_downloads.py",),
+        ("tests/integration/test_downloads.py::test_no_range_gives_a_wrong_byte_and_those_of_good_chunks_are_given",),
     ),
     PlantedBug(
         "a package is acknowledged before its bytes are stored",
         PUBLISHING,
         "        while self._under_way:\n            self._take_oldest()",
         "        while len(self._under_way) > 1:\n            self._take_oldest()",
-        ("tests/integration/test_full_disk.py",),
+        ("tests/integration/test_full_disk.py::test_storage_that_fails_at_any_call",),
     ),
     PlantedBug(
         "a package is acknowledged before its commit",
@@ -104,7 +104,7 @@ WELL_KNOWN = (
             return
         self._roll_back()
 """,
-        ("tests/integration/test_full_disk.py", "tests/integration/test_concurrency.py"),
+        ("tests/integration/test_durability.py::test_a_commit_that_fails_is_an_error_and_nothing_is_there",),
     ),
     PlantedBug(
         "a full disk is passed over",
@@ -142,14 +142,14 @@ WELL_KNOWN = (
         "            yield transaction\n            transaction.finish(self._clock())\n",
         "            yield transaction\n        with self._database.write() as connection:\n"
         "            transaction.connection = connection\n            transaction.finish(self._clock())\n",
-        ("tests/integration/test_crash.py", "tests/integration/test_full_disk.py"),
+        ("tests/integration/test_durability.py::test_what_an_event_changes_is_not_there_without_the_event",),
     ),
     PlantedBug(
         "two stages have one temporary name",
         LOCAL,
         'folder / f"{os.getpid()}-{secrets.token_hex(8)}"',
         'folder / f"{os.getpid()}-staged"',
-        ("tests/contract/test_local.py", "tests/unit/test_local_store.py"),
+        ("tests/contract/test_local.py::TestLocalStore::test_two_stages_do_not_touch_each_other",),
     ),
 )
 """The twelve that every store of this kind has had, some of them in two ways."""
@@ -160,84 +160,94 @@ OF_THE_LIFE_CYCLE = (
         APPLYING,
         "    if keeping := reason_to_keep(queries, package, registry.retention):",
         "    if False and (keeping := reason_to_keep(queries, package, registry.retention)):",
-        ("tests/integration/test_retention_plans.py",),
+        (
+            "tests/integration/test_retention_plans.py::TestApplying::test_a_hold_between_plan_and_apply_wins",
+            "tests/integration/test_retention_plans.py::TestApplying::test_a_pin_between_plan_and_apply_wins",
+        ),
     ),
     PlantedBug(
         "what has happened since the plan is not asked",
         APPLYING,
         'return f"{since[0].type} has happened to it since the plan" if since else ""',
         'return f"{since[0].type} has happened to it since the plan" if since and False else ""',
-        ("tests/integration/test_retention_plans.py",),
+        ("tests/integration/test_retention_plans.py::TestApplying::test_a_hold_that_came_and_went_needs_a_new_plan",),
     ),
     PlantedBug(
         "a plan is not read to its end before it is applied",
         APPLYING,
         "    _check_to_its_end(registry, plan)\n    reader =",
         "    reader =",
-        ("tests/integration/test_retention_plans.py",),
+        ("tests/integration/test_retention_plans.py::TestApplying::test_a_plan_that_does_not_add_up_deletes_nothing",),
     ),
     PlantedBug(
         "whoever applies a plan may approve it alone",
         APPLYING,
         "if actor != registry.actor]",
         "if actor]",
-        ("tests/integration/test_retention_plans.py",),
+        ("tests/integration/test_retention_plans.py::TestApproving::test_nobody_approves_alone",),
     ),
     PlantedBug(
         "the manifest is not compared with the plan's",
         APPLYING,
         'if Digest.blake3(package.manifest_digest or b"") != Digest.parse(item.manifest_digest):',
         "if False:",
-        ("tests/integration/test_retention_plans.py",),
+        (
+            "tests/integration/test_retention_plans.py::TestApplying::test_a_package_with_another_manifest_than_the_plan_says_stays",
+        ),
     ),
     PlantedBug(
         "one more than the newest N is kept",
         PLANNING,
         "if newer < newest else None",
         "if newer <= newest else None",
-        ("tests/integration/test_retention_plans.py",),
+        ("tests/integration/test_retention_plans.py::TestPlanning::test_the_newest_of_a_subject_are_kept",),
     ),
     PlantedBug(
         "held packages that are due are in no plan",
         PLANNING,
         "for package in merge(self._expired(), self._held, key=by_id):",
         "for package in self._expired():",
-        ("tests/integration/test_retention_plans.py",),
+        ("tests/integration/test_retention_plans.py::TestPlanning::test_holds_keep_and_are_named",),
     ),
     PlantedBug(
         "collection condemns without looking under the lock",
         COLLECTING,
         "        if now.is_referred_to and not is_condemned_already:\n            return None\n",
         "",
-        ("tests/integration/test_collecting_meanwhile.py",),
+        ("tests/integration/test_collecting_meanwhile.py::test_an_ingest_uses_what_was_found_to_be_dead",),
     ),
     PlantedBug(
         "leases are not waited for",
         COLLECTING,
         "            if waited_for:\n",
         "            if waited_for and not self._name:\n",
-        ("tests/integration/test_collecting.py",),
+        ("tests/integration/test_collecting.py::TestWaiting::test_a_lease_of_before_is_waited_for",),
     ),
     PlantedBug(
         "leases that were opened just after the condemning are not waited for",
         COLLECTING,
         "waited_for[0][2] - microseconds(CLOCKS_DIFFER_BY_S) - 1",
         "waited_for[0][2] - 1",
-        ("tests/integration/test_collecting.py",),
+        (
+            "tests/integration/test_collecting.py::TestWaiting::test_a_lease_that_another_clock_opened_just_after_is_waited_for",
+        ),
     ),
     PlantedBug(
         "readers have no time",
         COLLECTING,
         "before = now - microseconds(self._registry.collection.grace_s)",
         "before = now",
-        ("tests/integration/test_collecting.py",),
+        ("tests/integration/test_collecting.py::TestWaiting::test_readers_have_their_time",),
     ),
     PlantedBug(
         "clocks are not compared",
         COLLECTING,
         "        if abs(said - now) > limit:\n",
         "        if abs(said - now) > limit * 1_000_000:\n",
-        ("tests/integration/test_collecting.py", "tests/integration/test_collecting_s3.py"),
+        (
+            "tests/integration/test_collecting.py::TestWaiting::test_nothing_is_collected_by_a_clock_that_is_wrong",
+            "tests/integration/test_collecting_s3.py::test_nothing_is_collected_by_a_clock_that_is_not_the_servers",
+        ),
     ),
     PlantedBug(
         "a deletion is recorded before the bytes are gone",

@@ -233,6 +233,22 @@ class TestWaiting:
         assert (3, 1, before) == (report.left, len(report.waiting_for), during)
         assert collected(registry).is_done
 
+    def test_a_lease_that_another_clock_opened_just_after_is_waited_for(self, registry: Registry) -> None:
+        """It may have been before, by the clock that condemned."""
+        push(registry)
+        delete_all_expired(registry)
+        collected(replace(registry, collection=CollectionPolicy(grace_s=3_600)))
+        a_little_ahead = later(registry, 30 / 86_400)
+
+        with Lease(a_little_ahead, "ingest") as lease:
+            lease.ensure_open()
+            report = collected(registry)
+            with registry.transaction() as tx:
+                lease.end_in(tx)
+
+        assert (False, 0) == (report.is_done, report.backends[DEFAULT_BACKEND].deleted)
+        assert collected(registry).is_done
+
     def test_a_lease_of_a_process_that_is_gone_is_ended(self, registry: Registry) -> None:
         push(registry)
         delete_all_expired(registry)

@@ -126,6 +126,7 @@ def test_an_ingest_uses_what_was_found_to_be_dead(registry: Registry, tmp_path: 
 
     assert FILES == fetch(registry, stored[0], tmp_path / "out")
     assert 1 == event_types(registry).count("v1.object.deleted"), "the manifest of run-1"
+    assert 1 == event_types(registry).count("v1.object.condemned")
 
 
 @pytest.mark.parametrize("step", ["collect.after-condemned", "collect.before-begun"])
@@ -137,7 +138,7 @@ def test_an_ingest_has_back_what_is_condemned(registry: Registry, tmp_path: Path
 
     assert [step] == passed
     assert FILES == fetch(registry, stored[0], tmp_path / "out")
-    assert "v1.object.reprieved" in event_types(registry)
+    assert 2 == event_types(registry).count("v1.object.reprieved"), "the pack and the large blob"
 
 
 def test_an_ingest_that_needs_one_condemned_blob(registry: Registry, tmp_path: Path) -> None:

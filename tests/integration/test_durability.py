@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from artifactstore.bootstrap import open_registry
+from artifactstore.catalog import event_log
 from artifactstore.config import Settings
+from artifactstore.errors import ArtifactStoreError, StorageError
 from artifactstore.registry.ingest import ingest
 from artifactstore.testing.builders import package_draft
 from tests.support import say_revision
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from artifactstore.registry.registry import Registry
 
 
 def syncs_of_an_ingest(home: Path, files: int, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -58,3 +62,34 @@ def test_a_newer_database_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(DatabaseVersionError, match="9999"):
         open_registry(settings)
+
+
+def test_a_commit_that_fails_is_an_error_and_nothing_is_there(registry: Registry) -> None:
+    """The driver says so at COMMIT, and not before."""
+
+    def refer_to_nothing() -> None:
+        with registry.transaction() as tx:
+            tx.connection.execute("PRAGMA defer_foreign_keys = ON")
+            tx.connection.execute("INSERT INTO package_file (package, file_index, blob_id, path) VALUES (9, 0, 9, 'x')")
+
+    with pytest.raises(ArtifactStoreError):
+        refer_to_nothing()
+
+    with registry.catalog.snapshot() as queries:
+        assert [] == list(queries.connection.execute("SELECT 1 FROM package_file"))
+    assert ingest(registry, package_draft()).reused_existing is False
+
+
+def test_what_an_event_changes_is_not_there_without_the_event(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise StorageError("planted")
+
+    monkeypatch.setattr(event_log, "append", fail)
+
+    with pytest.raises(StorageError, match="planted"):
+        ingest(registry, package_draft())
+
+    with registry.catalog.snapshot() as queries:
+        assert ([], 0) == (queries.packages(after=0, limit=1), queries.latest_seq())

@@ -13,12 +13,14 @@ from blake3 import blake3
 from artifactstore.domain.digest import Digest
 from artifactstore.domain.package import PackageStatus
 from artifactstore.domain.retention import RetentionPolicy
-from artifactstore.errors import PackageDeletedError, PlanNotApprovedError, PlanUnknownError
+from artifactstore.domain.retention_plan import PLAN_PATH, PLAN_PRODUCER, PLAN_SCHEMA
+from artifactstore.errors import PackageDeletedError, PlanInvalidError, PlanNotApprovedError, PlanUnknownError
 from artifactstore.registry.applying import ApplyReport, apply_plan, approve_plan, find_plan, read_plan
+from artifactstore.registry.ingest import ingest
 from artifactstore.registry.packages import find_package
 from artifactstore.registry.planning import MadePlan, make_plan
 from artifactstore.registry.retention import pin_package, place_hold, release_hold, unpin_package
-from artifactstore.testing.builders import some_bytes
+from artifactstore.testing.builders import package_draft, some_bytes
 from tests.retention import FILES, PRODUCER, expire, later, push
 from tests.support import event_types, fetch, replay_is_exact
 
@@ -252,6 +254,41 @@ class TestApplying:
         for unknown in (digest, "blake3:" + "0" * 64):
             with pytest.raises(PlanUnknownError):
                 apply_plan(registry, unknown)
+
+    def test_a_plan_that_does_not_add_up_deletes_nothing(self, registry: Registry, tmp_path: Path) -> None:
+        packages = [push(registry, {"a": b"a"}), push(registry, {"b": b"b"}, "run-2")]
+        expire(registry)
+        lines = lines_of(registry, make_plan(registry), tmp_path)
+
+        for broken in (lines[:-1], lines[:1] + lines[2:], lines[:2] + lines[1:]):
+            with pytest.raises(PlanInvalidError):
+                apply_plan(registry, as_a_plan(registry, broken))
+
+        assert [PackageStatus.EXPIRED] * 2 == [status_of(registry, package_id) for package_id in packages]
+
+    def test_a_package_with_another_manifest_than_the_plan_says_stays(self, registry: Registry, tmp_path: Path) -> None:
+        package_id = push(registry)
+        expire(registry)
+        lines = lines_of(registry, make_plan(registry), tmp_path)
+        digest = f"blake3:{(find_package(registry, package_id)[0].manifest_digest or b'').hex()}".encode()
+        other = [line.replace(digest, b"blake3:" + b"0" * 64) for line in lines]
+
+        report = apply_plan(registry, as_a_plan(registry, other))
+
+        assert (0, PackageStatus.EXPIRED) == (report.deleted, status_of(registry, package_id))
+        assert "its manifest is another than the plan says" == report.skipped_first[0].reason
+
+
+def lines_of(registry: Registry, made: MadePlan, tmp_path: Path) -> list[bytes]:
+    return fetch(registry, made.receipt.package_id, tmp_path / "plan")[PLAN_PATH].splitlines(keepends=True)
+
+
+def as_a_plan(registry: Registry, lines: list[bytes]) -> str:
+    """What somebody else wrote and calls a plan; its digest."""
+    header = json.loads(lines[0])
+    said = {"as_of": header["as_of"], "log_seq": header["log_seq"]}
+    draft = package_draft({PLAN_PATH: b"".join(lines)}, external_id=None, metadata=said)
+    return ingest(registry, replace(draft, producer=PLAN_PRODUCER, schema=PLAN_SCHEMA)).manifest_digest
 
 
 class TestApproving:
