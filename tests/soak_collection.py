@@ -1,9 +1,10 @@
-"""A process of the soak of collection: ``python -m tests.soak_collection ROLE LABEL SECONDS FOLDER``.
+"""A process of the soak of collection: ``python -m tests.soak_collection ROLE LABEL SECONDS CYCLES FOLDER``.
 
 The store is the one that its environment names. Writers store packages that stay and packages that end, most with
 content that others have too, and place holds; a deleter plans and applies; a collector collects every two seconds;
 readers read what was acknowledged. What a writer was answered it notes in FOLDER, line by line, and only after the
-answer; what it is about to let go, before. At the end a process prints what it has counted.
+answer; what it is about to let go, before. All go on for so many seconds and until so many collections are done. At the
+end a process prints what it has counted.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from artifactstore.registry.receiving import Announced, receive_file
 from artifactstore.registry.retention import place_hold, release_hold
 from artifactstore.registry.store_duties import collect_now
 from artifactstore.testing.builders import package_draft, some_bytes
+from tests.ledger import LONG
 from tests.retention import expire
 from tests.support import fetch
 
@@ -50,7 +52,8 @@ COLLECT_EVERY_S = 1.9
 """So that ten minutes have more than 300 collections."""
 GRACE_S = 3
 """What readers have: as long as the slowest of them may need for one small package on a busy machine."""
-_PAUSE_S = 0.25
+_PAUSE_S = 0.5 if LONG else 0.25
+_ENOUGH = "enough collections"
 _CATCHES_UP_S = 20
 _SHARED = 60
 _LARGE_BYTES = 2**20
@@ -106,12 +109,14 @@ class Ledger:
 
 
 class _Process:
-    def __init__(self, registry: Registry, label: str, seconds: float, folder: Path) -> None:
+    def __init__(self, registry: Registry, label: str, seconds: float, cycles: int, folder: Path) -> None:
         self.counted = Counter[str]()
         self._registry = registry
         self._label = label
         self._folder = folder
+        self._cycles = cycles
         self._until = time.monotonic() + seconds
+        self._at_latest = time.monotonic() + 3 * seconds
         self._drawn = random.Random()
 
     # writers
@@ -186,6 +191,8 @@ class _Process:
             self.counted += Counter(
                 cycles=1, objects=here.deleted, bytes=here.deleted_bytes, unrecorded=here.unrecorded_objects
             )
+            if self.counted["cycles"] == self._cycles:
+                (self._folder / _ENOUGH).touch()
             self.counted["repacked"] += bool(here.grown_bytes)
             self.counted["cycles that deleted"] += bool(here.deleted)
 
@@ -215,11 +222,15 @@ class _Process:
 
     def _turns(self, every_s: float) -> Iterator[int]:
         number, start = 0, time.monotonic()
-        while time.monotonic() < self._until:
+        while self._goes_on():
             yield number
             number += 1
             start = max(start + every_s, time.monotonic() - _CATCHES_UP_S)
             time.sleep(max(0.0, start - time.monotonic()))
+
+    def _goes_on(self) -> bool:
+        now = time.monotonic()
+        return now < self._until or (now < self._at_latest and not (self._folder / _ENOUGH).exists())
 
     def _again(self, call: Callable[[], T]) -> T:
         while True:
@@ -233,12 +244,12 @@ class _Process:
 
 
 def main() -> None:
-    role, label, seconds, folder = sys.argv[1:]
+    role, label, seconds, cycles, folder = sys.argv[1:]
     with closing(open_registry(actor=f"local:{label}")) as registry:
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         sys.stdin.readline()
-        process = _Process(registry, label, float(seconds), Path(folder))
+        process = _Process(registry, label, float(seconds), int(cycles), Path(folder))
         {"write": process.write, "delete": process.delete, "collect": process.collect, "read": process.read}[role]()
     json.dump(process.counted, sys.stdout)
 

@@ -149,6 +149,23 @@ def test_an_ingest_that_needs_one_condemned_blob(registry: Registry, tmp_path: P
     collected(registry)
 
     assert files == fetch(registry, stored[0], tmp_path / "out")
+    assert "v1.object.reprieved" not in event_types(registry), "it lies in a pack of its own now"
+
+
+def test_what_is_recorded_when_it_was_found_to_be_left_behind_stays(registry: Registry, tmp_path: Path) -> None:
+    collected(registry)
+    put_bytes(registry.store, FILES["large.bin"])
+    stored: list[str] = []
+
+    def record_it() -> str:
+        if not stored:
+            stored.append(push(registry, {"large.bin": FILES["large.bin"]}, "run-2"))
+        return ""
+
+    collect(registry, wait_s=0, unrecorded=True, may_go_on=record_it)
+
+    assert {"large.bin": FILES["large.bin"]} == fetch(registry, stored[0], tmp_path / "out")
+    assert 3 == event_types(registry).count("v1.object.condemned"), "those of run-1"
 
 
 def test_a_pack_with_the_last_of_a_blob_counts_again(registry: Registry, home: Path, tmp_path: Path) -> None:
@@ -207,7 +224,12 @@ def test_a_deleted_package_is_not_held_and_not_extended(registry: Registry, step
 def test_an_ingest_while_bytes_are_deleted(registry: Registry, tmp_path: Path, step: str) -> None:
     stored: list[str] = []
     ingesting = threading.Thread(target=lambda: stored.append(push(registry, FILES, "run-2")))
-    passed = at(step, ingesting.start)
+
+    def let_it_try() -> None:
+        ingesting.start()
+        ingesting.join(0.5)  # it waits for the deletion, longer than that
+
+    passed = at(step, let_it_try)
 
     collected(registry)
     ingesting.join()
