@@ -254,6 +254,7 @@ def test_an_ingest_while_a_pack_becomes_smaller(registry: Registry, tmp_path: Pa
     assert [step] == passed
     assert files == fetch(registry, stored[0], tmp_path / "out")
     assert {"small-1": SMALL["small-1"]} == fetch(registry, kept, tmp_path / "kept")
+    assert "v1.object.reprieved" not in event_types(registry), "no pack was left that has the last of a blob"
 
 
 def send(registry: Registry, package_id: str, path: str = "large.bin") -> None:

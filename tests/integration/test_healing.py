@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -243,6 +244,20 @@ def test_a_file_whose_sha256_is_not_the_recorded_one_is_refused(stored: Registry
     assert ["large.bin"] == [each.path for each in report.not_healed]
 
 
+def test_a_copy_whose_sha256_is_not_the_recorded_one_heals_nothing(stored: Registry, home: Path) -> None:
+    ingest(stored, package_draft(FILES))
+    copy_backend(stored, DISK, ARCHIVE)
+    paths_of(home, DISK, ObjectKind.BLOB)[0].unlink()
+    verify_all(stored)
+    with stored.transaction() as tx:
+        tx.connection.execute("UPDATE blob SET sha256 = ? WHERE size_bytes > 1000000", (bytes(32),))
+
+    report = heal_all(stored)
+
+    assert ["large.bin"] == [each.path for each in report.not_healed]
+    assert [] == paths_of(home, DISK, ObjectKind.BLOB)
+
+
 def test_a_file_at_another_path_is_not_looked_for(stored: Registry, home: Path, tmp_path: Path) -> None:
     folder = write_tree(tmp_path / "run", {"elsewhere/a.txt": FILES["a.txt"], "b.txt": FILES["b.txt"]})
     package_id = ingest(stored, package_draft(FILES)).package_id
@@ -310,6 +325,24 @@ def test_a_blob_that_no_object_is_recorded_to_have_is_stored_from_the_directory(
 
     assert report.is_whole
     assert FILES == fetch(stored, package_id, tmp_path / "back")
+
+
+def test_what_reads_otherwise_than_it_was_stored_is_not_recorded_as_healed(
+    stored: Registry, home: Path, tmp_path: Path
+) -> None:
+    package_id = ingest(stored, package_draft(FILES)).package_id
+    copy_backend(stored, DISK, ARCHIVE)
+    paths_of(home, DISK, ObjectKind.BLOB)[0].unlink()
+    verify_all(stored)
+    disk = FaultyStore(stored.backend(DISK))
+    disk.flip_byte(100)
+
+    with pytest.raises(BlobCorruptError, match="reads otherwise"):
+        heal_all(replace(stored, backends={DISK: disk, ARCHIVE: stored.backend(ARCHIVE)}))
+    assert "v1.object.restored" not in event_types(stored)
+
+    assert heal_all(stored).is_whole
+    assert is_whole(stored, package_id, FILES, tmp_path / "out")
 
 
 def test_a_backend_that_gives_no_answer_has_lost_nothing(stored: Registry, home: Path) -> None:
