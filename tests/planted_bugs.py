@@ -308,6 +308,22 @@ OF_THE_LIFE_CYCLE = (
         ("tests/integration/test_collecting.py::TestStorageThatFails::test_a_damaged_pack_is_left_to_verify",),
     ),
     PlantedBug(
+        "a full disk keeps what is dead",
+        COLLECTING,
+        "            self._no_room = error\n",
+        "            raise error\n",
+        ("tests/integration/test_collecting.py::TestStorageThatFails::test_a_full_disk_keeps_nothing_that_is_dead",),
+    ),
+    PlantedBug(
+        "what S3 says it did not delete counts as deleted",
+        "artifactstore/storage/s3/bucket.py",
+        "        return [names[name] for name in failed] if names.keys() >= set(failed) else list(keys)\n",
+        "        return [names[name] for name in failed if name in names]\n",
+        (
+            "tests/integration/test_collecting_s3.py::test_what_the_answer_says_was_not_deleted_is_not_recorded_as_deleted",
+        ),
+    ),
+    PlantedBug(
         "what is healed is not read back",
         HEALING,
         "        if is_right(self._registry.store, info.key, info.key.digest):\n            return\n",

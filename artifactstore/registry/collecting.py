@@ -23,6 +23,7 @@ from artifactstore.catalog import backends, collecting
 from artifactstore.catalog.sharing import comes_free
 from artifactstore.domain.event import Event, ObjectRef
 from artifactstore.domain.object_events import ObjectCondemned, ObjectReprieved
+from artifactstore.errors import StorageFullError
 from artifactstore.failpoints import failpoint
 from artifactstore.registry.clocks import check_clocks
 from artifactstore.registry.damage import record_findings
@@ -210,9 +211,13 @@ class _Collecting:
         self._may_go_on = may_go_on
         self._progress = progress
         self._pause = pause
+        self._no_room: StorageFullError | None = None
 
     def run(self, wait_s: float, *, unrecorded: bool) -> None:
-        """Delete what has waited long enough, condemn, make smaller, wait, delete."""
+        """Delete what has waited long enough, condemn, make smaller, wait, delete.
+
+        Raises ``StorageFullError`` at the end if there was no room for a smaller pack.
+        """
         self._remove(self._ready())
         self._condemn(self._dead())
         if unrecorded:
@@ -226,6 +231,8 @@ class _Collecting:
                 break
             self._pause(_LOOK_EVERY_S)
         self._count_left()
+        if self._no_room is not None:
+            raise self._no_room
 
     def _stops(self) -> bool:
         self._report.stopped = self._report.stopped or self._may_go_on()
@@ -238,8 +245,15 @@ class _Collecting:
         for found, is_dead, saved in _looked_at(self._registry, self._name):
             if is_dead or found.status == "condemned":
                 yield found
-            elif saved and not self._stops():
-                self._space.grown_bytes += repack(self._registry, found)
+            elif saved and self._no_room is None and not self._stops():
+                self._make_smaller(found)
+
+    def _make_smaller(self, found: ObjectRecord) -> None:
+        """Where there is no room for a smaller pack, room is made first: what is dead goes all the same."""
+        try:
+            self._space.grown_bytes += repack(self._registry, found)
+        except StorageFullError as error:
+            self._no_room = error
 
     def _condemn(self, dead: Iterator[ObjectRecord]) -> None:
         for batch in batches_of(found for found in dead if self._is_to_be_condemned(found)):

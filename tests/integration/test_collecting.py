@@ -463,6 +463,23 @@ class TestStorageThatFails:
         assert collected(registry).is_done
         assert {"small-1": SMALL["small-1"]} == fetch(registry, kept, tmp_path / "out")
 
+    def test_a_full_disk_keeps_nothing_that_is_dead(self, faulty: tuple[Registry, FaultyStore]) -> None:
+        """Else a disk that is full stays full."""
+        registry, store = faulty
+        push(registry)
+        expire(registry)
+        push(registry, {"small-1": SMALL["small-1"]}, "run-2")
+        apply_plan(registry, make_plan(registry).digest)
+        store.fail(Operation.COMMIT, StorageFullError("no room"))
+
+        with pytest.raises(StorageFullError):
+            collected(registry)
+
+        assert 2 == event_types(registry).count("v1.object.deleted"), "the large blob and the manifest"
+        store.mend()
+        assert collected(registry).is_done
+        assert "v1.pack.repacked" in event_types(registry)
+
     def test_what_cannot_be_deleted_is_deleted_by_the_next_run(self, faulty: tuple[Registry, FaultyStore]) -> None:
         registry, store = faulty
         push(registry)

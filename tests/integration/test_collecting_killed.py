@@ -11,10 +11,13 @@ import pytest
 from artifactstore.bootstrap import open_registry
 from artifactstore.config import Settings
 from artifactstore.domain.collection import CollectionPolicy
+from artifactstore.domain.instant import Instant
 from artifactstore.registry.applying import apply_plan
 from artifactstore.registry.collecting import collect
+from artifactstore.registry.duties import DONE, run_if_free
 from artifactstore.registry.packages import find_package
 from artifactstore.registry.planning import make_plan
+from artifactstore.registry.store_duties import COLLECT
 from artifactstore.registry.verify import verify_all
 from artifactstore.storage.port import ObjectKind
 from artifactstore.testing.builders import put_bytes, some_bytes
@@ -104,3 +107,30 @@ def test_killed_at_every_failpoint(
         },
     }[step]  # fmt: skip
     assert expected <= set(names)
+
+
+@pytest.mark.parametrize("step", ["collect.after-condemned", "repack.before-record", "collect.before-delete"])
+def test_a_collection_whose_owner_is_killed_is_taken_over_when_its_claim_has_run_out(
+    registry: Registry, home: Path, database: dict[str, str], tmp_path: Path, step: str
+) -> None:
+    with killing(home, database, "tests.retention_process") as kill:
+        _Round(registry, 1)
+        apply_plan(registry, make_plan(registry).digest)
+        names, _ = kill(0, "duty")
+        assert names is not None
+        here = _Round(registry, 2)
+        apply_plan(registry, make_plan(registry).digest)
+        _, code = kill(names.index(step) + 1, "duty")
+    assert code == SIGKILLED
+
+    meanwhile = run_if_free(registry, COLLECT)
+    a_minute_later = replace(registry, clock=lambda: Instant(registry.clock() + 61_000_000))
+    taken_over = run_if_free(a_minute_later, COLLECT)
+    let_leases_run_out(registry)
+
+    assert (None, DONE) == (meanwhile, taken_over and taken_over.outcome)
+    assert collect(registry, wait_s=0, unrecorded=True).is_done
+    assert here.kept_files == fetch(registry, here.kept, tmp_path / "out")
+    assert bytes_in(registry) == recorded_bytes(registry)
+    assert [] == verify_all(registry).damage
+    replay_is_exact(registry)
