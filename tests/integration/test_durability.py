@@ -66,18 +66,21 @@ def test_a_newer_database_is_refused(tmp_path: Path) -> None:
 
 def test_a_commit_that_fails_is_an_error_and_nothing_is_there(registry: Registry) -> None:
     """The driver says so at COMMIT, and not before."""
+    ingest(registry, package_draft())
+    done: list[str] = []
 
     def refer_to_nothing() -> None:
         with registry.transaction() as tx:
             tx.connection.execute("PRAGMA defer_foreign_keys = ON")
-            tx.connection.execute("INSERT INTO package_file (package, file_index, blob_id, path) VALUES (9, 0, 9, 'x')")
+            tx.connection.execute("UPDATE package_file SET blob_id = 1000000")
+            done.append("updated")
 
     with pytest.raises(ArtifactStoreError):
         refer_to_nothing()
 
+    assert ["updated"] == done
     with registry.catalog.snapshot() as queries:
-        assert [] == list(queries.connection.execute("SELECT 1 FROM package_file"))
-    assert ingest(registry, package_draft()).reused_existing is False
+        assert [] == list(queries.connection.execute("SELECT 1 FROM package_file WHERE blob_id = 1000000"))
 
 
 def test_what_an_event_changes_is_not_there_without_the_event(
