@@ -128,7 +128,7 @@ class Settings:
     collection: CollectionPolicy = field(default_factory=CollectionPolicy)
     scrub_bytes_per_s: int = 32 * 1024 * 1024
     """0: as many as there are."""
-    sweep_max_leap_hours: int = 72
+    sweep_max_leap_hours: int = 8 * 24
     """0: any."""
     ready_needs_scrub: bool = True
     plugin_capabilities: Mapping[str, frozenset[Capability]] = field(default_factory=dict)
@@ -173,7 +173,7 @@ class Settings:
             retention_approvals=_whole_number(found, "RETENTION_APPROVALS", 1, 1, 2),
             collection=_collection(found),
             scrub_bytes_per_s=_whole_number(found, "SCRUB_BYTES_PER_S", 32 * 1024 * 1024, 0, 2**40),
-            sweep_max_leap_hours=_whole_number(found, "SWEEP_MAX_LEAP_HOURS", 72, 0, 87_600),
+            sweep_max_leap_hours=_whole_number(found, "SWEEP_MAX_LEAP_HOURS", 8 * 24, 0, 87_600),
             ready_needs_scrub=_yes_or_no(found, "READY_NEEDS_SCRUB", default="true"),
             plugin_capabilities=_plugin_capabilities(found),
             max_payload_bytes=_whole_number(found, "MAX_PAYLOAD_BYTES", MAX_PAYLOAD_BYTES, 1, 1024 * 1024),

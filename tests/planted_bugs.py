@@ -27,6 +27,7 @@ LOCAL, CATALOG, SQLITE = (
 )
 POSTGRES, STAGING = "artifactstore/catalog/postgres.py", "artifactstore/storage/s3/staging.py"
 COLLECTING, APPLYING = "artifactstore/registry/collecting.py", "artifactstore/registry/applying.py"
+CLOCKS = "artifactstore/registry/clocks.py"
 PLANNING, REPACKING = "artifactstore/registry/planning.py", "artifactstore/registry/repacking.py"
 HEALING, REMOVING = "artifactstore/registry/healing.py", "artifactstore/registry/removing.py"
 PUBLISHING, LOCATIONS = "artifactstore/registry/publishing.py", "artifactstore/registry/locations.py"
@@ -241,9 +242,9 @@ OF_THE_LIFE_CYCLE = (
     ),
     PlantedBug(
         "clocks are not compared",
-        COLLECTING,
-        "        if abs(said - now) > limit:\n",
-        "        if abs(said - now) > limit * 1_000_000:\n",
+        CLOCKS,
+        "        if abs(said - now) > _LIMIT_US:\n",
+        "        if abs(said - now) > _LIMIT_US * 1_000_000:\n",
         (
             "tests/integration/test_collecting.py::TestWaiting::test_nothing_is_collected_by_a_clock_that_is_wrong",
             "tests/integration/test_collecting_s3.py::test_nothing_is_collected_by_a_clock_that_is_not_the_servers",

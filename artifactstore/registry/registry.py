@@ -49,7 +49,7 @@ class Registry:
     """How many must agree before a retention plan is applied; whoever applies it is one."""
     scrub_bytes_per_s: int = 32 * 1024 * 1024
     """The most that the duty ``verify`` reads in a second; 0 for as much as there is."""
-    sweep_max_leap_hours: int = 72
+    sweep_max_leap_hours: int = 8 * 24
     """How far the clock may be ahead of the last sweep before it is doubted; 0 for any leap."""
     ready_needs_scrub: bool = True
     """Whether a server whose scrub is overdue is not ready."""

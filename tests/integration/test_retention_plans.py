@@ -286,7 +286,7 @@ def lines_of(registry: Registry, made: MadePlan, tmp_path: Path) -> list[bytes]:
 def as_a_plan(registry: Registry, lines: list[bytes]) -> str:
     """What somebody else wrote and calls a plan; its digest."""
     header = json.loads(lines[0])
-    said = {"as_of": header["as_of"], "log_seq": header["log_seq"]}
+    said = {"as_of": header["as_of"], "log_seq": header["log_seq"], "delete": 1}
     draft = package_draft({PLAN_PATH: b"".join(lines)}, external_id=None, metadata=said)
     return ingest(registry, replace(draft, producer=PLAN_PRODUCER, schema=PLAN_SCHEMA)).manifest_digest
 
