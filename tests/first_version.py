@@ -27,6 +27,10 @@ TABLES_SINCE_0001 = (
     "received_file",
     "received_object",
     "removal",
+    "producer_usage",
+    "shared_blob",
+    "object_usage",
+    "backend_usage",
     "declared_files",
     "open_package",
     "idempotency_key",
@@ -65,5 +69,7 @@ def take_back_to_0001(execute: Callable[[str], object]) -> None:
         execute(f"DROP INDEX {index}")
     for column in _COLUMNS_OF_PACKAGE:
         execute(f"ALTER TABLE package DROP COLUMN {column}")
+    for column in ("files", "producer"):
+        execute(f"ALTER TABLE blob DROP COLUMN {column}")
     execute("DELETE FROM alembic_version")
     execute("INSERT INTO alembic_version VALUES ('0001')")

@@ -6,13 +6,13 @@ hit. Eight bytes can be made to collide with some effort, so blobs that share th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from artifactstore.domain.digest import BlobDescriptor, Digest
 from artifactstore.errors import CatalogCorruptError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from artifactstore.catalog.database import Connection, Row, SqlValue
     from artifactstore.domain.digest import BlobMeasure
@@ -36,17 +36,35 @@ def address_prefix(address: bytes) -> int:
     return int.from_bytes(address[:8], "big", signed=True)
 
 
-def resolve(
-    connection: Connection, addresses: Sequence[bytes], measures: Mapping[bytes, BlobMeasure]
-) -> dict[bytes, int]:
-    """The row id of every blob; those not known yet are added from ``measures``. Else ``CatalogCorruptError``."""
+class Owner(NamedTuple):
+    """Whose files have blobs, and in how many of them each is; a blob that is added is added with that."""
+
+    producer: int | None
+    files: Mapping[bytes, int]
+
+
+NOBODY = Owner(None, {})
+
+
+def resolve(connection: Connection, addresses: Collection[bytes]) -> dict[bytes, int]:
+    """The row id of every blob. Raises ``CatalogCorruptError`` for one that is not known."""
+    return add(connection, addresses, {})[0]
+
+
+def add(
+    connection: Connection, addresses: Collection[bytes], measures: Mapping[bytes, BlobMeasure], owner: Owner = NOBODY
+) -> tuple[dict[bytes, int], set[int]]:
+    """The row id of every blob, and which of them are new: those not known yet are added from ``measures``.
+
+    Raises ``CatalogCorruptError`` for one that is in neither.
+    """
     wanted = set(addresses)
-    new = [measures[address] for address in wanted & measures.keys()]
+    measured = [measures[address] for address in wanted & measures.keys()]
     ids, _ = _find(connection, wanted - measures.keys())
     if unknown := wanted - measures.keys() - ids.keys():
         raise CatalogCorruptError(f"an event names blob {Digest.blake3(min(unknown))}, which the catalog does not have")
-    ids.update(_add(connection, new))
-    return ids
+    added, new = _add(connection, measured, owner)
+    return ids | added, new
 
 
 def presence(connection: Connection, addresses: Sequence[bytes], *, within: str | None = None) -> dict[bytes, bool]:
@@ -107,22 +125,27 @@ def _live_location(within: str | None) -> tuple[str, tuple[SqlValue, ...]]:
     return (_AT_A_LIVE_LOCATION, ()) if within is None else (_AT_A_LIVE_LOCATION + _OF_A_BACKEND, (within,))
 
 
-def _add(connection: Connection, measures: Sequence[BlobMeasure]) -> dict[bytes, int]:
-    """Add those blobs that are not there; the row ids of all.
+def _add(connection: Connection, measures: Sequence[BlobMeasure], owner: Owner) -> tuple[dict[bytes, int], set[int]]:
+    """Add those blobs that are not there; the row ids of all, and those of the rows that were inserted.
 
     First on the guess that nobody has added one since they were looked up, which saves looking them up again.
     """
-    guessed, added = _insert(connection, measures, {}, "ON CONFLICT DO NOTHING")
-    if added == len(measures):
-        return guessed
+    guessed, inserted = _insert(connection, measures, {}, owner, "ON CONFLICT DO NOTHING")
+    if inserted == len(measures):
+        return guessed, set(guessed.values())
     ids, ordinals = _find(connection, [measure.blake3 for measure in measures])
     absent = [measure for measure in measures if measure.blake3 not in ids]
-    others, _ = _insert(connection, absent, ordinals)
-    return ids | others
+    others, _ = _insert(connection, absent, ordinals, owner)
+    new = {row_id for address, row_id in ids.items() if guessed[address] == row_id}
+    return ids | others, new.union(others.values())
 
 
 def _insert(
-    connection: Connection, measures: Sequence[BlobMeasure], ordinals: dict[int, int], on_conflict: str = ""
+    connection: Connection,
+    measures: Sequence[BlobMeasure],
+    ordinals: dict[int, int],
+    owner: Owner,
+    on_conflict: str = "",
 ) -> tuple[dict[bytes, int], int]:
     """Insert rows with new ids; the ids, and how many rows were inserted.
 
@@ -130,13 +153,16 @@ def _insert(
     """
     ordered = sorted((address_prefix(measure.blake3), measure) for measure in measures)
     rows, ids = [], {}
+    producer, files = owner
     for row_id, (prefix, measure) in zip(connection.reserve_ids("blob", len(ordered)), ordered, strict=True):
         ordinal = ordinals.get(prefix, 0)
         ordinals[prefix] = ordinal + 1
         ids[measure.blake3] = row_id
-        rows.append((row_id, prefix, ordinal, *measure[:4], measure.chunks or None))
+        rows.append((row_id, prefix, ordinal, *measure[:4], measure.chunks or None, files.get(measure[0], 0), producer))
     return ids, connection.insert(
-        "blob (id, address_prefix, address_ordinal, blake3, sha256, size_bytes, crc32, chunks)", rows, on_conflict
+        "blob (id, address_prefix, address_ordinal, blake3, sha256, size_bytes, crc32, chunks, files, producer)",
+        rows,
+        on_conflict,
     )
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from artifactstore.catalog import event_log
+from artifactstore.catalog import accounting, event_log
 from artifactstore.catalog.projections import project
 from artifactstore.catalog.queries import Queries
 from artifactstore.domain.canonical import decode_own
@@ -22,6 +22,7 @@ from artifactstore.failpoints import failpoint
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from artifactstore.catalog.accounting import Change
     from artifactstore.catalog.database import Connection, Database
     from artifactstore.domain.event import Event, ObjectRef
     from artifactstore.domain.instant import Instant
@@ -47,12 +48,21 @@ class Transaction(Queries):
         super().__init__(connection)
         self._actor = actor
         self._events: list[Event] = []
+        self._changes: list[Change] = []
         self._relied: _Reliance | None = None
 
     def record(self, *events: Event) -> None:
-        """Let these events have happened: the tables follow now, the log at the commit."""
+        """Let these events have happened: the tables follow now, the log and what is counted at the commit.
+
+        What takes files away is counted at once, under the lock of the log, for what is asked next must see it.
+        """
         for event in events:
-            project(self.connection, event, self._actor)
+            change = project(self.connection, event, self._actor)
+            if change is not None:
+                self._changes.append(change)
+                if change.released is not None:
+                    self.lock_log()
+                    self._settle()
             failpoint(f"catalog.after-{event.type}")
         self._events += events
 
@@ -119,7 +129,12 @@ class Transaction(Queries):
             return
         self.connection.lock_append()
         self._check_reliance()
+        self._settle()
         event_log.append(self.connection, self._events, actor=self._actor, at=at)
+
+    def _settle(self) -> None:
+        changes, self._changes = self._changes, []
+        accounting.settle(self.connection, changes)
 
     def _check_reliance(self) -> None:
         if self._relied is None:

@@ -1,13 +1,16 @@
 """How the tables follow from the log: one function for each type of event, used live and by replay.
 
-A projection reads and writes only projected tables, and only from the event and its actor: no clock, no storage.
+A projection reads and writes only projected tables, and only from the event and its actor: no clock, no storage. What
+its event changes of what is counted it answers, for ``accounting`` to settle.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from artifactstore.catalog import blobs
+from artifactstore.catalog.accounting import Change, producer_id
 from artifactstore.domain import events, object_events
 from artifactstore.domain.canonical import canonical_json
 from artifactstore.domain.digest import BlobMeasure
@@ -17,25 +20,27 @@ from artifactstore.domain.provenance_events import EnvelopeIndexed, Ingested, So
 from artifactstore.errors import EventLogCorruptError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from artifactstore.catalog.database import Connection, SqlValue
     from artifactstore.domain.event import ObjectRef
 
 E = TypeVar("E", bound=Event)
 
-_PROJECTIONS: dict[type[Event], Callable[[Connection, Any, str], None]] = {}
+_PROJECTIONS: dict[type[Event], Callable[[Connection, Any, str], Change | None]] = {}
 
 
-def project(connection: Connection, event: Event, actor: str) -> None:
-    """Bring the tables to where this event has happened."""
-    _PROJECTIONS[type(event)](connection, event, actor)
+def project(connection: Connection, event: Event, actor: str) -> Change | None:
+    """Bring the tables to where this event has happened; what is still to be settled under the lock of the log."""
+    return _PROJECTIONS[type(event)](connection, event, actor)
 
 
 def _projects(
     kind: type[E],
-) -> Callable[[Callable[[Connection, E, str], None]], Callable[[Connection, E, str], None]]:
-    def register(function: Callable[[Connection, E, str], None]) -> Callable[[Connection, E, str], None]:
+) -> Callable[[Callable[[Connection, E, str], Change | None]], Callable[[Connection, E, str], Change | None]]:
+    def register(
+        function: Callable[[Connection, E, str], Change | None],
+    ) -> Callable[[Connection, E, str], Change | None]:
         _PROJECTIONS[kind] = function
         return function
 
@@ -75,8 +80,8 @@ def _package_opened(connection: Connection, event: events.PackageOpened, actor: 
 
 
 @_projects(events.FilesAdded)
-def _files_added(connection: Connection, event: events.FilesAdded, actor: str) -> None:  # noqa: ARG001
-    package, _ = _package(connection, event.package_id)
+def _files_added(connection: Connection, event: events.FilesAdded, actor: str) -> Change:  # noqa: ARG001
+    package, producer = _package_of(connection, event.package_id)
     files = event.files
     chunks = dict(event.chunks)
     measures = {
@@ -84,16 +89,15 @@ def _files_added(connection: Connection, event: events.FilesAdded, actor: str) -
         for offset, (file, crc32) in enumerate(zip(files, event.crc32s, strict=True))
         if crc32 is not None
     }
-    ids = blobs.resolve(connection, [file.blake3 for file in files], measures)
+    counts = Counter([file.blake3 for file in files])
+    ids, new = blobs.add(connection, counts, measures, blobs.Owner(producer, counts))
     objects = [_live_object(connection, reference) for reference in event.objects]
-    _place(
-        connection,
-        [
-            (ids[file.blake3], objects[index], start)
-            for file, index, start in zip(files, event.object_indexes, event.starts, strict=True)
-            if index is not None
-        ],
-    )
+    placements = [
+        (ids[file.blake3], objects[index], start)
+        for file, index, start in zip(files, event.object_indexes, event.starts, strict=True)
+        if index is not None
+    ]
+    are_new = _place(connection, placements)
     connection.insert(
         "package_file (package, file_index, path, role, media_type, blob_id)",
         [
@@ -101,6 +105,27 @@ def _files_added(connection: Connection, event: events.FilesAdded, actor: str) -
             for file_index, (path, role, media_type, _, blake3, _) in enumerate(files, start=event.first_index)
         ],
     )
+    return Change(
+        producer=producer,
+        new_bytes=sum([measures[address].size_bytes for address in measures if ids[address] in new]),
+        reused={
+            ids[file.blake3]: (counts[file.blake3], file.size_bytes) for file in files if ids[file.blake3] not in new
+        },
+        touched=tuple(objects),
+        **_of_placements(placements, {ids[file.blake3]: file.size_bytes for file in files}, new if are_new else set()),
+    )
+
+
+def _of_placements(
+    placements: Sequence[tuple[int, int, int | None]], sizes: Mapping[int, int], new: set[int]
+) -> dict[str, Any]:
+    """Objects that new blobs lie in are used by so much more; one in which another lies now is counted anew."""
+    recounted = tuple({row_id for blob, row_id, _ in placements if blob not in new})
+    filled: dict[int, tuple[int, int]] = {}
+    for blob, row_id, _ in placements:
+        used, used_bytes = filled.get(row_id, (0, 0))
+        filled[row_id] = (used + 1, used_bytes + sizes[blob])
+    return {"recounted": recounted, "filled": filled}
 
 
 @_projects(events.RetentionApplied)
@@ -112,8 +137,9 @@ def _retention_applied(connection: Connection, event: events.RetentionApplied, a
 
 
 @_projects(events.PackageFinalized)
-def _package_finalized(connection: Connection, event: events.PackageFinalized, actor: str) -> None:  # noqa: ARG001
-    _live_object(connection, event.manifest)
+def _package_finalized(connection: Connection, event: events.PackageFinalized, actor: str) -> Change:  # noqa: ARG001
+    _, producer = _package_of(connection, event.package_id)
+    manifest = _live_object(connection, event.manifest)
     _move(
         connection,
         event.package_id,
@@ -124,6 +150,14 @@ def _package_finalized(connection: Connection, event: events.PackageFinalized, a
         stored_bytes=event.stored_bytes,
         finalized_at=event.finalized_at,
     )
+    return Change(
+        producer=producer,
+        packages=1,
+        files=event.file_count,
+        logical_bytes=event.total_bytes,
+        manifest=event.manifest.blake3,
+        touched=(manifest,),
+    )
 
 
 @_projects(events.PackageExpired)
@@ -132,7 +166,8 @@ def _package_expired(connection: Connection, event: events.PackageExpired, actor
 
 
 @_projects(events.PackageDeleted)
-def _package_deleted(connection: Connection, event: events.PackageDeleted, actor: str) -> None:
+def _package_deleted(connection: Connection, event: events.PackageDeleted, actor: str) -> Change:
+    """Its files are taken away when they are counted."""
     package, _ = _package(connection, event.package_id)
     _move(
         connection,
@@ -144,7 +179,7 @@ def _package_deleted(connection: Connection, event: events.PackageDeleted, actor
         deletion_rule=event.rule,
         deletion_reason=event.reason,
     )
-    connection.execute("DELETE FROM package_file WHERE package = ?", (package,))
+    return Change(released=package)
 
 
 @_projects(events.PackagePinned)
@@ -198,7 +233,7 @@ def _hold_released(connection: Connection, event: events.HoldReleased, actor: st
 
 @_projects(object_events.BlobDamaged)
 def _blob_damaged(connection: Connection, event: object_events.BlobDamaged, actor: str) -> None:  # noqa: ARG001
-    ids = blobs.resolve(connection, event.blobs, {})
+    ids = blobs.resolve(connection, event.blobs)
     row_id = _object_id(connection, event.object)
     connection.executemany(
         "UPDATE blob_location SET status = 'damaged' WHERE blob_id = ? AND object_id = ?",
@@ -207,50 +242,53 @@ def _blob_damaged(connection: Connection, event: object_events.BlobDamaged, acto
 
 
 @_projects(object_events.BlobRestored)
-def _blob_restored(connection: Connection, event: object_events.BlobRestored, actor: str) -> None:  # noqa: ARG001
-    ids = blobs.resolve(connection, [blake3 for blake3, _ in event.blobs], {})
+def _blob_restored(connection: Connection, event: object_events.BlobRestored, actor: str) -> Change:  # noqa: ARG001
+    ids = blobs.resolve(connection, [blake3 for blake3, _ in event.blobs])
     row_id = _known_object(connection, event.object)
     _place(connection, [(ids[blake3], row_id, start) for blake3, start in event.blobs])
+    return Change(recounted=(row_id,))
 
 
 @_projects(object_events.ObjectDamaged)
-def _object_damaged(connection: Connection, event: object_events.ObjectDamaged, actor: str) -> None:  # noqa: ARG001
-    _set_object_status(connection, event.object, "damaged")
+def _object_damaged(connection: Connection, event: object_events.ObjectDamaged, actor: str) -> Change:  # noqa: ARG001
+    return _set_object_status(connection, event.object, "damaged")
 
 
 @_projects(object_events.ObjectRestored)
-def _object_restored(connection: Connection, event: object_events.ObjectRestored, actor: str) -> None:  # noqa: ARG001
-    _live_object(connection, event.object)
+def _object_restored(connection: Connection, event: object_events.ObjectRestored, actor: str) -> Change:  # noqa: ARG001
+    return Change(touched=(_live_object(connection, event.object),))
 
 
 @_projects(object_events.ObjectCondemned)
-def _object_condemned(connection: Connection, event: object_events.ObjectCondemned, actor: str) -> None:  # noqa: ARG001
+def _object_condemned(connection: Connection, event: object_events.ObjectCondemned, actor: str) -> Change:  # noqa: ARG001
     # one that was never recorded has lain in the backend since a writer broke off
-    connection.execute(
+    rows = connection.execute(
         "INSERT INTO stored_object (backend, kind, blake3, size_bytes, status) VALUES (?, ?, ?, ?, 'condemned')"
-        " ON CONFLICT (blake3, kind, backend) DO UPDATE SET status = 'condemned'",
+        " ON CONFLICT (blake3, kind, backend) DO UPDATE SET status = 'condemned' RETURNING id",
         event.object,
     )
+    return Change(touched=tuple(int(row_id) for (row_id,) in rows))
 
 
 @_projects(object_events.ObjectReprieved)
-def _object_reprieved(connection: Connection, event: object_events.ObjectReprieved, actor: str) -> None:  # noqa: ARG001
-    _set_object_status(connection, event.object, "damaged")
+def _object_reprieved(connection: Connection, event: object_events.ObjectReprieved, actor: str) -> Change:  # noqa: ARG001
+    return _set_object_status(connection, event.object, "damaged")
 
 
 @_projects(object_events.PackRepacked)
-def _pack_repacked(connection: Connection, event: object_events.PackRepacked, actor: str) -> None:  # noqa: ARG001
-    ids = blobs.resolve(connection, [blake3 for blake3, _ in event.blobs], {})
+def _pack_repacked(connection: Connection, event: object_events.PackRepacked, actor: str) -> Change:  # noqa: ARG001
+    ids = blobs.resolve(connection, [blake3 for blake3, _ in event.blobs])
     source, pack = _object_id(connection, event.source), _live_object(connection, event.object)
     connection.executemany(
         "DELETE FROM blob_location WHERE blob_id = ? AND object_id = ?",
         [(ids[blake3], source) for blake3, _ in event.blobs],
     )
     _place(connection, [(ids[blake3], pack, start) for blake3, start in event.blobs])
+    return Change(recounted=(source, pack))
 
 
 @_projects(object_events.ObjectCopied)
-def _object_copied(connection: Connection, event: object_events.ObjectCopied, actor: str) -> None:  # noqa: ARG001
+def _object_copied(connection: Connection, event: object_events.ObjectCopied, actor: str) -> Change:  # noqa: ARG001
     source = _object_id(connection, event.object._replace(backend=event.source))
     copy = _live_object(connection, event.object)
     connection.execute(
@@ -259,13 +297,15 @@ def _object_copied(connection: Connection, event: object_events.ObjectCopied, ac
         " ON CONFLICT (blob_id, object_id) DO UPDATE SET start = excluded.start, status = 'live'",
         (copy, source),
     )
+    return Change(recounted=(copy,))
 
 
 @_projects(object_events.ObjectDeleted)
-def _object_deleted(connection: Connection, event: object_events.ObjectDeleted, actor: str) -> None:  # noqa: ARG001
+def _object_deleted(connection: Connection, event: object_events.ObjectDeleted, actor: str) -> Change:  # noqa: ARG001
     row_id = _object_id(connection, event.object)
     connection.execute("DELETE FROM blob_location WHERE object_id = ?", (row_id,))
     connection.execute("DELETE FROM stored_object WHERE id = ?", (row_id,))
+    return Change(touched=(row_id,))
 
 
 @_projects(object_events.ReadFellBack)
@@ -274,8 +314,8 @@ def _read_fell_back(connection: Connection, event: object_events.ReadFellBack, a
 
 
 @_projects(object_events.LogSealed)
-def _log_sealed(connection: Connection, event: object_events.LogSealed, actor: str) -> None:  # noqa: ARG001
-    _live_object(connection, event.object)
+def _log_sealed(connection: Connection, event: object_events.LogSealed, actor: str) -> Change:  # noqa: ARG001
+    return Change(touched=(_live_object(connection, event.object),))
 
 
 @_projects(events.LogRebuilt)
@@ -342,6 +382,13 @@ def _plugin_event(connection: Connection, event: events.PluginEvent, actor: str)
     """It changes no table: the log alone says it."""
 
 
+def _package_of(connection: Connection, package_id: str) -> tuple[int, int]:
+    """A package's row and that of its producer's counters."""
+    for row_id, producer in connection.execute("SELECT id, producer FROM package WHERE package_id = ?", (package_id,)):
+        return row_id, producer_id(connection, producer)
+    raise EventLogCorruptError(f"an event names package {package_id}, which was never opened")
+
+
 def _package(connection: Connection, package_id: str) -> tuple[int, PackageStatus]:
     for row_id, status in connection.execute("SELECT id, status FROM package WHERE package_id = ?", (package_id,)):
         return row_id, PackageStatus(status)
@@ -385,14 +432,20 @@ def _object_id(connection: Connection, reference: ObjectRef) -> int:
     raise EventLogCorruptError(f"an event names the {reference.kind} {reference.blake3.hex()}, which was never stored")
 
 
-def _set_object_status(connection: Connection, reference: ObjectRef, status: str) -> None:
-    connection.execute("UPDATE stored_object SET status = ? WHERE id = ?", (status, _object_id(connection, reference)))
+def _set_object_status(connection: Connection, reference: ObjectRef, status: str) -> Change:
+    row_id = _object_id(connection, reference)
+    connection.execute("UPDATE stored_object SET status = ? WHERE id = ?", (status, row_id))
+    return Change(touched=(row_id,))
 
 
-def _place(connection: Connection, placements: list[tuple[int, int, int | None]]) -> None:
+def _place(connection: Connection, placements: list[tuple[int, int, int | None]]) -> bool:
+    """Whether all of these locations are new."""
     placements.sort()
+    rows = [(blob_id, object_id, start, "live") for blob_id, object_id, start in placements]
+    into = "blob_location (blob_id, object_id, start, status)"
+    if connection.insert(into, rows, "ON CONFLICT (blob_id, object_id) DO NOTHING") == len(rows):
+        return True
     connection.insert(
-        "blob_location (blob_id, object_id, start, status)",
-        [(blob_id, object_id, start, "live") for blob_id, object_id, start in placements],
-        "ON CONFLICT (blob_id, object_id) DO UPDATE SET start = excluded.start, status = 'live'",
+        into, rows, "ON CONFLICT (blob_id, object_id) DO UPDATE SET start = excluded.start, status = 'live'"
     )
+    return False

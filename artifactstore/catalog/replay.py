@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
-from artifactstore.catalog import event_log
+from artifactstore.catalog import accounting, event_log
 from artifactstore.catalog.projections import project
 from artifactstore.domain.events import event_from
 
@@ -35,7 +35,9 @@ NATURAL_ROWS = {
         " JOIN package_metadata ON package_metadata.package = package.id ORDER BY 3, 1, 2"
     ),
     "blob": (
-        "SELECT blake3, sha256, size_bytes, crc32, chunks, address_prefix FROM blob ORDER BY address_prefix, blake3"
+        "SELECT blob.blake3, blob.sha256, blob.size_bytes, blob.crc32, blob.chunks, blob.address_prefix, blob.files,"
+        " producer_usage.producer FROM blob LEFT JOIN producer_usage ON producer_usage.id = blob.producer"
+        " ORDER BY blob.address_prefix, blob.blake3"
     ),
     "stored_object": "SELECT blake3, kind, backend, size_bytes, status FROM stored_object ORDER BY 1, 2, 3",
     "blob_location": (
@@ -49,6 +51,24 @@ NATURAL_ROWS = {
         " package_file.media_type, blob.blake3 FROM package"
         " JOIN package_file ON package_file.package = package.id JOIN blob ON blob.id = package_file.blob_id"
         " ORDER BY package.package_id, package_file.file_index"
+    ),
+    "producer_usage": (
+        "SELECT producer, packages, files, logical_bytes, unique_bytes, shared_bytes FROM producer_usage"
+        " ORDER BY producer"
+    ),
+    "shared_blob": (
+        "SELECT blob.blake3, producer_usage.producer, shared_blob.files FROM shared_blob"
+        " JOIN blob ON blob.id = shared_blob.blob JOIN producer_usage ON producer_usage.id = shared_blob.producer"
+        " ORDER BY blob.address_prefix, blob.blake3, producer_usage.producer"
+    ),
+    "object_usage": (
+        "SELECT stored_object.blake3, object_usage.kind, object_usage.backend, object_usage.size_bytes,"
+        " object_usage.used, object_usage.used_bytes, object_usage.dead_bytes, object_usage.is_condemned"
+        " FROM object_usage LEFT JOIN stored_object ON stored_object.id = object_usage.object ORDER BY 1, 2, 3"
+    ),
+    "backend_usage": (
+        "SELECT backend, kind, objects, size_bytes, dead_objects, dead_object_bytes, dead_in_use_bytes,"
+        " condemned_objects, condemned_bytes FROM backend_usage WHERE objects > 0 ORDER BY backend, kind"
     ),
     "hold": (
         "SELECT hold.hold_id, package.package_id, hold.reason, hold.placed_at, hold.placed_by, hold.released_at,"
@@ -93,7 +113,7 @@ def replay(log: Connection, target: Connection) -> int:
     """Check the log and project every event into ``target``, whose tables are empty; returns the number of events."""
     count = 0
     for record in event_log.checked(log):
-        project(target, event_from(record.type, record.payload), record.actor)
+        _happen(target, record)
         count += 1
     return count
 
@@ -108,13 +128,19 @@ def take_over(target: Connection, identity: bytes, events: Iterable[tuple[bytes,
     waiting: list[EventRecord] = []
     last: EventRecord | None = None
     for last in event_log.following(events, seq=0, chain=event_log.first_chain(identity)):
-        project(target, event_from(last.type, last.payload), last.actor)
+        _happen(target, last)
         waiting.append(last)
         if len(waiting) >= _AT_A_TIME:
             event_log.add(target, waiting)
             waiting.clear()
     event_log.add(target, waiting)
     return last
+
+
+def _happen(target: Connection, record: EventRecord) -> None:
+    change = project(target, event_from(record.type, record.payload), record.actor)
+    if change is not None:
+        accounting.settle(target, [change])
 
 
 def differences(recorded: Connection, replayed: Connection) -> Iterator[Difference]:

@@ -120,6 +120,14 @@ def archive_size(entries: Iterable[ZipEntry]) -> int:
     return archive_bytes + directory_bytes + end64_bytes + END.size
 
 
+def stored_archive_size(count: int, data_bytes: int, *, name_bytes: int) -> int:
+    """The same for so many entries with names of one length, of data that come to so much; below 4 GiB in all."""
+    archive_bytes = count * (LOCAL_BYTES + name_bytes) + data_bytes
+    directory_bytes = count * (CENTRAL.size + name_bytes)
+    end64_bytes = END64.size + LOCATOR64.size if _needs64(count, directory_bytes, archive_bytes) else 0
+    return archive_bytes + directory_bytes + end64_bytes + END.size
+
+
 def _extra64(values: list[int]) -> bytes:
     if not values:
         return b""

@@ -29,8 +29,8 @@ def connection() -> Iterator[Connection]:
 
 
 def test_blobs_with_one_prefix_stay_apart(connection: Connection) -> None:
-    first = blobs.resolve(connection, ADDRESSES[:1], MEASURES)
-    everything = blobs.resolve(connection, ADDRESSES, MEASURES)
+    first = blobs.add(connection, ADDRESSES[:1], MEASURES)[0]
+    everything = blobs.add(connection, ADDRESSES, MEASURES)[0]
 
     assert everything == {**everything, **first}
     assert 3 == len(set(everything.values()))
@@ -39,17 +39,17 @@ def test_blobs_with_one_prefix_stay_apart(connection: Connection) -> None:
 
 
 def test_a_known_blob_is_not_added_again(connection: Connection) -> None:
-    before = blobs.resolve(connection, ADDRESSES, MEASURES)
+    before = blobs.add(connection, ADDRESSES, MEASURES)[0]
 
-    after = blobs.resolve(connection, ADDRESSES, MEASURES)
+    after = blobs.add(connection, ADDRESSES, MEASURES)[0]
 
     assert before == after
     assert [(3,)] == list(connection.execute("SELECT count(*) FROM blob"))
 
 
 def test_a_blob_that_only_shares_its_prefix_is_not_known(connection: Connection) -> None:
-    blobs.resolve(connection, ADDRESSES[:1], MEASURES)
+    blobs.add(connection, ADDRESSES[:1], MEASURES)[0]
 
     assert {ADDRESSES[0]: False} == blobs.presence(connection, ADDRESSES)
     with pytest.raises(CatalogCorruptError):
-        blobs.resolve(connection, ADDRESSES[1:2], {})
+        blobs.resolve(connection, ADDRESSES[1:2])

@@ -10,7 +10,7 @@ CREATE TABLE blob (
 	sha256 BLOB NOT NULL, 
 	size_bytes BIGINT NOT NULL, 
 	crc32 BIGINT NOT NULL, 
-	chunks BLOB, 
+	chunks BLOB, files BIGINT DEFAULT '0' NOT NULL, producer BIGINT, 
 	PRIMARY KEY (id)
 );
 CREATE UNIQUE INDEX blob_address ON blob (address_prefix, address_ordinal);
@@ -355,4 +355,47 @@ CREATE TABLE removal (
 	begun_at BIGINT, 
 	PRIMARY KEY (blake3, kind, backend)
 );
+CREATE TABLE producer_usage (
+	id INTEGER NOT NULL, 
+	producer TEXT NOT NULL, 
+	packages BIGINT NOT NULL, 
+	files BIGINT NOT NULL, 
+	logical_bytes BIGINT NOT NULL, 
+	unique_bytes BIGINT NOT NULL, 
+	shared_bytes BIGINT NOT NULL, 
+	PRIMARY KEY (id), 
+	UNIQUE (producer)
+);
+CREATE TABLE shared_blob (
+	blob BIGINT NOT NULL, 
+	producer BIGINT NOT NULL, 
+	files BIGINT NOT NULL, 
+	PRIMARY KEY (blob, producer)
+)
+ WITHOUT ROWID;
+CREATE TABLE object_usage (
+	object INTEGER NOT NULL, 
+	backend TEXT NOT NULL, 
+	kind TEXT NOT NULL, 
+	size_bytes BIGINT NOT NULL, 
+	used BIGINT NOT NULL, 
+	used_bytes BIGINT NOT NULL, 
+	dead_bytes BIGINT NOT NULL, 
+	is_condemned SMALLINT NOT NULL, 
+	PRIMARY KEY (object)
+);
+CREATE INDEX object_usage_dead ON object_usage (backend, object) WHERE dead_bytes > 0;
+CREATE TABLE backend_usage (
+	backend TEXT NOT NULL, 
+	kind TEXT NOT NULL, 
+	objects BIGINT NOT NULL, 
+	size_bytes BIGINT NOT NULL, 
+	dead_objects BIGINT NOT NULL, 
+	dead_object_bytes BIGINT NOT NULL, 
+	dead_in_use_bytes BIGINT NOT NULL, 
+	condemned_objects BIGINT NOT NULL, 
+	condemned_bytes BIGINT NOT NULL, 
+	PRIMARY KEY (backend, kind)
+)
+ WITHOUT ROWID;
 INSERT INTO alembic_version (version_num) VALUES ('0005')

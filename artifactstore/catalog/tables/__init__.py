@@ -1,7 +1,8 @@
 """The tables, as SQLModel classes: the one definition of the schema, from which migrations are made.
 
-*Projected* tables follow from the event log: only ``projections`` writes them, and replay must reproduce them (compared
-by natural keys; the surrogate integers ``id`` may differ). *Operational* tables are never authoritative for content.
+*Projected* tables follow from the event log: only ``projections`` and ``accounting`` write them, and replay must
+reproduce them (compared by natural keys; the surrogate integers ``id`` may differ). *Operational* tables are never
+authoritative for content.
 The log itself is neither: it is the record.
 
 On PostgreSQL ``package_file_by_blob`` also has the table's key, which SQLite adds to every index of such a table.
@@ -12,6 +13,7 @@ Instants are integer microseconds UTC, digests 32 raw bytes, JSON is canonical t
 
 from __future__ import annotations
 
+from artifactstore.catalog.tables.accounting import BackendUsage, ObjectUsage, ProducerUsage, SharedBlob
 from artifactstore.catalog.tables.content import (
     Blob,
     BlobLocation,
@@ -44,6 +46,7 @@ from artifactstore.catalog.tables.provenance import Envelope, PackageObservation
 
 __all__ = [
     "BackendState",
+    "BackendUsage",
     "Blob",
     "BlobLocation",
     "DeclaredFiles",
@@ -55,6 +58,7 @@ __all__ = [
     "IdempotencyKey",
     "Lease",
     "MetadataSchema",
+    "ObjectUsage",
     "OpenPackage",
     "Package",
     "PackageFile",
@@ -62,9 +66,11 @@ __all__ = [
     "PackageObservation",
     "Party",
     "ProbeReport",
+    "ProducerUsage",
     "ReceivedFile",
     "ReceivedObject",
     "Removal",
+    "SharedBlob",
     "Source",
     "StoredObject",
     "Subscription",

@@ -125,6 +125,10 @@ class Blob(SQLModel, table=True):
     size_bytes: int = Field(sa_column=required(BigInteger))
     crc32: int = Field(sa_column=required(BigInteger))
     chunks: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
+    files: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
+    """How many files of packages have it, those that are deleted left out."""
+    producer: int | None = Field(default=None, sa_column=Column(BigInteger))
+    """The only one whose packages have it, a row of ``producer_usage``; null if none has, or several."""
 
 
 class StoredObject(SQLModel, table=True):
