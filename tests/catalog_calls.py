@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from artifactstore.catalog import (
+    accounting,
     backends,
     backing_up,
     blobs,
@@ -25,6 +26,7 @@ from artifactstore.catalog import (
     stored,
     subscriptions,
     tokens,
+    usage,
     webhook_deliveries,
 )
 from artifactstore.catalog.queries import Queries
@@ -239,8 +241,18 @@ FUNCTIONS: dict[str, Callable[[Any], object]] = {
     "backends.twins_of_package": lambda on: backends.twins_of_package(on, LATE, manifest_of(LATE), "default", ARCHIVED),
     "backends.blobs_not_in": lambda on: (backends.blobs_not_in(on, 51, "default"), backends.blobs_not_in(on, 9, GONE)),
     "backends.blobs_only_in": lambda on: (backends.blobs_only_in(on, 51, "default"), backends.blobs_only_in(on, 9, "")),
-    "collecting.page_of_objects": lambda on: [
-        collecting.page_of_objects(on, name, after=after, limit=PAGE)
+    "backends.content": lambda on: (backends.content(on, "default"), backends.content(on, GONE)),
+    "accounting.producer_id": lambda on: (accounting.producer_id(on, RARE_PRODUCER), accounting.producer_id(on, "new")),
+    "usage.of_producers": lambda on: (
+        usage.of_producers(on, None, limit=PAGE),
+        usage.of_producers(on, [RARE_PRODUCER, "nobody"], limit=PAGE),
+    ),
+    "usage.logical_bytes_of": lambda on: usage.logical_bytes_of(on, RARE_PRODUCER),
+    "usage.of_package": lambda on: (usage.of_package(on, LATE), usage.of_package(on, -1)),
+    "usage.of_backends": usage.of_backends,
+    "usage.of_backend": lambda on: (usage.of_backend(on, ARCHIVED), usage.of_backend(on, GONE)),
+    "collecting.page_of_partly_dead": lambda on: [
+        collecting.page_of_partly_dead(on, name, after=after, limit=PAGE)
         for name in ("default", ARCHIVED, GONE)
         for after in POSITIONS
     ],
@@ -418,10 +430,8 @@ FUNCTIONS: dict[str, Callable[[Any], object]] = {
     "recorded.project_recorded": lambda on: project_recorded(on, a_record(package_id(3)), "local:x"),
     "blobs.live_locations": lambda on: blobs.live_locations(on, address(LATE)),
     "blobs.condemned_locations": lambda on: blobs.condemned_locations(on, address(LATE)),
-    "blobs.resolve": lambda on: (
-        blobs.resolve(on, [address(LATE)], {}),
-        blobs.resolve(on, [b"n" * 32], {b"n" * 32: BlobMeasure(b"n" * 32, b"m" * 32, 1, 1, b"")}),
-    ),
+    "blobs.resolve": lambda on: blobs.resolve(on, [address(LATE)]),
+    "blobs.add": lambda on: blobs.add(on, [b"n" * 32], {b"n" * 32: BlobMeasure(b"n" * 32, b"m" * 32, 1, 1, b"")}),
     "blobs.presence": lambda on: blobs.presence(on, [address(LATE)]),
     "blobs.readable": lambda on: blobs.readable(on, [address(LATE)], [RARE_PRODUCER]),
     "event_log.create": lambda on: event_log.create(on, b"x", Instant(NOW)),

@@ -8,6 +8,7 @@ all packages have, a metadata value that nine tenths have; states, schemas and c
 from __future__ import annotations
 
 import struct
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from artifactstore.catalog.postgres import PostgresConnection
@@ -166,8 +167,19 @@ def fill(registry: Registry, packages: int) -> None:
             connection.execute(_in_pg_temp(sql) if on_postgres else sql)
         for sql in indexes:
             connection.execute(sql)
+        for sql in import_module("artifactstore.catalog.migrations.versions.0005_the_end_of_packages").COUNT:
+            connection.execute(sql)
         if on_postgres:
-            for table in ("package", "blob", "stored_object", "hold", "source", "envelope", "testing_os_record"):
+            for table in (
+                "package",
+                "blob",
+                "stored_object",
+                "hold",
+                "source",
+                "envelope",
+                "testing_os_record",
+                "producer_usage",
+            ):
                 connection.execute(f"SELECT setval('{table}_id_seq', (SELECT max(id) FROM {table}))")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from artifactstore.catalog import usage
 from artifactstore.catalog.records import ObjectRecord, PlacedBlob
 
 if TYPE_CHECKING:
@@ -191,10 +192,8 @@ def blobs_only_in(connection: Connection, row_id: int, backend: str) -> list[Pla
 
 def content(connection: Connection, backend: str) -> tuple[int, int]:
     """How many objects a backend has, and their bytes; whatever their state."""
-    ((count, size_bytes),) = connection.execute(
-        "SELECT count(*), coalesce(sum(size_bytes), 0) FROM stored_object WHERE backend = ?", (backend,)
-    )
-    return int(count), int(size_bytes)
+    found = usage.of_backend(connection, backend)
+    return found.objects, found.size_bytes
 
 
 def condemned(connection: Connection, backend: str, *, after: int, limit: int) -> list[ObjectRecord]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = ", ".join(f"here.{column}" for column in ("id", *ObjectRecord._fields[1:]))
 _REFERRED_TO_ITSELF = (
+    " OR here.kind = 'segment'"
     " OR EXISTS (SELECT 1 FROM received_object WHERE received_object.blake3 = here.blake3"
     "  AND received_object.kind = here.kind AND received_object.backend = here.backend LIMIT 1 OFFSET 0)"
     " OR here.kind = 'part' AND EXISTS (SELECT 1 FROM upload_part WHERE upload_part.blake3 = here.blake3"
@@ -47,10 +48,18 @@ _OF_KEY = "blake3 = ? AND kind = ? AND backend = ?"
 
 
 class Referred(NamedTuple):
-    """An object, and whether a package or one that is open refers to it."""
+    """An object, and whether a package or one that is open refers to it; events of the log always are."""
 
     found: ObjectRecord
     is_referred_to: bool
+
+
+class PartlyDead(NamedTuple):
+    """An object that is not condemned and that not all is used of: what of it is dead, by what is counted."""
+
+    found: ObjectRecord
+    used: int
+    dead_bytes: int
 
 
 class RemovalRecord(NamedTuple):
@@ -73,14 +82,15 @@ class RemovalRecord(NamedTuple):
         return ObjectRecord(self.row_id, self.backend, self.kind, self.blake3, self.size_bytes, self.status)
 
 
-def page_of_objects(connection: Connection, backend: str, *, after: int, limit: int) -> list[Referred]:
-    """A page of a backend's objects, after a row id."""
+def page_of_partly_dead(connection: Connection, backend: str, *, after: int, limit: int) -> list[PartlyDead]:
+    """A page of a backend's objects that something of is dead, after a row id; ``referred`` is to say that of each."""
     rows = connection.execute(
-        f"SELECT {_COLUMNS}, {_REFERRED_TO} FROM stored_object AS here WHERE here.backend = ? AND here.id > ?"
-        " ORDER BY here.id LIMIT ?",
+        f"SELECT {_COLUMNS}, usage.used, usage.dead_bytes FROM object_usage AS usage"
+        " CROSS JOIN stored_object AS here WHERE usage.backend = ? AND usage.dead_bytes > 0 AND usage.object > ?"
+        " AND here.id = usage.object ORDER BY usage.object LIMIT ?",
         (backend, after, limit),
     )
-    return [Referred(ObjectRecord._make(row[:-1]), bool(row[-1])) for row in rows]
+    return [PartlyDead(ObjectRecord._make(row[:-2]), *row[-2:]) for row in rows]
 
 
 def referred(connection: Connection, row_id: int) -> Referred | None:

@@ -19,7 +19,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from artifactstore.catalog import backends, collecting
+from artifactstore.catalog import backends, collecting, usage
 from artifactstore.catalog.sharing import comes_free
 from artifactstore.domain.event import Event, ObjectRef
 from artifactstore.domain.object_events import ObjectCondemned, ObjectReprieved
@@ -113,14 +113,16 @@ def space(registry: Registry, *, unrecorded: bool = False) -> CollectionReport:
     """What would be collected now. Nothing changes; with ``unrecorded`` the backends are listed."""
     report = CollectionReport()
     for name in _backends_to_collect(registry, report):
-        here = report.backends[name] = BackendSpace()
+        with registry.catalog.snapshot() as queries:
+            all_of_it = usage.of_backend(queries.connection, name)
+        here = report.backends[name] = BackendSpace(
+            objects=all_of_it.objects,
+            bytes_before=all_of_it.size_bytes,
+            condemned_objects=all_of_it.condemned_objects,
+            condemned_bytes=all_of_it.condemned_bytes,
+        )
         for found, is_dead, saved in _looked_at(registry, name):
-            here.objects += 1
-            here.bytes_before += found.size_bytes
-            if found.status == "condemned":
-                here.condemned_objects += 1
-                here.condemned_bytes += found.size_bytes
-            elif is_dead:
+            if is_dead:
                 here.dead_objects += 1
                 here.dead_bytes += found.size_bytes
             elif saved:
@@ -174,13 +176,14 @@ def _backends_to_collect(registry: Registry, report: CollectionReport) -> list[s
 
 
 def _looked_at(registry: Registry, name: str) -> Iterator[tuple[ObjectRecord, bool, int]]:
-    """Every object of a backend, whether nothing refers to it, and what making it smaller would save."""
+    """What of a backend is dead by what is counted: whether nothing refers to it, and what making it smaller saves."""
     after, percent = 0, registry.collection.repack_percent
     while True:
         with registry.catalog.snapshot() as queries:
-            page = collecting.page_of_objects(queries.connection, name, after=after, limit=_PAGE)
-            for found, is_referred_to in page:
-                saved = 0
+            page = collecting.page_of_partly_dead(queries.connection, name, after=after, limit=_PAGE)
+            for found, _, _ in page:
+                now = collecting.referred(queries.connection, found.row_id)
+                is_referred_to, saved = now is not None and now.is_referred_to, 0
                 if is_referred_to and found.kind == ObjectKind.PACK and found.status == "live":
                     kept = collecting.blobs_referred_to(queries.connection, found.row_id)
                     sound = all(blob.status == "live" for blob in kept)

@@ -42,11 +42,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("blake3", "kind", "backend"),
     )
     _create_counters()
-    for statement in _COUNT:
+    for statement in COUNT:
         op.execute(statement)
 
 
-_COUNT = (
+COUNT = (
     (
         "INSERT INTO producer_usage (producer, packages, files, logical_bytes, unique_bytes, shared_bytes)"
         " SELECT producer, sum(CASE WHEN status <> 'deleted' THEN 1 ELSE 0 END),"
@@ -77,7 +77,8 @@ _COUNT = (
         " FROM stored_object"
     ),
     (
-        "UPDATE object_usage SET used = (SELECT count(*) FROM blob_location JOIN blob ON blob.id = blob_location.blob_id"
+        "UPDATE object_usage SET used = (SELECT count(*) FROM blob_location"
+        "  JOIN blob ON blob.id = blob_location.blob_id"
         "  WHERE blob_location.object_id = object_usage.object AND blob.files > 0),"
         " used_bytes = (SELECT coalesce(sum(blob.size_bytes), 0) FROM blob_location"
         "  JOIN blob ON blob.id = blob_location.blob_id"
