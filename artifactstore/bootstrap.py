@@ -74,6 +74,7 @@ def open_registry(
         retention=retention,
         pack_threshold_bytes=settings.pack_threshold_bytes,
         max_files=settings.max_files,
+        quotas=settings.quotas,
         race_retries=settings.race_retries,
         verify_every_days=settings.verify_every_days,
         collection=settings.collection,

@@ -16,6 +16,7 @@ from artifactstore.domain.capabilities import parse_capabilities
 from artifactstore.domain.collection import CollectionPolicy, DailyWindow
 from artifactstore.domain.package import check_slug
 from artifactstore.domain.provenance import MAX_PAYLOAD_BYTES
+from artifactstore.domain.quotas import parse_quotas
 from artifactstore.domain.retention import RetentionPolicy
 from artifactstore.domain.static_tokens import parse_static_tokens
 from artifactstore.errors import ConfigurationError, InvalidRequestError, UsageError
@@ -50,6 +51,7 @@ NAMES = (
     "SWEEP_MAX_LEAP_HOURS",
     "READY_NEEDS_SCRUB",
     "PLUGIN_CAPABILITIES",
+    "QUOTAS",
     "MAX_PAYLOAD_BYTES",
     "RACE_RETRIES",
     "API_URL",
@@ -133,6 +135,8 @@ class Settings:
     ready_needs_scrub: bool = True
     plugin_capabilities: Mapping[str, frozenset[Capability]] = field(default_factory=dict)
     """Of the plug-ins that the environment names."""
+    quotas: Mapping[str, int] = field(default_factory=dict)
+    """By producer: logical bytes."""
     max_payload_bytes: int = MAX_PAYLOAD_BYTES
     """Of an envelope."""
     race_retries: int = 1
@@ -176,6 +180,7 @@ class Settings:
             sweep_max_leap_hours=_whole_number(found, "SWEEP_MAX_LEAP_HOURS", 8 * 24, 0, 87_600),
             ready_needs_scrub=_yes_or_no(found, "READY_NEEDS_SCRUB", default="true"),
             plugin_capabilities=_plugin_capabilities(found),
+            quotas=_quotas(found),
             max_payload_bytes=_whole_number(found, "MAX_PAYLOAD_BYTES", MAX_PAYLOAD_BYTES, 1, 1024 * 1024),
             race_retries=_whole_number(found, "RACE_RETRIES", 1, 0, 10),
             testing_os_repo_root=Path(root) if (root := found.get("TESTING_OS_REPO_ROOT")) else None,
@@ -396,6 +401,13 @@ def _plugin_capabilities(found: Mapping[str, str]) -> dict[str, frozenset[Capabi
         return parse_capabilities(found.get("PLUGIN_CAPABILITIES", ""))
     except UsageError as error:
         raise ConfigurationError(f"{PREFIX}PLUGIN_CAPABILITIES: {error.message}", hint=error.hint) from error
+
+
+def _quotas(found: Mapping[str, str]) -> dict[str, int]:
+    try:
+        return parse_quotas(found.get("QUOTAS", ""))
+    except UsageError as error:
+        raise ConfigurationError(f"{PREFIX}QUOTAS: {error.message}", hint=error.hint) from error
 
 
 def _github(found: Mapping[str, str], environment: Mapping[str, str]) -> GitHubSettings:

@@ -56,6 +56,7 @@
     │   ├── PackageExpiredError           PACKAGE_EXPIRED
     │   ├── PackageDeletedError           PACKAGE_DELETED
     │   ├── PackageStateError             PACKAGE_STATE
+    │   ├── QuotaExceededError            QUOTA_EXCEEDED        more than the producer's packages may come to
     │   ├── PlanNotApprovedError          PLAN_NOT_APPROVED     another has to agree first
     │   ├── NotDestroyedError             NOT_DESTROYED         bytes of the package are there still
     │   ├── SchemaConflictError           SCHEMA_CONFLICT
@@ -515,6 +516,13 @@ class PackageDeletedError(ConflictError):
 
     code = "PACKAGE_DELETED"
     default_hint = "Use --revision to record the same content as a new revision."
+
+
+class QuotaExceededError(ConflictError):
+    """The package would bring its producer's packages beyond what the configuration lets them come to."""
+
+    code = "QUOTA_EXCEEDED"
+    default_hint = "Nothing was recorded. Delete packages that are not needed, or ask the operator for a larger quota."
 
 
 class PlanNotApprovedError(ConflictError):

@@ -29,6 +29,7 @@ STATUSES: tuple[tuple[type[ArtifactStoreError], int], ...] = (
     (errors.InvalidRequestError, 400),
     (errors.NotFoundError, 404),
     (errors.PackageDeletedError, 410),
+    (errors.QuotaExceededError, 507),
     (errors.ConflictError, 409),
     (errors.UnauthenticatedError, 401),
     (errors.AccessError, 403),

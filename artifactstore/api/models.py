@@ -205,12 +205,22 @@ class Limits(_Answer):
     max_payload_bytes: int
 
 
+class Quota(_Answer):
+    """How many logical bytes a producer's packages may come to, and do."""
+
+    quota_bytes: int
+    used_bytes: int
+    free_bytes: int
+
+
 class Preflight(_Answer):
     """What a push would meet."""
 
     ok: bool
     problems: list[Obstacle]
     limits: Limits
+    quota: Quota | None
+    """None for a producer without one."""
 
 
 class Package(_Answer):

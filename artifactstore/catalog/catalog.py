@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from artifactstore.catalog import accounting, event_log
+from artifactstore.catalog import accounting, event_log, usage
 from artifactstore.catalog.projections import project
 from artifactstore.catalog.queries import Queries
 from artifactstore.domain.canonical import decode_own
-from artifactstore.domain.events import TAKES_AWAY
+from artifactstore.domain.events import TAKES_AWAY, PackageFinalized, PackageOpened
 from artifactstore.domain.object_events import ObjectCondemned, ObjectDeleted, ObjectReprieved, ObjectRestored
+from artifactstore.domain.quotas import QuotaState
 from artifactstore.errors import ConcurrentUpdateError
 from artifactstore.failpoints import failpoint
 
@@ -50,6 +51,7 @@ class Transaction(Queries):
         self._events: list[Event] = []
         self._changes: list[Change] = []
         self._relied: _Reliance | None = None
+        self._quotas: dict[str, int] = {}
 
     def record(self, *events: Event) -> None:
         """Let these events have happened: the tables follow now, the log and what is counted at the commit.
@@ -105,6 +107,13 @@ class Transaction(Queries):
         relied.since = min(since, relied.since)
         relied.puts += objects
 
+    def keep_quota(self, producer: str, quota_bytes: int) -> None:
+        """Commit only if a producer's packages come to no more than this with those that are recorded.
+
+        Else ``QuotaExceededError``. Looked at under the lock of the log: of two that do not fit together one does.
+        """
+        self._quotas[producer] = quota_bytes
+
     # leases: operational, so not events
 
     def open_lease(self, lease_id: str, purpose: str, now: Instant) -> None:
@@ -130,11 +139,28 @@ class Transaction(Queries):
         self.connection.lock_append()
         self._check_reliance()
         self._settle()
+        self._check_quotas()
         event_log.append(self.connection, self._events, actor=self._actor, at=at)
 
     def _settle(self) -> None:
         changes, self._changes = self._changes, []
         accounting.settle(self.connection, changes)
+
+    def _check_quotas(self) -> None:
+        for producer, quota_bytes in self._quotas.items():
+            opened = {
+                each.package_id
+                for each in self._events
+                if isinstance(each, PackageOpened) and each.producer == producer
+            }
+            wanted = sum(
+                each.total_bytes
+                for each in self._events
+                if isinstance(each, PackageFinalized) and each.package_id in opened
+            )
+            if opened:
+                used = usage.logical_bytes_of(self.connection, producer) - wanted
+                QuotaState(quota_bytes, used).require(producer, wanted)
 
     def _check_reliance(self) -> None:
         if self._relied is None:

@@ -47,6 +47,11 @@ class BackendUsageRecord(NamedTuple):
     condemned_objects: int
     condemned_bytes: int
 
+    @property
+    def reclaimable_bytes(self) -> int:
+        """What collection could free at most: a pack is made smaller only where that is worth it."""
+        return self.dead_object_bytes + self.dead_in_use_bytes
+
 
 def of_producers(
     connection: Connection, producers: Sequence[str] | None, *, after: str = "", limit: int

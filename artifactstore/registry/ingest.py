@@ -40,6 +40,7 @@ from artifactstore.registry.metadata_schemas import record_schema, schema_for
 from artifactstore.registry.placing import placed_by
 from artifactstore.registry.probing import require_usable
 from artifactstore.registry.progress import SILENT
+from artifactstore.registry.quotas import require_room
 from artifactstore.registry.reading import describe, settled
 from artifactstore.registry.storing import Stored, store
 from artifactstore.storage.port import ObjectKey, ObjectKind
@@ -180,6 +181,7 @@ def _check_object(registry: Registry, newest: ObjectRecord) -> None:
 def _ingest(registry: Registry, request: IngestRequest, progress: Progress) -> PackageReceipt:
     if existing := _find_existing(registry, request, progress):
         return record_beside(registry, receipt_of(existing, stored_bytes=0), request.beside)
+    require_room(registry, request.draft, is_new=lambda: _is_new(registry, request, progress))
     with Lease(registry, "ingest") as lease:
         stored = store(registry, request.draft, lease, progress)
         receipt = record_patiently(registry, lease, lambda tx: write_package(tx, registry, request, stored))
@@ -233,6 +235,19 @@ def _find_existing(registry: Registry, request: IngestRequest, progress: Progres
         return existing_package(queries, manifest, as_revision=request.as_revision)
 
 
+def _is_new(registry: Registry, request: IngestRequest, progress: Progress) -> bool:
+    manifest = describe(request.draft, progress)
+    with registry.catalog.snapshot() as queries:
+        return is_new(queries, manifest, as_revision=request.as_revision)
+
+
+def is_new(queries: Queries, manifest: Manifest, *, as_revision: bool) -> bool:
+    """Whether this would be recorded as another package, instead of being one that is there. Raises as that does."""
+    digest = manifest_digest(manifest.encode())
+    found = _decide(queries, _known(queries, manifest, digest), manifest, digest, as_revision=as_revision)
+    return isinstance(found, _NextRevision)
+
+
 def existing_package(queries: Queries, manifest: Manifest, *, as_revision: bool) -> PackageRecord | None:
     """A whole package that has this content already; None if something is to be stored or recorded.
 
@@ -266,6 +281,8 @@ def record(
         if not _is_whole(tx, found):
             tx.record(*_restoration(tx, stored))
         return receipt_of(found, stored_bytes=stored.stored_bytes)
+    if (quota_bytes := registry.quotas.get(draft.producer)) is not None:
+        tx.keep_quota(draft.producer, quota_bytes)
     opened = opened or Opened(registry.new_id(), registry.clock())
     tx.record(*_package_events(registry, draft, stored, opened, found))
     return PackageReceipt(

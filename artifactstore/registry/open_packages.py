@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
-from artifactstore.catalog import backends, pushes
+from artifactstore.catalog import backends, pushes, usage
 from artifactstore.catalog.package_filter import EVERY_PACKAGE, PackageFilter
 from artifactstore.catalog.pushes import OpenPackageRecord, PartRecord, UploadRecord
 from artifactstore.domain.canonical import decode, encode
@@ -27,6 +27,7 @@ from artifactstore.domain.package import (
     check_sizes,
     search_terms,
 )
+from artifactstore.domain.quotas import QuotaState
 from artifactstore.domain.retention import RetentionClass
 from artifactstore.errors import (
     DigestMismatchError,
@@ -36,7 +37,7 @@ from artifactstore.errors import (
     Problem,
 )
 from artifactstore.registry.idempotency import Attempt, answer_once, answered_before
-from artifactstore.registry.ingest import check_storage, checked_draft, existing_package, receipt_of
+from artifactstore.registry.ingest import check_storage, checked_draft, existing_package, is_new, receipt_of
 from artifactstore.registry.placing import placed
 from artifactstore.registry.reading import manifest_of
 from artifactstore.storage.port import ObjectKey, ObjectKind
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from artifactstore.catalog.database import Connection
     from artifactstore.catalog.queries import Queries
     from artifactstore.domain.digest import BlobDescriptor
-    from artifactstore.domain.manifest import FileEntry
+    from artifactstore.domain.manifest import FileEntry, Manifest
     from artifactstore.domain.package import OpenedFile
     from artifactstore.registry.registry import Registry
 
@@ -118,6 +119,8 @@ def open_package(
         ):
             receipt = receipt_of(existing, stored_bytes=0)
             return PushState(existing.package_id, PackageStatus.FINALIZED, None, (), (), receipt)
+        if files is not None:
+            _require_room(registry, queries, manifest_of(draft, files), as_revision=as_revision)
         missing = missing_blobs(queries, files or (), set(), readable_producers, within=registry.presence_within)
     now = registry.clock()
     record = OpenPackageRecord(
@@ -144,6 +147,13 @@ def open_package(
     if package_id != record.package_id:
         return push_state(registry, package_id, readable_producers=readable_producers)
     return PushState(package_id, PackageStatus.OPEN, Instant(record.expires_at), missing, (), None)
+
+
+def _require_room(registry: Registry, queries: Queries, manifest: Manifest, *, as_revision: bool) -> None:
+    quota_bytes = registry.quotas.get(manifest.producer)
+    if quota_bytes is not None and is_new(queries, manifest, as_revision=as_revision):
+        used = usage.logical_bytes_of(queries.connection, manifest.producer)
+        QuotaState(quota_bytes, used).require(manifest.producer, sum(file.size_bytes for file in manifest.files))
 
 
 def _is_kept(connection: Connection, package_id: str) -> bool:

@@ -12,6 +12,7 @@ from artifactstore.errors import ArtifactStoreError, Problem
 from artifactstore.registry.ingest import check_storage
 from artifactstore.registry.metadata_schemas import schema_for
 from artifactstore.registry.placing import placed
+from artifactstore.registry.quotas import quota_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -45,7 +46,19 @@ def preflight(
     of_draft = [obstacle for check in checks for obstacle in _obstacles(check)]
     if forbidden:
         return [*forbidden, *of_draft]
+    of_draft += _obstacles(lambda: _check_quota(registry, draft, sizes))
     return [*of_draft, *_obstacles(lambda: check_storage(placed(registry.putting_to(backend))))]
+
+
+def _check_quota(registry: Registry, draft: PackageDraft, sizes: Sequence[int]) -> None:
+    """A run that is known may be the same once more, and so may content without a name: then it is seen later."""
+    state = quota_of(registry, draft.producer)
+    if state is None or draft.external_id is None:
+        return
+    with registry.catalog.snapshot() as queries:
+        is_known = bool(queries.revisions(draft.producer, draft.external_id))
+    if not is_known:
+        state.require(draft.producer, sum(sizes))
 
 
 def _obstacles(check: Callable[[], object]) -> Iterator[Obstacle]:

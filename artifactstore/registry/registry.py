@@ -40,6 +40,8 @@ class Registry:
     pack_threshold_bytes: int = 1024 * 1024
     """Blobs smaller than this rest in packs."""
     max_files: int = 1_000_000
+    quotas: Mapping[str, int] = field(default_factory=dict)
+    """By producer: how many logical bytes its packages may come to."""
     race_retries: int = 1
     """How often an observation that lost the race for one of its keys is recorded once more."""
     verify_every_days: int = 30

@@ -39,7 +39,9 @@ from artifactstore.registry.finalizing import finalize
 from artifactstore.registry.idempotency import Attempt
 from artifactstore.registry.open_packages import UNSENT, abandon, open_package, push_state
 from artifactstore.registry.preflight import preflight
+from artifactstore.registry.quotas import quota_of
 from artifactstore.registry.receiving import Announced, receive_archive, receive_file
+from artifactstore.usage_documents import quota_document
 
 router = APIRouter(prefix="/packages", tags=["push"])
 
@@ -139,7 +141,9 @@ def preflight_(
         "max_payload_bytes": service.host.max_payload_bytes,
     }
     problems_found = [obstacle._asdict() for obstacle in obstacles]
-    return JSONResponse({"ok": not obstacles, "problems": problems_found, "limits": limits})
+    may_write = all(obstacle.code != ForbiddenError.code for obstacle in obstacles)
+    quota = quota_document(quota_of(registry, body.producer)) if may_write else None
+    return JSONResponse({"ok": not obstacles, "problems": problems_found, "limits": limits, "quota": quota})
 
 
 @router.get("/{package_id}/missing", response_model=models.PushState, responses=problems(401, 403, 404, 409))
