@@ -14,6 +14,7 @@ from artifactstore.domain.instant import instant_text
 from artifactstore.registry.duties import told
 from artifactstore.retention_documents import deletion_document, hold_document, pin_document
 from artifactstore.upkeep_documents import backlog_document, damage_document, scrub_document
+from artifactstore.usage_documents import space_document
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -288,6 +289,7 @@ def status_document(
         "backlog": backlog_document(status.backlog, status.subscriptions),
         "damage": damage_document(status.damage),
         "counts": dict(status.counts),
+        "space": space_document(status.space),
     }
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from artifactstore.documents import package_details
 from artifactstore.domain.instant import instant_text
 from artifactstore.registry.provenance import FIRST_OBSERVATIONS, SEES_EVERYTHING, list_observations
+from artifactstore.registry.usage import package_usage
+from artifactstore.usage_documents import package_usage_document
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,11 +107,20 @@ def first_observations(page: Sequence[SeenObservation]) -> Document:
 
 
 def observed_package_details(
-    registry: Registry, package: PackageRecord, holds: list[HoldRecord], *, viewer: Viewer = SEES_EVERYTHING
+    registry: Registry,
+    package: PackageRecord,
+    holds: list[HoldRecord],
+    *,
+    viewer: Viewer = SEES_EVERYTHING,
+    tells_of_others: bool = True,
 ) -> Document:
-    """A package with its metadata, its holds, and where it was first observed as far as the viewer may be told."""
+    """A package with its metadata, its holds, and where it was first observed as far as the viewer may be told.
+
+    Unless it ``tells_of_others``, it does not say what of its bytes other packages have too.
+    """
     observed = list_observations(registry, package.row_id, limit=FIRST_OBSERVATIONS + 1, viewer=viewer)
-    return {**package_details(package, holds), **first_observations(observed)}
+    usage = package_usage_document(package_usage(registry, package)) if tells_of_others else None
+    return {**package_details(package, holds), "usage": usage, **first_observations(observed)}
 
 
 def _place(record: EnvelopeRecord) -> Document:

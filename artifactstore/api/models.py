@@ -205,6 +205,13 @@ class Limits(_Answer):
     max_payload_bytes: int
 
 
+class PackageUsage(_Answer):
+    """A package's different content: what no other package has, and what another has too."""
+
+    unique_bytes: int
+    shared_bytes: int
+
+
 class Quota(_Answer):
     """How many logical bytes a producer's packages may come to, and do."""
 

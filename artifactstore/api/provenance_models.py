@@ -247,5 +247,6 @@ class PackageDetails(models.Package):
     holds: list[models.Hold]
     pin: models.Pin | None
     deletion: Deletion | None
+    usage: models.PackageUsage | None = Field(description="Null for whoever may not read everything.")
     observations: list[Observation]
     more_observations: bool

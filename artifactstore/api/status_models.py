@@ -1,4 +1,4 @@
-"""``GET /status`` as the OpenAPI document says it."""
+"""``GET /status`` and ``GET /usage`` as the OpenAPI document says it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from artifactstore.api import models
 from artifactstore.api.field_types import Moment
 
 
@@ -139,6 +140,21 @@ class DamageState(_Answer):
     newest: list[Finding] = Field(description="The newest first; what was healed since is among them.")
 
 
+class BackendSpace(_Answer):
+    """What lies in a backend, as the catalog has it."""
+
+    backend: str
+    objects: int
+    stored_bytes: int
+    used_bytes: int = Field(description="What packages have, with what pushes that are under way have sent.")
+    dead_objects: int = Field(description="No package has any of them.")
+    dead_object_bytes: int
+    dead_in_packs_bytes: int = Field(description="What making packs smaller would free.")
+    reclaimable_bytes: int = Field(description="What collection could free at most.")
+    condemned_objects: int
+    condemned_bytes: int = Field(description="Collection has condemned them and not deleted them yet.")
+
+
 class StoreState(_Answer):
     """The state of the store."""
 
@@ -153,4 +169,25 @@ class StoreState(_Answer):
     damage: DamageState
     plugins_left_out: list[dict[str, str]] = Field(description="Code and message of why this server goes without them.")
     webhooks_left_out: list[dict[str, str]] = Field(description="The same; a server does not start without one.")
+    space: list[BackendSpace]
     counts: dict[str, int] = Field(description="Each stops at 1,000, which means so many or more.")
+
+
+class ProducerUsage(_Answer):
+    """What a producer's packages that are not deleted come to."""
+
+    producer: str
+    packages: int
+    files: int
+    logical_bytes: int = Field(description="Of all files.")
+    unique_bytes: int | None = Field(None, description="Of different content that no other producer has.")
+    shared_bytes: int | None = Field(None, description="Of different content that another producer has too.")
+    quota: models.Quota | None = Field(description="Null for a producer without one.")
+
+
+class Usage(_Answer):
+    """Where the bytes are."""
+
+    producers: list[ProducerUsage]
+    next_after: str | None
+    backends: list[BackendSpace] | None = Field(None, description="For `admin`, and not of one producer.")

@@ -25,6 +25,7 @@ from artifactstore.cli.commands import (
     status,
     storage,
     tokens,
+    usage,
     webhooks,
 )
 from artifactstore.cli.door import PluginDoor
@@ -69,6 +70,7 @@ def build_app(door: Door) -> typer.Typer:
     app.command()(collect.collect)
     app.add_typer(storage.app, name="storage", help="Stored objects.")
     app.command()(status.status)
+    app.command()(usage.usage)
     app.add_typer(duties.app, name="duties", help="What the store does by itself: sweep, verify, seal, clean up.")
     app.add_typer(plugins.app, name="plugin", help="Plug-ins: what is installed, and running one.")
     app.command()(listen.listen)

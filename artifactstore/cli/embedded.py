@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from artifactstore.registry.progress import Progress
     from artifactstore.registry.registry import Registry
 
+_EVERY_PRODUCER = 1_000_000
+
 
 class EmbeddedStore:
     """A ``Store`` over a registry; see there for what each method promises."""
@@ -275,6 +277,18 @@ class EmbeddedStore:
             plugins_left_out=found.plugins_left_out,
             webhooks_left_out=found.webhooks_left_out,
         )
+
+    def usage(self, producer: str | None) -> Document:
+        """See ``Store``."""
+        from artifactstore.registry.usage import backends_usage, producers_usage
+        from artifactstore.usage_documents import producer_usage_document, space_document
+
+        wanted = None if producer is None else [producer]
+        found = producers_usage(self._registry, wanted, limit=_EVERY_PRODUCER)
+        document: Document = {
+            "producers": [producer_usage_document(each, quota, tells_of_others=True) for each, quota in found]
+        }
+        return document if producer else {**document, "backends": space_document(backends_usage(self._registry))}
 
     # upkeep
 

@@ -189,6 +189,10 @@ class RemoteStore:
         """See ``Store``."""
         return self._client.status()
 
+    def usage(self, producer: str | None) -> Document:
+        """See ``Store``."""
+        return self._client.usage(producer)
+
     # upkeep
 
     def scrub(self) -> Document:

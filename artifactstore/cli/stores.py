@@ -133,6 +133,9 @@ class Store(Protocol):
     def heal(self, package_id: str | None, *, folder: Path | None, progress: Progress) -> Document:
         """Heal a package or, without one, all that is recorded as damaged; ``folder`` is this host's. The report."""
 
+    def usage(self, producer: str | None) -> Document:
+        """Where the bytes are: by producer and by backend, or of one producer."""
+
     def context(self, loaded: LoadedPlugin, *, progress: Progress) -> PluginContext:
         """A plug-in's context on this store."""
 

@@ -315,6 +315,15 @@ class Client:
         """Have the server heal a package, or all that is recorded as damaged, from what it has. Needs ``admin``."""
         return self._post("/storage:heal", {"package_id": package_id}, patient=True)
 
+    def usage(self, producer: str | None = None) -> Document:
+        """Where the bytes are: by producer, and for ``admin`` by backend; or of one producer."""
+        query: dict[str, object] = {"limit": 1_000} if producer is None else {"producer": producer}
+        document = page = self._get("/usage", **query)
+        while page["next_after"] is not None:
+            page = self._get("/usage", **query, after=page["next_after"])
+            document["producers"] += page["producers"]
+        return {name: value for name, value in document.items() if name != "next_after"}
+
     def whoami(self) -> Document:
         """What the token is called and allows."""
         return self._get("/whoami")

@@ -7,6 +7,7 @@ processes that ingest one run at once both store, one records, the other answers
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from artifactstore.domain.canonical import canonical_json
@@ -181,7 +182,7 @@ def _check_object(registry: Registry, newest: ObjectRecord) -> None:
 def _ingest(registry: Registry, request: IngestRequest, progress: Progress) -> PackageReceipt:
     if existing := _find_existing(registry, request, progress):
         return record_beside(registry, receipt_of(existing, stored_bytes=0), request.beside)
-    require_room(registry, request.draft, is_new=lambda: _is_new(registry, request, progress))
+    require_room(registry, request.draft, progress, is_new=partial(is_new, as_revision=request.as_revision))
     with Lease(registry, "ingest") as lease:
         stored = store(registry, request.draft, lease, progress)
         receipt = record_patiently(registry, lease, lambda tx: write_package(tx, registry, request, stored))
@@ -235,17 +236,9 @@ def _find_existing(registry: Registry, request: IngestRequest, progress: Progres
         return existing_package(queries, manifest, as_revision=request.as_revision)
 
 
-def _is_new(registry: Registry, request: IngestRequest, progress: Progress) -> bool:
-    manifest = describe(request.draft, progress)
-    with registry.catalog.snapshot() as queries:
-        return is_new(queries, manifest, as_revision=request.as_revision)
-
-
 def is_new(queries: Queries, manifest: Manifest, *, as_revision: bool) -> bool:
-    """Whether this would be recorded as another package, instead of being one that is there. Raises as that does."""
-    digest = manifest_digest(manifest.encode())
-    found = _decide(queries, _known(queries, manifest, digest), manifest, digest, as_revision=as_revision)
-    return isinstance(found, _NextRevision)
+    """Whether this would be another package, instead of one that is there. Raises as ``existing_package`` does."""
+    return isinstance(_find(queries, manifest, as_revision=as_revision), _NextRevision)
 
 
 def existing_package(queries: Queries, manifest: Manifest, *, as_revision: bool) -> PackageRecord | None:
@@ -253,8 +246,7 @@ def existing_package(queries: Queries, manifest: Manifest, *, as_revision: bool)
 
     Raises ``RunChangedError``, ``PackageExpiredError`` or ``PackageDeletedError`` where that would be refused.
     """
-    digest = manifest_digest(manifest.encode())
-    found = _decide(queries, _known(queries, manifest, digest), manifest, digest, as_revision=as_revision)
+    found = _find(queries, manifest, as_revision=as_revision)
     return found if not isinstance(found, _NextRevision) and _is_whole(queries, found) else None
 
 
@@ -309,6 +301,11 @@ def run_of(stored: Stored) -> str:
     """What no two packages with different content, or none with the same, may be: as ``_known`` looks for it."""
     manifest = stored.manifest
     return f"{manifest.producer} {manifest.external_id or stored.manifest_object.blake3.hex()}"
+
+
+def _find(queries: Queries, manifest: Manifest, *, as_revision: bool) -> PackageRecord | _NextRevision:
+    digest = manifest_digest(manifest.encode())
+    return _decide(queries, _known(queries, manifest, digest), manifest, digest, as_revision=as_revision)
 
 
 def _known(queries: Queries, manifest: Manifest, digest: bytes) -> list[PackageRecord]:

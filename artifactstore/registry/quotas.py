@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING
 
 from artifactstore.catalog import usage
 from artifactstore.domain.quotas import QuotaState
+from artifactstore.registry.reading import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from artifactstore.catalog.queries import Queries
+    from artifactstore.domain.manifest import Manifest
     from artifactstore.domain.package import PackageDraft
+    from artifactstore.registry.progress import Progress
     from artifactstore.registry.registry import Registry
 
 
@@ -26,14 +30,24 @@ def quota_of(registry: Registry, producer: str) -> QuotaState | None:
         return QuotaState(quota_bytes, usage.logical_bytes_of(queries.connection, producer))
 
 
-def require_room(registry: Registry, draft: PackageDraft, *, is_new: Callable[[], bool]) -> None:
-    """Raises ``QuotaExceededError`` if a draft is too large for what is free; ``is_new`` is asked only then."""
+def require_room(
+    registry: Registry, draft: PackageDraft, progress: Progress, *, is_new: Callable[[Queries, Manifest], bool]
+) -> None:
+    """Raises ``QuotaExceededError`` if a draft is too large for what is free, and not a package that is there.
+
+    Only then its files are read.
+    """
     state = quota_of(registry, draft.producer)
     if state is None:
         return
     wanted = _size_of(draft)
-    if wanted > state.free_bytes and is_new():
-        state.require(draft.producer, wanted)
+    if wanted <= state.free_bytes:
+        return
+    manifest = describe(draft, progress)
+    with registry.catalog.snapshot() as queries:
+        if not is_new(queries, manifest):
+            return
+    state.require(draft.producer, wanted)
 
 
 def _size_of(draft: PackageDraft) -> int:

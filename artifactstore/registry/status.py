@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from artifactstore.catalog import duties as duty_rows
-from artifactstore.catalog import event_log, overview, probes
+from artifactstore.catalog import event_log, overview, probes, usage
 from artifactstore.catalog import subscriptions as subscription_rows
 from artifactstore.catalog.contributions import head
 from artifactstore.errors import ConfigurationError
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from artifactstore.catalog.probes import ProbeRow
     from artifactstore.catalog.queries import Queries
     from artifactstore.catalog.subscriptions import SubscriptionRecord
+    from artifactstore.catalog.usage import BackendUsageRecord
     from artifactstore.domain.instant import Instant
     from artifactstore.registry.backlog import Backlog, Damage
     from artifactstore.registry.duties import Duty
@@ -104,6 +105,7 @@ class StoreStatus:
     backlog: Backlog
     damage: Damage
     counts: dict[str, int]
+    space: list[BackendUsageRecord]
 
     @property
     def is_at_head(self) -> bool:
@@ -133,6 +135,7 @@ def store_status(registry: Registry, subscribers: Sequence[Subscriber] = ()) -> 
             backlog=backlog_by(queries, registry),
             damage=damage_by(queries),
             counts=overview.counts(connection, now),
+            space=usage.of_backends(connection),
         )
 
 

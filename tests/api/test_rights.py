@@ -101,6 +101,7 @@ TABLE = {
     "POST /packages": Row(BEGIN, json={"producer": "p"}),
     "POST /packages:preflight": Row(ANYONE, json={"producer": "p"}),
     "GET /packages": Row(ANYONE),
+    "GET /usage": Row(ANYONE),
     "GET /packages/{package_id}": Row(READ),
     "DELETE /packages/{package_id}": Row(OWN),
     "GET /packages/{package_id}/missing": Row(OWN),

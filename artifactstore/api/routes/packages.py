@@ -115,7 +115,9 @@ def show(caller: CurrentCaller, registry: CurrentRegistry, viewer: CurrentViewer
         if (document := _open_details(caller, registry, package_id)) is None:
             raise
         return JSONResponse(document)
-    return JSONResponse(observed_package_details(registry, package, holds, viewer=viewer))
+    return JSONResponse(
+        observed_package_details(registry, package, holds, viewer=viewer, tells_of_others=caller.reads_everything)
+    )
 
 
 def _open_details(caller: Caller, registry: Registry, package_id: str) -> dict[str, object] | None:
@@ -125,6 +127,7 @@ def _open_details(caller: Caller, registry: Registry, package_id: str) -> dict[s
     draft, _ = draft_of(opened)
     return {
         **open_package_document(opened, draft), "metadata": draft.metadata, "holds": [], "pin": None, "deletion": None,
+        "usage": None,
         **first_observations([]),
     }  # fmt: skip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 from starlette.responses import JSONResponse, Response
 
 from artifactstore import __version__
@@ -25,7 +25,9 @@ from artifactstore.registry.events import check_replay, latest_seq
 from artifactstore.registry.objects import list_objects
 from artifactstore.registry.scrubbing import scrub_status
 from artifactstore.registry.status import duty_statuses, store_status, subscription_statuses
+from artifactstore.registry.usage import backends_usage, producers_usage
 from artifactstore.registry.verify import verify_all, verify_objects
+from artifactstore.usage_documents import producer_usage_document, space_document
 
 router = APIRouter(tags=["store"])
 
@@ -83,6 +85,34 @@ def status(_: CurrentAdmin, service: CurrentService, registry: CurrentRegistry) 
     """
     found = store_status(registry, service.subscribers)
     return JSONResponse(status_document(found, plugins_left_out=service.plugins_left_out))
+
+
+@router.get("/usage", response_model=status_models.Usage, response_model_exclude_unset=True, responses=problems(401))
+def usage(
+    caller: CurrentCaller,
+    registry: CurrentRegistry,
+    producer: Annotated[str | None, Query(max_length=512)] = None,
+    after: Annotated[str, Query(max_length=512)] = "",
+    limit: LIMIT = 100,
+) -> JSONResponse:
+    """Where the bytes are: what each producer's packages come to, by name; for ``admin`` what lies in each backend.
+
+    Producers whose packages the caller may not read are absent. What is unique and what is shared is said to those
+    who may read everything.
+    """
+    wanted = caller.readable_producers
+    if producer is not None:
+        wanted = (producer,) if caller.can_read(producer) else ()
+    page = producers_usage(registry, wanted, after=after, limit=limit)
+    document = {
+        "producers": [
+            producer_usage_document(found, quota, tells_of_others=caller.reads_everything) for found, quota in page
+        ],
+        "next_after": page[-1][0].producer if len(page) == limit else None,
+    }
+    if caller.is_admin and producer is None:
+        document["backends"] = space_document(backends_usage(registry))
+    return JSONResponse(document)
 
 
 @router.get("/objects", response_model=models.ObjectPage, responses=problems(401))
