@@ -87,6 +87,12 @@ def _rely_on_puts(tx: Transaction) -> None:
     tx.finish(Instant(NOW))
 
 
+def _keep_quota(tx: Transaction) -> None:
+    tx.keep_quota("small", 9)
+    tx.record(events.PackageOpened(package_id="new", producer="small", revision=1, opened_at=NOW))
+    tx.finish(Instant(NOW))
+
+
 def _forget(on: Connection) -> None:
     pushes.end_uploads(on, open_id(1))
     pushes.forget(on, open_id(1))
@@ -167,6 +173,7 @@ TRANSACTIONS: dict[str, Callable[[Transaction], object]] = {
     "end_lease": lambda tx: tx.end_lease("lease-7"),
     "rely_on_presence": _rely,
     "rely_on_puts": _rely_on_puts,
+    "keep_quota": _keep_quota,
     "finish": lambda tx: tx.finish(Instant(NOW)),
     "record": lambda tx: tx.record(events.PackageExpired(package_id=package_id(LATE), expired_at=NOW)),
 }

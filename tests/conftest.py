@@ -23,6 +23,7 @@ hypothesis_settings.load_profile("any machine")
 
 DATABASES = ("sqlite", "postgresql")
 ON_BOTH_DATABASES = (
+    "integration.test_quotas",
     "integration.test_accounting",
     "integration.test_backups",
     "integration.test_backups_meanwhile",

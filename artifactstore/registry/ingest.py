@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from artifactstore.domain.canonical import canonical_json
 from artifactstore.domain.digest import Digest
 from artifactstore.domain.events import (
     MAX_FILES_PER_EVENT,
@@ -19,7 +18,7 @@ from artifactstore.domain.events import (
     PackageOpened,
     RetentionApplied,
 )
-from artifactstore.domain.manifest import manifest_differences, manifest_digest
+from artifactstore.domain.manifest import manifest_digest
 from artifactstore.domain.metadata_schema import check_metadata
 from artifactstore.domain.object_events import BlobRestored, ObjectRestored
 from artifactstore.domain.package import PackageReceipt, PackageStatus
@@ -30,11 +29,10 @@ from artifactstore.errors import (
     ObjectNotFoundError,
     PackageDeletedError,
     PackageExpiredError,
-    Problem,
-    RunChangedError,
     StorageUnavailableError,
 )
 from artifactstore.failpoints import failpoint
+from artifactstore.registry.differing import run_changed
 from artifactstore.registry.gc_pause import gc_paused
 from artifactstore.registry.lease import Lease
 from artifactstore.registry.metadata_schemas import record_schema, schema_for
@@ -65,7 +63,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _ATTEMPTS = 3
-_NAMED_DIFFERENCES = 20
 _NOWHERE = (None, None)
 
 
@@ -328,35 +325,13 @@ def _decide(
         return _NextRevision(known[0].revision + 1, known[0].package_id)
     if same:
         raise gone(same[0])
-    raise _changed(queries, known[0], manifest)
+    raise run_changed(queries, known[0], manifest)
 
 
 def gone(package: PackageRecord) -> PackageExpiredError | PackageDeletedError:
     """What is said of content whose package is finalized no longer."""
     kind = PackageExpiredError if package.status == PackageStatus.EXPIRED else PackageDeletedError
     return kind(f"this content is package {package.package_id}, which is {package.status}")
-
-
-def _changed(queries: Queries, package: PackageRecord, manifest: Manifest) -> RunChangedError:
-    before = list(queries.entries(package.row_id))
-    differences = manifest_differences(before, manifest.files)
-    named = tuple(Problem(path, what) for path, what in differences[:_NAMED_DIFFERENCES])
-    more = f" ({len(differences) - len(named)} more)" if len(differences) > len(named) else ""
-    files = f"{len(differences)} file(s) differ{more}" if differences else "its description differs"
-    return RunChangedError(
-        f"{package.external_id} is recorded as package {package.package_id} with other content: {files}",
-        problems=named or tuple(_described_differently(package, manifest)),
-    )
-
-
-def _described_differently(package: PackageRecord, manifest: Manifest) -> Iterator[Problem]:
-    metadata = None if manifest.metadata is None else canonical_json(manifest.metadata)
-    pairs = {
-        "subject": (package.subject, manifest.subject),
-        "schema": (package.schema_slug, manifest.schema),
-        "metadata": (package.metadata_json, metadata),
-    }
-    return (Problem(name, "changed") for name, (before, after) in pairs.items() if before != after)
 
 
 def _is_whole(queries: Queries, package: PackageRecord) -> bool:

@@ -20,7 +20,6 @@ from artifactstore.catalog.upgrade import migrate
 from artifactstore.config import Settings
 from artifactstore.domain.collection import CollectionPolicy
 from artifactstore.domain.retention import RetentionClass
-from artifactstore.errors import ArtifactStoreError
 from artifactstore.registry.applying import apply_plan
 from artifactstore.registry.collecting import collect, space
 from artifactstore.registry.copying import copy_backend
@@ -179,11 +178,25 @@ def take(registry: Registry, home: Path, step: tuple[Any, ...], number: int) -> 
                 verify_all(registry)
 
 
-def test_many_writers_at_once_are_counted_exactly(registry: Registry) -> None:
-    def write(n: int) -> str:
-        files = {f"f{i}": some_bytes(300 + i, i) for i in range(n % 3, 40, 1 + n % 2)}
-        return put(registry, {**files, "own": b"%d" % n}, f"run-{n}", PRODUCERS[n % 3])
+def test_many_at_once_who_write_delete_and_collect_are_counted_exactly(registry: Registry) -> None:
+    for n in range(4):
+        put(registry, shared_files(n), f"old-{n}", PRODUCERS[n % 3])
+    expire(registry)
+    plan = make_plan(registry).digest
 
-    answers = at_once(12, write)
+    def act(n: int) -> object:
+        if n < 8:
+            return put(registry, shared_files(n), f"new-{n}", PRODUCERS[n % 3], for_long=True)
+        return apply_plan(registry, plan) if n == 8 else collect(registry, wait_s=0)
 
-    assert not [answer for answer in answers if isinstance(answer, ArtifactStoreError)]
+    answers = at_once(10, act)
+
+    assert [] == [answer for answer in answers if isinstance(answer, BaseException)]
+    assert_counted(registry)
+    collect(registry, wait_s=0)
+
+
+def shared_files(n: int) -> dict[str, bytes]:
+    """Most of them others have too, in another order."""
+    some = {f"f{i}": some_bytes(300 + i, i) for i in range(n % 3, 40, 1 + n % 2)}
+    return {**some, "own": b"%d" % n, "large": some_bytes(2**20, 5)}
