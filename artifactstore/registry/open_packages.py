@@ -119,8 +119,7 @@ def open_package(
         ):
             receipt = receipt_of(existing, stored_bytes=0)
             return PushState(existing.package_id, PackageStatus.FINALIZED, None, (), (), receipt)
-        if files is not None:
-            _require_room(registry, queries, manifest_of(draft, files), as_revision=as_revision)
+        _require_room(registry, queries, manifest_of(draft, files or ()), as_revision=as_revision)
         missing = missing_blobs(queries, files or (), set(), readable_producers, within=registry.presence_within)
     now = registry.clock()
     record = OpenPackageRecord(
@@ -151,7 +150,7 @@ def open_package(
 
 def _require_room(registry: Registry, queries: Queries, manifest: Manifest, *, as_revision: bool) -> None:
     quota_bytes = registry.quotas.get(manifest.producer)
-    if quota_bytes is not None and is_new(queries, manifest, as_revision=as_revision):
+    if quota_bytes is not None and manifest.files and is_new(queries, manifest, as_revision=as_revision):
         used = usage.logical_bytes_of(queries.connection, manifest.producer)
         QuotaState(quota_bytes, used).require(manifest.producer, sum(file.size_bytes for file in manifest.files))
 
