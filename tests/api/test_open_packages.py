@@ -469,7 +469,7 @@ def test_preflight_without_obstacles_says_so_with_the_limits(server: Server) -> 
     limits = {
         "max_files": 1_000_000, "max_file_bytes": 2**40, "pack_threshold_bytes": 2**20, "max_payload_bytes": 2**16,
     }  # fmt: skip
-    assert {"ok": True, "problems": [], "limits": limits} == found
+    assert {"ok": True, "problems": [], "limits": limits, "quota": None} == found
 
 
 def test_preflight_names_every_obstacle_at_once(small_server: Server) -> None:
