@@ -44,7 +44,8 @@ WHERE_THEY_ARE = {"events", "provenance_events"}
 WHERE_THEY_ARE_NAMED = {
     "domain/provenance_events.py",  # what they are
     "domain/events.py",  # the table of all events, for replay
-    "catalog/projections.py",  # how the tables follow from them
+    "catalog/projections.py",  # how the tables follow from the log
+    "catalog/provenance_projections.py",  # and from these
     "registry/observing.py",  # the one place that lets them happen
 }
 PROVENANCE_TABLES = r"(?:source|envelope|party|package_observation)\b"
@@ -94,7 +95,7 @@ def test_only_projections_write_the_tables_of_provenance() -> None:
         if any(WRITES.search(text) or ROWS.fullmatch(text) for text in texts_in(path))
     }
 
-    assert {"catalog/projections.py"} == writers
+    assert {"catalog/projections.py", "catalog/provenance_projections.py"} == writers
 
 
 def test_the_environment_is_read_in_one_place() -> None:

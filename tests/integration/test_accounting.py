@@ -33,7 +33,7 @@ from artifactstore.testing.builders import package_draft, some_bytes
 from tests.at_once import at_once
 from tests.counted import assert_counted
 from tests.first_version import take_back_to_0001
-from tests.retention import FILES, expire, push
+from tests.retention import FILES, expire, push, soon_over
 from tests.service import settings_of
 from tests.support import flip_byte, objects_of_kind, replay_is_exact, stored_objects
 from tests.two_backends import ARCHIVE, DISK, settings_from, two_directories
@@ -62,10 +62,10 @@ def registry(home: Path, database: dict[str, str]) -> Iterator[Registry]:
 
 
 def put(registry: Registry, files: dict[str, bytes], name: str, producer: str, *, for_long: bool = False) -> str:
-    """A package that expires in a week, or not soon."""
+    """A package that is past its retention as soon as it is there, or not soon."""
     kind = RetentionClass.RAW_EVIDENCE if for_long else RetentionClass.TRANSIENT
     draft = replace(package_draft(files, external_id=name), producer=producer, retention_class=kind)
-    return ingest(registry, draft).package_id
+    return ingest(soon_over(registry), draft).package_id
 
 
 def delete_what_expires(registry: Registry) -> None:

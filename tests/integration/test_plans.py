@@ -55,6 +55,8 @@ BY_DESIGN_WHOLE = {
     "accounting.settle",
     "event_log.checked",
     "projections.project",
+    "provenance_projections.envelope_indexed",
+    "provenance_projections.source_indexed",
     "replay.replay",
     "replay.take_over",
     "replay.differences",

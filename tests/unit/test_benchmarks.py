@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.data import WORKLOADS, dataset
+from benchmarks.life_cycle.cases import LIFE_CYCLE_WORKLOADS
 from benchmarks.on_servers.cases import SERVER_WORKLOADS
 from benchmarks.over_http import peers, servers
 from benchmarks.over_http.cases import HTTP_WORKLOADS
@@ -164,6 +165,7 @@ def test_every_target_is_of_a_workload_there_is() -> None:
         *SERVER_WORKLOADS,
         *PROVENANCE_WORKLOADS,
         *TESTING_OS_WORKLOADS,
+        *LIFE_CYCLE_WORKLOADS,
     }
 
 
