@@ -8,12 +8,13 @@ is read once more and each blob is checked by both digests, to tell the damaged 
 from __future__ import annotations
 
 import hashlib
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from blake3 import blake3
 
-from artifactstore.domain.hashing import BUFFER_BYTES, BlobHasher
+from artifactstore.domain.hashing import BUFFER_BYTES, AddressHasher
 from artifactstore.errors import (
     ObjectNotFoundError,
     RangeInvalidError,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from artifactstore.catalog.records import ObjectRecord, PlacedBlob
+    from artifactstore.domain.hashing import ObjectHasher
     from artifactstore.storage.port import ObjectStore
 
 ALTERED = "stored bytes were altered"
@@ -147,18 +149,18 @@ def _read_single(
 
 def _digests(stream: BinaryIO, expected_bytes: int, advance: Callable[[int], None]) -> tuple[int, bytes, bytes]:
     """Size, BLAKE3 and SHA-256 of a stream. What is small is hashed here: to start threads for it takes longer."""
-    if expected_bytes > BUFFER_BYTES:
-        with BlobHasher() as hasher:
-            for data in _buffers(stream, advance):
-                hasher.update(data)
-            measure = hasher.finish()
-        return measure.size_bytes, measure.blake3, measure.sha256
-    size_bytes, address, sha256 = 0, blake3(), hashlib.sha256()
-    for data in _buffers(stream, advance):
-        size_bytes += len(data)
-        address.update(data)
-        sha256.update(data)
-    return size_bytes, address.digest(), sha256.digest()
+    size_bytes, sha256 = 0, hashlib.sha256()
+    with _address_of(expected_bytes) as address:
+        for data in _buffers(stream, advance):
+            size_bytes += len(data)
+            address.update(data)
+            sha256.update(data)
+        return size_bytes, address.digest(), sha256.digest()
+
+
+def _address_of(expected_bytes: int) -> AbstractContextManager[ObjectHasher]:
+    """The BLAKE3 of a stream; beside the caller's own work, if there is enough to do."""
+    return AddressHasher() if expected_bytes > BUFFER_BYTES else nullcontext(blake3())
 
 
 def _buffers(stream: BinaryIO, advance: Callable[[int], None]) -> Iterator[bytes]:
@@ -180,9 +182,10 @@ def _read_pack(
 
     with store.open(key_of(found)) as stream:
         suspects = [blob for blob, name, data in _members(stream, blobs, count) if not _is_named(blob, name, data)]
-    finding = _object_finding(found, size_bytes, whole.digest())
+    address = whole.digest()
+    finding = _object_finding(found, size_bytes, address)
     bad = _examine(store, found, blobs if finding else suspects, finding or WRONG_ROW) if finding or suspects else []
-    return Findings(finding, bad, whole.digest(), size_bytes)
+    return Findings(finding, bad, address, size_bytes)
 
 
 def _is_named(blob: PlacedBlob, name: memoryview, data: memoryview) -> bool:
