@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic.json_schema import models_json_schema
 
-from artifactstore.api import models, provenance_models
+from artifactstore.api import models, provenance_models, upkeep_models
 from artifactstore.api.errors import PROBLEM
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _MEANINGS = {
     431: "Headers too large.",
     500: "What is stored is damaged, or a defect of the server.",
     503: "Storage or database unavailable, or too many requests.",
-    507: "No room left.",
+    507: "No room left, or none within the producer's quota.",
 }
 _WORD = re.compile(r"[a-z0-9]+")
 _ANY_REQUEST = (400, 403, 421, 431, 500, 503)
@@ -45,6 +45,8 @@ _REQUESTS: tuple[type[BaseModel], ...] = (
     models.WhatToVerify,
     models.SchemaRegistration,
     provenance_models.Observing,
+    upkeep_models.WhatToReconcile,
+    upkeep_models.WhatToHeal,
 )
 TAGS = [
     {"name": "push", "description": "Recording packages: open, send, finalize."},
@@ -54,6 +56,7 @@ TAGS = [
     {"name": "metadata schemas", "description": "What a package's metadata must satisfy."},
     {"name": "pilots", "description": "What built-in pilots serve."},
     {"name": "events", "description": "What happened, in order."},
+    {"name": "upkeep", "description": "What keeps the store sound: duties, the sealed log, comparing, healing."},
     {"name": "store", "description": "The service and the store as a whole."},
 ]
 
