@@ -107,7 +107,7 @@ def test_the_limits_are_those_of_the_documentation() -> None:
     assert f"{protocol.SEND_TIMEOUT_S:.0f} s" == stated["an answer that is not read"]
     assert f"{service.MAX_BODIES} a process, {service.MAX_BODIES_OF_ONE} of one caller" == stated["bodies at once"]
     assert f"{service.MAX_DOWNLOADS} a process" == stated["downloads at once"]
-    assert f"{service.MAX_LONG_READS} a process" == stated["verifications and replays at once"]
+    assert f"{service.MAX_LONG_READS} a process" == stated["verifications, replays, reconcilings and healings at once"]
     pace = f"at least {bodies._LEAST_BYTES_PER_S // 1024} KiB/s, after its first {bodies._PATIENCE_S:.0f} s"
     assert pace == stated["a body"]
     lengths = [

@@ -468,6 +468,8 @@ def test_an_upload_of_another_package_is_not_to_be_reached_through_ones_own(hidd
 
 MEMBERS = ("status", "digest", "manifest_digest", "package_id", "created_at", "opened_at", "opened_by", "expires_at")
 WITH_A_BODY = sorted(name for name, row in TABLE.items() if row.json is not None)
+ASKED_FOR = {"POST /storage:heal": "package_id"}
+"""Operations of which one of these is a member."""
 
 
 @pytest.mark.parametrize("operation", WITH_A_BODY)
@@ -476,7 +478,7 @@ def test_members_that_are_not_the_callers_to_say_are_refused(hidden: Hidden, ope
     package_id = hidden.open if "uploads" in template else hidden.recorded
     path = template.format(package_id=package_id, hold_id=hidden.hold_id, plan_digest="blake3:" + "0" * 64)
 
-    for member in MEMBERS:
+    for member in (member for member in MEMBERS if member != ASKED_FOR.get(operation)):
         answer = hidden.server.ask(method, path, json_body={**TABLE[operation].json, member: "x"})
 
         assert 400 == answer.status

@@ -163,7 +163,7 @@ def test_status_says_which_plug_ins_are_left_out(shell: Shell, plugins: Path) ->
     assert (0, [], "") == (before.code, before.document["plugins_left_out"], before.stderr)
     (left_out,) = after.document["plugins_left_out"]
     assert ("PLUGIN_FAILED", BROKEN) == (left_out["code"], left_out["message"])
-    assert f"left out: PLUGIN_FAILED: {BROKEN}\n" in after.stderr
+    assert f"left out: PLUGIN_FAILED: {BROKEN}; This is a defect of the plug-in" in after.stderr
 
 
 def test_what_a_listener_prints_is_not_among_the_answers(shell: Shell, plugins: Path) -> None:
