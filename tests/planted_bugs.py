@@ -246,7 +246,7 @@ OF_THE_LIFE_CYCLE = (
         "        if abs(said - now) > _LIMIT_US:\n",
         "        if abs(said - now) > _LIMIT_US * 1_000_000:\n",
         (
-            "tests/integration/test_collecting.py::TestWaiting::test_nothing_is_collected_by_a_clock_that_is_wrong",
+            "tests/integration/test_clocks.py::test_what_another_clock_says_stands_whatever_somebody_says",
             "tests/integration/test_collecting_s3.py::test_nothing_is_collected_by_a_clock_that_is_not_the_servers",
         ),
     ),
