@@ -276,6 +276,15 @@ FUNCTIONS: dict[str, Callable[[Any], object]] = {
         collecting.is_known(on, _PACK._replace(kind="part")),
         collecting.is_known(on, _PACK._replace(blake3=b"x" * 32)),
     ),
+    "collecting.is_received": lambda on: (
+        collecting.is_received(on, _PACK),
+        collecting.is_received(on, _PACK._replace(kind="part")),
+    ),
+    "collecting.claim_unrecorded": lambda on: (
+        collecting.claim_unrecorded(on, _PACK),
+        collecting.claim_unrecorded(on, _PACK._replace(blake3=b"x" * 32)),
+    ),
+    "collecting.give_back_unrecorded": lambda on: collecting.give_back_unrecorded(on, _PACK._replace(blake3=b"x" * 32)),
     "collecting.note_condemned": lambda on: collecting.note_condemned(on, [_PACK], NOW),
     "collecting.removals": lambda on: [
         collecting.removals(on, name, limit=PAGE, condemned_before=NOW * 2) for name in ("default", GONE)

@@ -124,13 +124,37 @@ def blobs_referred_to(connection: Connection, row_id: int) -> list[PlacedBlob]:
 def is_known(connection: Connection, reference: ObjectRef) -> bool:
     """Whether the catalog has an object in this backend, or an open package or an upload has it."""
     key = (reference.blake3, reference.kind, reference.backend)
+    recorded = connection.execute(f"SELECT 1 FROM stored_object WHERE {_OF_KEY} LIMIT 1", key)
+    return bool(list(recorded)) or is_received(connection, reference)
+
+
+def is_received(connection: Connection, reference: ObjectRef) -> bool:
+    """Whether an open package or an upload has an object in this backend."""
+    key = (reference.blake3, reference.kind, reference.backend)
     if reference.kind == "part":
         part = "SELECT 1 FROM upload_part WHERE blake3 = ? AND backend = ? LIMIT 1"
         if list(connection.execute(part, (reference.blake3, reference.backend))):
             return True
-    return any(
-        list(connection.execute(f"SELECT 1 FROM {table} WHERE {_OF_KEY} LIMIT 1", key))
-        for table in ("stored_object", "received_object")
+    return bool(list(connection.execute(f"SELECT 1 FROM received_object WHERE {_OF_KEY} LIMIT 1", key)))
+
+
+def claim_unrecorded(connection: Connection, reference: ObjectRef) -> bool:
+    """Give an object that has none its row, as condemned: until the transaction ends nobody else records it.
+
+    False if it is recorded; whoever is recording it is waited for. What is claimed is recorded or given back.
+    """
+    claimed = connection.execute(
+        "INSERT INTO stored_object (backend, kind, blake3, size_bytes, status) VALUES (?, ?, ?, ?, 'condemned')"
+        " ON CONFLICT (blake3, kind, backend) DO NOTHING RETURNING 1",
+        reference,
+    )
+    return bool(list(claimed))
+
+
+def give_back_unrecorded(connection: Connection, reference: ObjectRef) -> None:
+    """Let an object that this transaction has claimed be unrecorded again."""
+    connection.execute(
+        f"DELETE FROM stored_object WHERE {_OF_KEY}", (reference.blake3, reference.kind, reference.backend)
     )
 
 

@@ -289,11 +289,19 @@ class _Collecting:
             if self._stops():
                 return
             with self._registry.transaction() as tx:
-                tx.lock_log()
-                if not collecting.is_known(tx.connection, reference):
-                    collecting.note_condemned(tx.connection, [reference], self._registry.clock())
-                    tx.record(ObjectCondemned(object=reference))
+                self._condemn_one_unrecorded(tx, reference)
             failpoint("collect.after-unrecorded")
+
+    def _condemn_one_unrecorded(self, tx: Transaction, reference: ObjectRef) -> None:
+        """Its row before the lock of the log: whoever is recording it now has the row, and waits for the log."""
+        if not collecting.claim_unrecorded(tx.connection, reference):
+            return
+        tx.lock_log()
+        if collecting.is_received(tx.connection, reference):
+            collecting.give_back_unrecorded(tx.connection, reference)
+            return
+        collecting.note_condemned(tx.connection, [reference], self._registry.clock())
+        tx.record(ObjectCondemned(object=reference))
 
     # deleting
 

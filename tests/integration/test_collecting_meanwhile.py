@@ -168,6 +168,35 @@ def test_what_is_recorded_when_it_was_found_to_be_left_behind_stays(registry: Re
     assert 3 == event_types(registry).count("v1.object.condemned"), "those of run-1"
 
 
+def test_what_is_being_recorded_when_it_was_found_to_be_left_behind_stays(registry: Registry, tmp_path: Path) -> None:
+    """Its writer has the object's row and waits for the log; who collects must not wait for the row with the log."""
+    collected(registry)
+    files = {"large.bin": FILES["large.bin"], "new": b"new"}
+    errors: list[Exception] = []
+
+    def collect_all() -> None:
+        try:
+            collect(registry, wait_s=0, unrecorded=True)
+        except Exception as error:  # noqa: BLE001 - what a thread raises nobody sees
+            errors.append(error)
+
+    collecting = threading.Thread(target=collect_all)
+
+    def let_it_wait() -> None:
+        collecting.start()
+        collecting.join(0.5)  # it waits for the ingest, longer than that
+
+    passed = at("catalog.after-v1.package.finalized", let_it_wait)
+
+    package_id = push(registry, files, "run-2")
+    collecting.join()
+
+    assert [] == errors
+    assert ["catalog.after-v1.package.finalized"] == passed
+    assert files == fetch(registry, package_id, tmp_path / "out")
+    assert 3 == event_types(registry).count("v1.object.condemned"), "those of run-1"
+
+
 def test_a_pack_with_the_last_of_a_blob_counts_again(registry: Registry, home: Path, tmp_path: Path) -> None:
     """Another was stored while it was condemned, and is damaged before it is deleted."""
     stored: list[str] = []
