@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import chain
 from typing import TYPE_CHECKING
+from weakref import ReferenceType
 
 from artifactstore.errors import (
     ArtifactStoreError,
@@ -40,6 +41,8 @@ _MAX_IDLE = 16
 _CHECKPOINT_PAGES = 16_000
 _ROWS_PER_STATEMENT = 64
 _WAL_RETRY_S = 0.02
+_QUERIES_REMEMBERED = 1_000
+"""Before those that are over are forgotten."""
 _TAKEN = frozenset({sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY})
 _ERRORS: dict[int, type[ArtifactStoreError]] = {
     sqlite3.SQLITE_BUSY: CatalogUnavailableError,
@@ -73,8 +76,8 @@ class SqliteDatabase:
     def write(self) -> Iterator[Connection]:
         """See ``Database``."""
         with self._write_turn(), self._connection() as connection:
-            with _Committing(connection):
-                yield SqliteConnection(connection)
+            with _Committing(connection) as given:
+                yield given
                 failpoint("catalog.before-commit")
             failpoint("catalog.after-commit")
 
@@ -83,17 +86,19 @@ class SqliteDatabase:
         """``BEGIN`` … ``ROLLBACK``: a snapshot."""
         with self._connection() as connection:
             connection.execute("BEGIN")
+            given = SqliteConnection(connection)
             try:
-                yield SqliteConnection(connection)
+                yield given
             finally:
+                given.end_queries()
                 with suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
 
     @contextmanager
     def upgrading(self) -> Iterator[tuple[sqlite3.Connection, Connection]]:
         """See ``UpgradableDatabase``. The caller holds a lock file."""
-        with self._connection() as connection, _Committing(connection):
-            yield connection, SqliteConnection(connection)
+        with self._connection() as connection, _Committing(connection) as given:
+            yield connection, given
 
     @contextmanager
     def driver_connection(self) -> Iterator[sqlite3.Connection]:
@@ -163,11 +168,14 @@ class _Committing:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._given = SqliteConnection(connection)
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> SqliteConnection:
         self._connection.execute("BEGIN IMMEDIATE")
+        return self._given
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._given.end_queries()
         if error is not None:
             self._roll_back()
             return
@@ -201,10 +209,28 @@ class SqliteConnection:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._queries: list[ReferenceType[sqlite3.Cursor]] = []
 
     def execute(self, sql: str, parameters: Sequence[SqlValue] = ()) -> Iterator[Row]:
         """See ``Connection``."""
-        return self._connection.execute(sql, parameters)
+        cursor = self._connection.execute(sql, parameters)
+        queries = self._queries
+        queries.append(ReferenceType(cursor))
+        if len(queries) > _QUERIES_REMEMBERED:
+            queries[:] = [query for query in queries if query() is not None]
+        return cursor
+
+    def end_queries(self) -> None:
+        """Let go of every query whose rows were not all taken, and which somebody holds on to.
+
+        A rollback does not end it: the view would stay open, and whoever has the connection next would read what was
+        then, and could not write.
+        """
+        for query in self._queries:
+            cursor = query()
+            if cursor is not None:
+                cursor.close()
+        self._queries.clear()
 
     def stream(
         self,
