@@ -20,7 +20,7 @@ Beside it stand the blobs of what is deleted, a line for each, in the order in w
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,7 +28,7 @@ from artifactstore.domain.canonical import canonical_json
 from artifactstore.errors import PlanInvalidError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from artifactstore.domain.canonical import JsonValue
 
@@ -42,6 +42,7 @@ PLAN_BLOBS_ROLE = "blobs"
 PLAN_BLOBS_PATH = "blobs.jsonl"
 PLAN_MEDIA_TYPE = "application/jsonl"
 _VERSION = 1
+_TOO_MANY = 2**63
 MAX_LINE_BYTES = 1024 * 1024
 """What a line may have: a package may have very many holds, not any number."""
 
@@ -179,7 +180,7 @@ def lines_in(pieces: Iterable[bytes]) -> Iterator[bytes]:
 def _parsed(line: bytes) -> dict[str, JsonValue]:
     try:
         document = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PlanInvalidError("the plan has a line that is not JSON") from error
     if not isinstance(document, dict):
         raise PlanInvalidError("the plan has a line that is no JSON object")
@@ -188,6 +189,29 @@ def _parsed(line: bytes) -> dict[str, JsonValue]:
 
 def _made(kind: type[T], document: Mapping[str, Any]) -> T:
     try:
-        return kind(**document)
+        made = kind(**document)
     except TypeError as error:
         raise PlanInvalidError(f"the plan has a line with other members: {error}") from error
+    for each in fields(made):  # type: ignore[arg-type]
+        if not _FITS[str(each.type)](getattr(made, each.name)):
+            raise PlanInvalidError(f"the plan has a line whose {each.name!r} is not what it must be")
+    return made
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < _TOO_MANY
+
+
+_FITS: Mapping[str, Callable[[Any], bool]] = {
+    "str": _is_text,
+    "str | None": lambda value: value is None or _is_text(value),
+    "int": _is_count,
+    "int | None": lambda value: value is None or _is_count(value),
+    "tuple[str, ...]": lambda value: all(map(_is_text, value)),
+    "dict[str, int]": lambda value: isinstance(value, dict) and all(map(_is_count, value.values())),
+}
+"""Whether a value is one of a member's type: a plan is read as what anybody may have written."""

@@ -124,6 +124,7 @@ def apply_plan(registry: Registry, plan_digest: str, *, reason: str = DEFAULT_RE
     _require_approval(registry, plan)
     _check_to_its_end(registry, plan)
     reader = read_plan(registry, plan)
+    _require_earlier(registry, plan, reader.header)
     report = ApplyReport(plan_digest)
     for batch in _batches(reader.items(), report):
         with registry.transaction() as tx:
@@ -211,6 +212,16 @@ def _check_to_its_end(registry: Registry, plan: Plan) -> None:
     totals = reader.totals
     if totals is None or counted != Counter({Decision.DELETE: totals.delete, Decision.KEEP: totals.keep}):
         raise PlanInvalidError("the plan's totals are not those of its lines")
+
+
+def _require_earlier(registry: Registry, plan: Plan, header: PlanHeader) -> None:
+    """A plan that says it was made of what came after it would be applied whatever has happened until then."""
+    with registry.catalog.snapshot() as queries:
+        first = queries.events(after=0, limit=1, subject=plan.package.package_id, with_payload=False)
+    if first and header.log_seq >= first[0].seq:
+        raise PlanInvalidError(
+            f"the plan says that it was made when the log ended at event {header.log_seq}; it is event {first[0].seq}"
+        )
 
 
 def _require_approval(registry: Registry, plan: Plan) -> None:

@@ -266,6 +266,29 @@ class TestApplying:
 
         assert [PackageStatus.EXPIRED] * 2 == [status_of(registry, package_id) for package_id in packages]
 
+    @pytest.mark.parametrize(
+        ("index", "member", "value"),
+        [
+            (0, "log_seq", "9"), (0, "log_seq", 2**70), (0, "log_seq", 10**6), (0, "log_seq", -1),
+            (0, "keep_newest", {"a": "b"}), (1, "package_id", ["x"]), (1, "file_count", "1"), (1, "decision", []),
+            (1, "manifest_digest", None), (1, "holds", [1]), (-1, "delete", "1"),
+        ],
+    )  # fmt: skip
+    def test_a_plan_is_not_believed_what_no_plan_says(
+        self, registry: Registry, tmp_path: Path, index: int, member: str, value: object
+    ) -> None:
+        """With a log that ends later than it was made, nothing would count that has happened since."""
+        package_id = push(registry)
+        expire(registry)
+        lines = lines_of(registry, make_plan(registry), tmp_path)
+        lines[index] = json.dumps({**json.loads(lines[index]), member: value}).encode() + b"\n"
+        release_hold(registry, package_id, place_hold(registry, package_id, reason="looked at"), reason="it is well")
+
+        with pytest.raises(PlanInvalidError):
+            apply_plan(registry, as_a_plan(registry, lines))
+
+        assert PackageStatus.EXPIRED == status_of(registry, package_id)
+
     def test_a_package_with_another_manifest_than_the_plan_says_stays(self, registry: Registry, tmp_path: Path) -> None:
         package_id = push(registry)
         expire(registry)
@@ -286,7 +309,7 @@ def lines_of(registry: Registry, made: MadePlan, tmp_path: Path) -> list[bytes]:
 def as_a_plan(registry: Registry, lines: list[bytes]) -> str:
     """What somebody else wrote and calls a plan; its digest."""
     header = json.loads(lines[0])
-    said = {"as_of": header["as_of"], "log_seq": header["log_seq"], "delete": 1}
+    said = {"as_of": header["as_of"], "log_seq": 0, "delete": 1}
     draft = package_draft({PLAN_PATH: b"".join(lines)}, external_id=None, metadata=said)
     return ingest(registry, replace(draft, producer=PLAN_PRODUCER, schema=PLAN_SCHEMA)).manifest_digest
 
