@@ -18,6 +18,7 @@ from artifactstore.domain.object_events import ObjectDeleted
 from artifactstore.domain.package import PackageStatus
 from artifactstore.errors import CatalogCorruptError, NotDestroyedError, PackageStateError, Problem
 from artifactstore.registry.packages import require_package
+from artifactstore.registry.removing import reference_to
 from artifactstore.storage.port import ObjectKey, ObjectKind
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def certificate(registry: Registry, package_id: str) -> bytes:
         deletion = _deletion_of(queries, package)
         fate = _fate_of_blobs(queries, package)
         gone, remaining = _fate_of_objects(queries, deletion, fate)
+        remaining += _copies_of_manifest(queries, package, but=remaining)
         if remaining or fate.remaining:
             raise _not_destroyed(package_id, fate, remaining)
         return encode(_document(queries, package, deletion, fate, gone))
@@ -112,6 +114,15 @@ def _fate_of_objects(
         elif not fate.shared:
             remaining.append(reference)
     return gone, remaining
+
+
+def _copies_of_manifest(queries: Queries, package: PackageRecord, *, but: list[ObjectRef]) -> list[ObjectRef]:
+    """Where else its manifest lies, copied there since it was deleted, if nobody else has it."""
+    digest = package.manifest_digest or b""
+    if packages_with_manifest(queries.connection, digest, limit=1):
+        return []
+    places = map(reference_to, queries.objects_of_digest(ObjectKind.MANIFEST, digest))
+    return [place for place in places if place not in but]
 
 
 def _end_of(queries: Queries, reference: ObjectRef, *, after: int) -> EventRecord | None:

@@ -14,6 +14,7 @@ from artifactstore.bootstrap import open_registry
 from artifactstore.catalog.event_log import next_chain
 from artifactstore.config import Settings
 from artifactstore.domain.collection import CollectionPolicy
+from artifactstore.domain.object_events import ObjectCopied
 from artifactstore.errors import NotDestroyedError, PackageStateError
 from artifactstore.registry.applying import apply_plan
 from artifactstore.registry.certificates import certificate
@@ -21,7 +22,9 @@ from artifactstore.registry.collecting import collect
 from artifactstore.registry.events import list_events
 from artifactstore.registry.packages import find_package
 from artifactstore.registry.planning import make_plan
+from artifactstore.registry.removing import reference_to
 from tests.retention import FILES, SMALL, expire, push
+from tests.two_backends import ARCHIVE, DISK, settings_from, two_directories
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,3 +132,23 @@ def test_a_pack_that_became_smaller_is_gone(registry: Registry) -> None:
 
     assert (len(SMALL) - 1, 1) == (len(said["blobs"]), said["shared"]["blobs"])
     assert certificate(registry, package_id) == certificate(registry, package_id)
+
+
+def test_a_manifest_that_was_copied_since_remains(home: Path) -> None:
+    """The event of the deletion names where its bytes were then."""
+    with closing(open_registry(settings_from(two_directories(home)))) as opened:
+        registry = replace(opened, collection=CollectionPolicy(grace_s=0))
+        package_id = push(registry)
+        delete(registry)
+        package, _ = find_package(registry, package_id)
+        with registry.transaction() as tx:
+            manifest = reference_to(tx.objects_of_digest("manifest", package.manifest_digest or b"")[0])
+            tx.record(ObjectCopied(object=manifest._replace(backend=ARCHIVE), source=DISK))
+        collect(replace(registry, backends={DISK: registry.backend(DISK)}), wait_s=0)
+
+        with pytest.raises(NotDestroyedError) as remaining:
+            certificate(registry, package_id)
+
+        assert [f"is in backend {ARCHIVE}"] == [problem.what for problem in remaining.value.problems]
+        collect(registry, wait_s=0)
+        assert package_id == certified(registry, package_id)["package_id"]
