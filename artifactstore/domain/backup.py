@@ -16,11 +16,13 @@ from artifactstore.domain.canonical import decode, encode
 from artifactstore.errors import BackupDamagedError, ManifestInvalidError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 VERSION = 1
 OBJECTS_A_PART = 10_000
 _DIGEST_BYTES = 32
+_TOO_MANY = 2**57
+"""More than any number of bytes, events or microseconds; as an instant it is in the year 6536."""
 _ENTRY_BYTES = _DIGEST_BYTES + 8
 
 
@@ -82,8 +84,39 @@ class Snapshot:
             left_out = tuple(LeftOut(*each) for each in members.pop("left_out"))
             lists: dict[str, Any] = {name: tuple(members.pop(name)) for name in ("backends", "segments", "inventories")}
         except TypeError as error:
-            raise BackupDamagedError("the document of a snapshot has members that are not what they must be") from error
-        return cls(**members, **lists, left_out=left_out)
+            raise BackupDamagedError(_NOT_A_SNAPSHOT) from error
+        made = cls(**members, **lists, left_out=left_out)
+        if not all(_FITS[str(each.type)](getattr(made, each.name)) for each in fields(cls)):
+            raise BackupDamagedError(_NOT_A_SNAPSHOT)
+        return made
+
+
+_NOT_A_SNAPSHOT = "the document of a snapshot has members that are not what they must be"
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < _TOO_MANY
+
+
+def _is_digest(value: object) -> bool:
+    return isinstance(value, bytes) and len(value) == _DIGEST_BYTES
+
+
+def _is_left_out(value: tuple[Any, ...]) -> bool:
+    kind, digest, size_bytes, finding = value
+    return isinstance(kind, str) and _is_digest(digest) and _is_count(size_bytes) and isinstance(finding, str)
+
+
+_FITS: Mapping[str, Callable[[Any], bool]] = {
+    "int": _is_count,
+    "bool": lambda value: isinstance(value, bool),
+    "bytes": lambda value: isinstance(value, bytes),
+    "str": lambda value: isinstance(value, str),
+    "tuple[str, ...]": lambda value: all(isinstance(each, str) for each in value),
+    "tuple[bytes, ...]": lambda value: all(map(_is_digest, value)),
+    "tuple[LeftOut, ...]": lambda value: all(map(_is_left_out, value)),
+}
+"""Whether a value is one of a member's type: anybody may have written to a target."""
 
 
 def inventory_parts(kind: str, objects: bytes | bytearray) -> Iterator[bytes]:
@@ -109,7 +142,7 @@ def inventory_from(data: bytes) -> list[Needed]:
     """The objects of one part. Raises ``BackupDamagedError`` for anything else."""
     members = decoded(data, what="a list of objects")
     kind, objects = members.get("kind"), members.get("objects")
-    if not isinstance(kind, str) or not isinstance(objects, bytes) or len(objects) % _ENTRY_BYTES:
+    if not isinstance(kind, str) or not isinstance(objects, bytes) or not objects or len(objects) % _ENTRY_BYTES:
         raise BackupDamagedError("a list of objects has members that are not what they must be")
     return list(entries_in(kind, objects))
 
@@ -138,7 +171,10 @@ def operational_from(data: bytes) -> dict[str, Rows]:
     """The inverse. Raises ``BackupDamagedError`` for anything else."""
     members = decoded(data, what="the operational rows")
     try:
-        return {name: Rows(tuple(table["columns"]), table["rows"]) for name, table in members["tables"].items()}
+        return {
+            str(name): Rows(tuple(map(str, table["columns"])), list(map(tuple, table["rows"])))
+            for name, table in members["tables"].items()
+        }
     except (AttributeError, KeyError, TypeError) as error:
         raise BackupDamagedError("the operational rows are not what they must be") from error
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from heapq import merge
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from artifactstore.catalog.catalog import Transaction
     from artifactstore.catalog.queries import Queries
     from artifactstore.catalog.records import ObjectRecord
-    from artifactstore.domain.backup import Rows
+    from artifactstore.domain.backup import Needed, Rows
     from artifactstore.domain.event import Event, ObjectRef
     from artifactstore.registry.progress import Progress
     from artifactstore.registry.registry import Registry
@@ -152,11 +153,32 @@ def _bring_bytes(registry: Registry, source: ObjectStore, snapshot: Snapshot, pr
     progress.begin("restoring", snapshot.object_bytes)
     known = {(each.kind, each.blake3): each for each in snapshot.left_out}
     for digest in snapshot.inventories:
-        needed = inventory_from(_part(source, digest))
+        needed = _listed_in(source, digest)
         wanted = [each for each in needed if each[:2] not in known]
         transfer.put_all(ObjectKind(needed[0].kind), wanted)
     transfer.report.left_out += snapshot.left_out
     return transfer.report
+
+
+def _listed_in(source: ObjectStore, digest: bytes) -> list[Needed]:
+    """What a part lists, of one kind."""
+    needed = inventory_from(_part(source, digest))
+    if needed[0].kind not in set(ObjectKind):
+        raise BackupDamagedError(f"a list of objects is of a kind that is not known: {needed[0].kind[:80]!r}")
+    return needed
+
+
+def _every_listed(source: ObjectStore, snapshot: Snapshot) -> Iterator[tuple[bytes, str]]:
+    """(digest, kind) of every object that a snapshot lists, by digest. A part of each kind is in memory at a time."""
+    parts: dict[str, list[bytes]] = {}
+    for digest in snapshot.inventories:
+        parts.setdefault(_listed_in(source, digest)[0].kind, []).append(digest)
+    return merge(
+        *(
+            ((each.blake3, each.kind) for part in of_kind for each in _listed_in(source, part))
+            for of_kind in parts.values()
+        )
+    )
 
 
 # the database
@@ -180,14 +202,25 @@ def _bring_log(
             raise BackupDamagedError("the log in the backup was altered while it was read")
         put_back(tx.connection, operational, with_backends=not snapshot.has_bytes)
         if snapshot.has_bytes:
-            _say_where(tx, registry.default_backend, report)
+            _say_where(tx, registry.default_backend, report, _every_listed(source, snapshot))
 
 
-def _say_where(tx: Transaction, here: str, report: RestoreReport) -> None:
-    """Let the log say that what lay in other backends lies here, and what does not."""
+def _say_where(tx: Transaction, here: str, report: RestoreReport, listed: Iterator[tuple[bytes, str]]) -> None:
+    """Let the log say that what lay in other backends lies here, and what does not.
+
+    What the log has and the backup does not list was not brought, and is missing as what was left out is.
+    """
     missing = {(each.kind, each.blake3): each for each in report.transfer.left_out}
-    for (digest, kind), places in groupby(_every_place(tx), key=lambda place: (place.blake3, place.kind)):
-        events = list(_brought(tx, list(places), here, missing.get((kind, digest))))
+    next_listed = next(listed, None)
+    for key, group in groupby(_every_place(tx), key=lambda place: (place.blake3, place.kind)):
+        places = list(group)
+        while next_listed is not None and next_listed < key:
+            next_listed = next(listed, None)
+        left_out = missing.get((key[1], key[0]))
+        if left_out is None and next_listed != key and any(place.status != "condemned" for place in places):
+            left_out = LeftOut(key[1], key[0], places[0].size_bytes, "the backup does not list it")
+            report.transfer.left_out.append(left_out)
+        events = list(_brought(tx, places, here, left_out))
         report.moved += sum(isinstance(event, ObjectDeleted) for event in events)
         tx.record(*events)
 

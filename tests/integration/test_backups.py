@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from artifactstore.bootstrap import open_registry
 from artifactstore.catalog import backends, subscriptions
-from artifactstore.domain.backup import Snapshot
+from artifactstore.domain.backup import Snapshot, inventory_from
+from artifactstore.domain.canonical import encode
 from artifactstore.domain.collection import CollectionPolicy
 from artifactstore.errors import (
     BackupDamagedError,
@@ -37,11 +38,11 @@ from artifactstore.registry.reconciling import reconcile
 from artifactstore.registry.restoring import restore
 from artifactstore.registry.scrubbing import pause_scrub, scrub_status
 from artifactstore.registry.sealing import seal_log
-from artifactstore.registry.snapshots import list_snapshots, put_part
+from artifactstore.registry.snapshots import list_snapshots, put_part, read_part
 from artifactstore.registry.store_duties import VERIFY
 from artifactstore.registry.tokens import authenticate, create_token
 from artifactstore.registry.verify import verify_all
-from artifactstore.storage.port import ObjectKind
+from artifactstore.storage.port import ObjectKey, ObjectKind
 from artifactstore.testing.builders import package_draft, some_bytes
 from artifactstore.testing.faults import FaultyStore
 from tests.backups import FILES, a_life, another, directory, is_sound, keys_in, log_of, rows_of
@@ -373,6 +374,75 @@ def test_a_document_that_is_bad_is_named_and_the_others_can_be_restored(
         with pytest.raises(BackupDamagedError, match="which snapshot is the newest"):
             restore(restored, target)
         assert restore(restored, target, snapshot_id=second.snapshot_id).is_whole
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("made_at", "now"), ("made_at", 2**62), ("last_seq", -1), ("last_seq", None), ("chain", "x"), ("log_id", 7),
+        ("revision", 5), ("backends", (b"x",)), ("has_bytes", 1), ("segments", ("x",)), ("inventories", (b"short",)),
+        ("operational", "x"), ("left_out", (("pack", "x", 1, "why"),)), ("left_out", (("pack", b"x" * 32, "1", 2),)),
+    ],
+)  # fmt: skip
+def test_a_document_with_members_of_other_types_is_named_as_damaged(
+    registry: Registry, target: ObjectStore, tmp_path: Path, member: str, value: Any
+) -> None:
+    good = backup(registry, target).found
+    put_part(target, ObjectKind.BACKUP, replace(good.snapshot, **{member: value}).encode())
+
+    found = list_snapshots(target)
+
+    assert ([good], 1) == (found.snapshots, len(found.damaged))
+    with another(tmp_path / "new") as restored, pytest.raises(BackupDamagedError):
+        restore(restored, target)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"version": 1, "kind": "pack", "objects": b""},
+        {"version": 1, "kind": "other", "objects": b"x" * 40},
+        {"version": 1, "kind": "pack", "objects": b"x" * 39},
+        [],
+    ],
+)
+def test_a_list_of_objects_that_is_none_is_damaged(
+    registry: Registry, target: ObjectStore, tmp_path: Path, part: object
+) -> None:
+    found = backup(registry, target).found.snapshot
+    digest = put_part(target, ObjectKind.BACKUP_PART, encode(part))
+    put_part(target, ObjectKind.BACKUP, replace(found, inventories=(digest,), made_at=found.made_at + 1).encode())
+
+    with another(tmp_path / "new") as restored:
+        with pytest.raises(BackupDamagedError):
+            restore(restored, target)
+
+        assert [] == log_of(restored)
+
+
+def test_what_the_log_has_and_a_snapshot_does_not_list_is_named(
+    registry: Registry, target: ObjectStore, tmp_path: Path
+) -> None:
+    """It was not brought, so nobody may be told that it is there."""
+    a_life(registry)
+    found = backup(registry, target).found.snapshot
+    kinds = {digest: inventory_from(read_part(target, part_key(digest)))[0].kind for digest in found.inventories}
+    left = tuple(digest for digest, kind in kinds.items() if kind != "pack")
+    put_part(target, ObjectKind.BACKUP, replace(found, inventories=left, made_at=found.made_at + 1).encode())
+
+    with another(tmp_path / "new") as restored:
+        report = restore(restored, target)
+
+        assert not report.is_whole
+        assert {("pack", "the backup does not list it")} == {
+            (missed.left_out.kind, missed.left_out.finding) for missed in report.missed
+        }
+        assert all(missed.concerns for missed in report.missed)
+        replay_is_exact(restored)
+
+
+def part_key(digest: bytes) -> ObjectKey:
+    return ObjectKey(ObjectKind.BACKUP_PART, digest)
 
 
 def test_a_backup_that_reads_back_replaces_what_is_bad(registry: Registry, target: ObjectStore, tmp_path: Path) -> None:
