@@ -65,9 +65,10 @@ def users_of_object(connection: Connection, found: ObjectRecord, *, limit: int) 
 
 
 def packages_of_manifest(connection: Connection, digest: bytes, *, limit: int) -> list[str]:
-    """The ids of packages that have this manifest, in the order they were opened."""
+    """The ids of packages that have this manifest and are not deleted, in the order they were opened."""
     rows = connection.execute(
-        "SELECT package_id FROM package WHERE manifest_digest = ? ORDER BY id LIMIT ?", (digest, limit)
+        "SELECT package_id FROM package WHERE manifest_digest = ? AND status <> 'deleted' ORDER BY id LIMIT ?",
+        (digest, limit),
     )
     return [str(package_id) for (package_id,) in rows]
 

@@ -153,7 +153,8 @@ class _Healing:
             absent = backends.blobs_not_in(queries.connection, found.row_id, target)
         if now is None:
             return  # it is being removed
-        if found.kind not in _WITHOUT_BLOBS and not absent:
+        is_no_ones = found.kind == ObjectKind.MANIFEST and not self._packages_of(key_of(found))
+        if is_no_ones or (found.kind not in _WITHOUT_BLOBS and not absent):
             self._report.superseded += 1
             return
         try:

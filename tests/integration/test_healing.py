@@ -18,16 +18,19 @@ from artifactstore.errors import (
     PackageUnknownError,
     StorageUnavailableError,
 )
+from artifactstore.registry.applying import apply_plan
 from artifactstore.registry.copying import copy_backend
 from artifactstore.registry.files import get_file
 from artifactstore.registry.healing import HealReport, heal_all, heal_package
 from artifactstore.registry.ingest import ingest
+from artifactstore.registry.planning import make_plan
 from artifactstore.registry.reconciling import reconcile
 from artifactstore.registry.verify import verify_all
 from artifactstore.storage.port import ObjectKind
 from artifactstore.testing.builders import package_draft, some_bytes
 from artifactstore.testing.faults import FaultyStore, Operation
 from tests.integration.test_verify import cut, extend, replace_by_directory, replace_by_link, zero
+from tests.retention import expire, push
 from tests.support import directory_draft, event_types, fetch, flip_byte, overwrite, replay_is_exact, write_tree
 from tests.two_backends import ARCHIVE, DISK, paths_of, two_directories
 
@@ -359,6 +362,22 @@ def test_a_backend_that_gives_no_answer_has_lost_nothing(stored: Registry, home:
     assert not report.is_whole
     assert all("want of an answer" in each.finding for each in report.not_healed)
     assert package_id in {each.package_id for each in report.not_healed}
+
+
+def test_the_manifest_of_a_deleted_package_does_not_keep_others_from_being_healed(stored: Registry, home: Path) -> None:
+    """It waits for collection, and nobody needs it."""
+    push(stored, {"a": b"a"}, "gone")
+    ingest(stored, package_draft(FILES))
+    expire(stored)
+    for manifest in paths_of(home, DISK, ObjectKind.MANIFEST):
+        flip_byte(manifest, 5)
+    verify_all(stored)
+    apply_plan(stored, make_plan(stored).digest)
+
+    report = heal_all(stored)
+
+    assert ([], 1, 1) == (report.not_healed, report.superseded, report.objects)
+    replay_is_exact(stored)
 
 
 def test_a_package_that_there_is_not_and_a_directory_that_is_none_are_refused(stored: Registry, tmp_path: Path) -> None:
