@@ -15,7 +15,7 @@ from artifactstore.catalog.provenance_projections import envelope_indexed, sourc
 from artifactstore.domain import events, object_events
 from artifactstore.domain.canonical import canonical_json
 from artifactstore.domain.digest import BlobMeasure
-from artifactstore.domain.event import Event
+from artifactstore.domain.event import Event, lock_order
 from artifactstore.domain.package import PackageStatus, check_transition, search_terms
 from artifactstore.domain.provenance_events import EnvelopeIndexed, Ingested, SourceIndexed
 from artifactstore.errors import EventLogCorruptError
@@ -92,7 +92,9 @@ def _files_added(connection: Connection, event: events.FilesAdded, actor: str) -
     }
     counts = Counter([file.blake3 for file in files])
     ids, new = blobs.add(connection, counts, measures, blobs.Owner(producer, counts))
-    objects = [_live_object(connection, reference) for reference in event.objects]
+    # by digest, and a manifest after them: two writers with the same objects meet in one order, as ``lock_order`` says
+    rows = {reference: _live_object(connection, reference) for reference in sorted(event.objects, key=lock_order)}
+    objects = [rows[reference] for reference in event.objects]
     placements = [
         (ids[file.blake3], objects[index], start)
         for file, index, start in zip(files, event.object_indexes, event.starts, strict=True)

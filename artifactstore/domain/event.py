@@ -23,6 +23,14 @@ class ObjectRef(NamedTuple):
     size_bytes: int
 
 
+def lock_order(reference: ObjectRef) -> tuple[bool, bytes, str]:
+    """In which order one transaction locks the rows of objects, so that no two wait for each other.
+
+    Manifests come last, because a package's events name its manifest last.
+    """
+    return reference.kind == "manifest", reference.blake3, reference.kind
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """The base. Fields are the payload's members; one that is None is left out."""

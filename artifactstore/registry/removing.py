@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from artifactstore.domain.event import Event, ObjectRef
+from artifactstore.domain.event import Event, ObjectRef, lock_order
 from artifactstore.domain.object_events import ObjectDeleted
 from artifactstore.errors import ConcurrentUpdateError
 
@@ -53,9 +53,9 @@ def record_each(
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             with registry.transaction() as tx:
-                places = {place.row_id for found in batch for place in tx.objects_of_digest(found.kind, found.blake3)}
-                for row_id in sorted(places):
-                    tx.lock_object(row_id)
+                places = {place for found in batch for place in tx.objects_of_digest(found.kind, found.blake3)}
+                for place in sorted(places, key=lambda place: (lock_order(reference_to(place)), place.row_id)):
+                    tx.lock_object(place.row_id)
                 beside(tx)
                 events = [event for found in batch if (event := event_for(tx, found)) is not None]
                 tx.record(*events)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from artifactstore import failpoints
 from artifactstore.bootstrap import open_registry
 from artifactstore.config import Settings
 from artifactstore.domain.instant import Instant
@@ -110,6 +111,27 @@ def test_runs_that_share_blobs_are_recorded_side_by_side_without_a_gap(servers: 
     assert list(range(1, 4 * 24 + 1)) == seen
     with servers[0].catalog.snapshot() as queries:
         assert [(50 + 24,)] == list(queries.connection.execute("SELECT count(*) FROM blob"))
+
+
+def test_runs_that_bring_the_same_large_files_in_other_orders_do_not_wait_for_each_other(
+    servers: list[Registry],
+) -> None:
+    """A database that broke one of two off would have it stored and recorded once more."""
+    large = [some_bytes(2**20 + n, n) for n in range(6)]
+    recorded: list[str] = []
+    failpoints.arm(lambda step: recorded.append(step) if step == "record.before-transaction" else None)
+
+    def act(number: int) -> object:
+        turned = large[number % 6 :] + large[: number % 6]
+        files = {f"f{n}": data for n, data in enumerate(turned if number % 2 else reversed(turned))}
+        return ingest(servers[number % 2], package_draft(files, external_id=f"run-{number}"))
+
+    answers = at_once(8, act)
+    failpoints.arm(None)
+
+    assert {"PackageReceipt": 8} == kinds(answers), answers
+    assert 8 == len(recorded)
+    assert [] == verify_all(servers[0]).damage
 
 
 def test_a_package_finalized_eight_times_is_recorded_once(servers: list[Registry]) -> None:
