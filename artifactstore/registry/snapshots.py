@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from artifactstore.storage.port import ObjectStore
 
 _SHORTEST_ID = 8
+_MOST_BYTES = 64 * 1024 * 1024
+"""Of a document, which is read into memory: it has 34 bytes for each part, and 90 or so for each object left out."""
 
 
 class FoundSnapshot(NamedTuple):
@@ -52,6 +54,9 @@ def list_snapshots(target: ObjectStore) -> SnapshotList:
     """Every snapshot that a target has."""
     found, damaged = list[FoundSnapshot](), dict[str, str]()
     for info in target.list(ObjectKind.BACKUP):
+        if info.size_bytes > _MOST_BYTES:
+            damaged[info.key.path] = "it is larger than any document of a snapshot"
+            continue
         try:
             found.append(FoundSnapshot(info.key.digest.hex(), Snapshot.decode(read_part(target, info.key))))
         except BackupDamagedError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -395,6 +396,20 @@ def test_a_document_with_members_of_other_types_is_named_as_damaged(
     assert ([good], 1) == (found.snapshots, len(found.damaged))
     with another(tmp_path / "new") as restored, pytest.raises(BackupDamagedError):
         restore(restored, target)
+
+
+def test_a_document_that_is_too_large_is_named_and_not_read(
+    registry: Registry, target: ObjectStore, tmp_path: Path
+) -> None:
+    good = backup(registry, target).found
+    large = put_part(target, ObjectKind.BACKUP, b"large")
+    (path,) = [path for path in in_target(tmp_path, ObjectKind.BACKUP) if path.name.startswith(large.hex())]
+    path.chmod(0o644)
+    os.truncate(path, 2**40)
+
+    found = list_snapshots(target)
+
+    assert ([good], ["it is larger than any document of a snapshot"]) == (found.snapshots, [*found.damaged.values()])
 
 
 @pytest.mark.parametrize(
