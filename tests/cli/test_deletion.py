@@ -70,6 +70,16 @@ def test_a_certificate_is_cbor_where_it_is_not_asked_for_as_json(home: Path, pac
     assert (package_id, answer.stdout) == (said["package_id"], cbor2.dumps(said, canonical=True))
 
 
+def test_a_deleted_package_uses_nothing(home: Path, package_id: str) -> None:
+    before = run_cli(home, "usage", "--package", package_id).document
+    retention(home, "apply", retention(home, "plan").document["plan_digest"])
+
+    after = run_cli(home, "usage", "--package", package_id).document
+
+    assert before["logical_bytes"] > 0
+    assert (0, 0, 0) == tuple(after[f"{which}_bytes"] for which in ("logical", "unique", "shared"))
+
+
 def test_what_was_held_meanwhile_is_partly_done(home: Path, package_id: str) -> None:
     made = retention(home, "plan").document
     hold_id = retention(home, "hold", package_id, "--reason", "audit").document["hold_id"]

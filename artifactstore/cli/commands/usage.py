@@ -39,7 +39,7 @@ def _of_package(details: dict[str, Any]) -> dict[str, object]:
     return {
         "package_id": details["package_id"],
         "producer": details["producer"],
-        "logical_bytes": details["total_bytes"],
+        "logical_bytes": 0 if details["deletion"] else details["total_bytes"],
         **told,
     }
 
