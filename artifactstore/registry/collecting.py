@@ -29,6 +29,7 @@ from artifactstore.registry.clocks import check_clocks
 from artifactstore.registry.damage import record_findings
 from artifactstore.registry.duties import microseconds
 from artifactstore.registry.emptying import DEAD_AFTER_S, MIGRATION
+from artifactstore.registry.other_logs import require_no_other_log, require_some_log
 from artifactstore.registry.progress import SILENT
 from artifactstore.registry.read_back import key_of, read_back_surely
 from artifactstore.registry.removing import batches_of, deletion_of, is_condemned, record_each, reference_to
@@ -147,7 +148,8 @@ def collect(
 
     ``wait_s`` is how long to wait for leases and readers; what is not deleted by then a later run deletes.
     ``may_go_on`` says before every step why to stop; empty: go on. Raises ``ClocksDisagreeError``, ``StorageError``,
-    and ``DutyRunningError`` while a migration is under way; what was done until then stays done.
+    and ``DutyRunningError`` while a migration is under way; what was done until then stays done. With ``unrecorded``
+    also ``ConfigurationError``, before anything is done, where another database may speak for what is not recorded.
     """
     check_clocks(registry)
     with Turn(registry, MIGRATION):
@@ -158,13 +160,18 @@ def collect(
 
 
 def unrecorded_objects(registry: Registry, name: str) -> Iterator[ObjectRef]:
-    """What lies in a backend and nothing in the database names."""
-    for kind in ObjectKind:
+    """What lies in a backend and nothing in the database names, but for segments of the log, which are never removed.
+
+    Raises ``ConfigurationError`` if another database may speak for it.
+    """
+    require_no_other_log(registry, name)
+    for kind in (kind for kind in ObjectKind if kind != ObjectKind.SEGMENT):
         for info in registry.backend(name).list(kind):
             reference = ObjectRef(name, kind, info.key.digest, info.size_bytes)
             with registry.catalog.snapshot() as queries:
                 known = collecting.is_known(queries.connection, reference)
             if not known:
+                require_some_log(registry, name)
                 yield reference
 
 

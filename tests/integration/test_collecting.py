@@ -16,6 +16,7 @@ from artifactstore.domain.instant import Instant
 from artifactstore.errors import (
     ClaimLostError,
     ClocksDisagreeError,
+    ConfigurationError,
     DutyRunningError,
     StorageFullError,
     StorageUnavailableError,
@@ -30,6 +31,7 @@ from artifactstore.registry.lease import Lease
 from artifactstore.registry.planning import make_plan
 from artifactstore.registry.progress import SILENT
 from artifactstore.registry.registry import DEFAULT_BACKEND
+from artifactstore.registry.sealing import seal_log
 from artifactstore.registry.store_duties import COLLECT, collect_now
 from artifactstore.registry.turn import Turn
 from artifactstore.registry.verify import verify_all
@@ -41,7 +43,7 @@ from tests.support import event_types, fetch, objects_of_kind, overwrite, replay
 from tests.two_backends import ARCHIVE, DISK, keys_in, settings_from, two_directories
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from artifactstore.registry.registry import Registry
@@ -64,6 +66,14 @@ def disarmed() -> Iterator[None]:
 
 def collected(registry: Registry, *, wait_s: float = 0, unrecorded: bool = False) -> CollectionReport:
     return collect(registry, wait_s=wait_s, unrecorded=unrecorded, pause=lambda _: None)
+
+
+def broken_off_at(step: str) -> Callable[[str], None]:
+    def break_off(name: str) -> None:
+        if name == step:
+            raise StorageUnavailableError("broken off")
+
+    return break_off
 
 
 def delete_all_expired(registry: Registry) -> int:
@@ -179,6 +189,55 @@ class TestWhatIsRemoved:
 
         assert (0, 1) == tuple(each.backends[DEFAULT_BACKEND].unrecorded_objects for each in (unasked, asked))
         assert (len(before) + 1, before) == (len(with_it), stored_objects(home))
+
+    @pytest.mark.parametrize("since", ["nothing", "a push"])
+    def test_what_another_database_speaks_for_is_not_left_over(
+        self, registry: Registry, tmp_path: Path, home: Path, since: str
+    ) -> None:
+        push(registry)
+        seal_log(registry)
+        emptied = {"ARTIFACTSTORE_HOME": str(tmp_path / "new"), "ARTIFACTSTORE_STORAGE_URL": f"file://{home}/objects"}
+
+        with closing(open_registry(Settings.from_environment(emptied), actor="local:tester")) as other:
+            if since == "a push":
+                push(other, SMALL, "run-2")
+            before = stored_objects(home)
+            with pytest.raises(ConfigurationError, match="is not this database's"):
+                space(other, unrecorded=True)
+            with pytest.raises(ConfigurationError, match="is not this database's"):
+                collected(other, unrecorded=True)
+
+        assert before == stored_objects(home)
+        assert verify_all(registry).damage == []
+
+    def test_a_database_in_which_nothing_was_recorded_calls_nothing_left_over(
+        self, registry: Registry, tmp_path: Path, home: Path
+    ) -> None:
+        push(registry)
+        emptied = {"ARTIFACTSTORE_HOME": str(tmp_path / "new"), "ARTIFACTSTORE_STORAGE_URL": f"file://{home}/objects"}
+
+        with (
+            closing(open_registry(Settings.from_environment(emptied), actor="local:tester")) as other,
+            pytest.raises(ConfigurationError, match="nothing was ever recorded"),
+        ):
+            collected(other, unrecorded=True)
+
+        assert verify_all(registry).damage == []
+
+    def test_a_segment_that_was_sealed_and_not_recorded_stays_and_is_not_announced(
+        self, registry: Registry, home: Path
+    ) -> None:
+        push(registry)
+        arm(broken_off_at("seal.before-record"))
+        with pytest.raises(StorageUnavailableError):
+            seal_log(registry)
+        arm(None)
+        before = stored_objects(home)
+
+        asked = collected(registry, unrecorded=True).backends[DEFAULT_BACKEND]
+
+        assert (0, 0, before) == (asked.unrecorded_objects, asked.deleted, stored_objects(home))
+        assert asked.bytes_after == asked.expected_bytes_after
 
 
 class TestRepacking:
