@@ -14,7 +14,7 @@ app = typer.Typer(no_args_is_help=False, rich_markup_mode=None)
 
 @app.callback()
 def _group() -> None:
-    """What the store does by itself: sweep, verify, seal, clean up."""
+    """What the store does by itself: sweep, verify, seal, collect, clean up."""
 
 
 @app.command()
