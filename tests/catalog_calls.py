@@ -263,6 +263,11 @@ FUNCTIONS: dict[str, Callable[[Any], object]] = {
         for name in ("default", ARCHIVED, GONE)
         for after in POSITIONS
     ],
+    "collecting.page_of_forgotten": lambda on: [
+        collecting.page_of_forgotten(on, name, after=after, limit=PAGE)
+        for name in ("default", ARCHIVED, GONE)
+        for after in POSITIONS
+    ],
     "collecting.referred": lambda on: (
         collecting.referred(on, LATE),
         collecting.referred(on, PACKAGES + LATE),

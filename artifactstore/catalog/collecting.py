@@ -93,6 +93,21 @@ def page_of_partly_dead(connection: Connection, backend: str, *, after: int, lim
     return [PartlyDead(ObjectRecord._make(row[:-2]), *row[-2:]) for row in rows]
 
 
+def page_of_forgotten(connection: Connection, backend: str, *, after: int, limit: int) -> list[ObjectRecord]:
+    """A page of a backend's condemned objects that are not noted as such, by row id: a replayed log brings them.
+
+    The backend is compared as an expression, so that what is not live is looked at, and not all that the backend has.
+    """
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM stored_object AS here WHERE here.status <> 'live' AND here.status = 'condemned'"
+        " AND here.backend || '' = ? AND here.id > ?"
+        " AND NOT EXISTS (SELECT 1 FROM removal WHERE removal.blake3 = here.blake3"
+        "  AND removal.kind = here.kind AND removal.backend = here.backend LIMIT 1 OFFSET 0) ORDER BY here.id LIMIT ?",
+        (backend, after, limit),
+    )
+    return list(map(ObjectRecord._make, rows))
+
+
 def referred(connection: Connection, row_id: int) -> Referred | None:
     """An object as it is now; None if it is no more."""
     rows = connection.execute(

@@ -230,6 +230,7 @@ class _Collecting:
         """
         self._remove(self._ready())
         self._condemn(self._dead())
+        self._condemn(self._forgotten())
         if unrecorded:
             self._condemn_unrecorded()
         until = time.monotonic() + wait_s
@@ -253,10 +254,21 @@ class _Collecting:
     def _dead(self) -> Iterator[ObjectRecord]:
         """What nothing refers to; packs that are mostly dead are made smaller on the way."""
         for found, is_dead, saved in _looked_at(self._registry, self._name):
-            if is_dead or found.status == "condemned":
+            if is_dead:
                 yield found
             elif saved and self._no_room is None and not self._stops():
                 self._make_smaller(found)
+
+    def _forgotten(self) -> Iterator[ObjectRecord]:
+        """What was condemned in a log that was replayed since: the notes that removals go by are in no log."""
+        after = 0
+        while True:
+            with self._registry.catalog.snapshot() as queries:
+                page = collecting.page_of_forgotten(queries.connection, self._name, after=after, limit=_PAGE)
+            yield from page
+            if len(page) < _PAGE:
+                return
+            after = page[-1].row_id
 
     def _make_smaller(self, found: ObjectRecord) -> None:
         """Where there is no room for a smaller pack, room is made first: what is dead goes all the same."""
