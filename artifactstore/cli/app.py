@@ -71,7 +71,9 @@ def build_app(door: Door) -> typer.Typer:
     app.add_typer(storage.app, name="storage", help="Stored objects.")
     app.command()(status.status)
     app.command()(usage.usage)
-    app.add_typer(duties.app, name="duties", help="What the store does by itself: sweep, verify, seal, collect, clean up.")
+    app.add_typer(
+        duties.app, name="duties", help="What the store does by itself: sweep, verify, seal, collect, clean up."
+    )
     app.add_typer(plugins.app, name="plugin", help="Plug-ins: what is installed, and running one.")
     app.command()(listen.listen)
     app.add_typer(listen.app, name="subscription", help="Who is told what happens, and how far.")
