@@ -74,6 +74,7 @@ def plan_document(made: MadePlan) -> Document:
         "reused_existing": made.receipt.reused_existing,
         **asdict(made.header),
         **asdict(made.totals),
+        "packages_due": made.packages_due,
     }
 
 

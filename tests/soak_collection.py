@@ -37,7 +37,7 @@ from artifactstore.registry.retention import place_hold, release_hold
 from artifactstore.registry.store_duties import collect_now
 from artifactstore.testing.builders import package_draft, some_bytes
 from tests.ledger import LONG
-from tests.retention import expire
+from tests.retention import expire, soon_over
 from tests.support import fetch
 
 if TYPE_CHECKING:
@@ -142,10 +142,10 @@ class _Process:
         self.counted["stored in pieces" if in_pieces else "stored at once"] += 1
         if in_pieces:
             return self._in_pieces(replace(draft, files=()), files)
-        return self._again(lambda: ingest(self._registry, draft).package_id)
+        return self._again(lambda: ingest(soon_over(self._registry), draft).package_id)
 
     def _in_pieces(self, draft: PackageDraft, files: dict[str, bytes]) -> str:
-        registry = self._registry
+        registry = soon_over(self._registry)
         opened = self._again(lambda: open_package(registry, draft, None, as_revision=False, readable_producers=None))
         for path, data in files.items():
             self._again(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from artifactstore.api import models
 from artifactstore.api.field_types import Blake3, Time
@@ -70,6 +70,7 @@ class Plan(_Answer):
     blob_bytes: int
     shared_blobs: int
     shared_bytes: int
+    packages_due: int = Field(description="A sweep would mark them now, up to 1,000; no plan has them before.")
 
 
 class Approved(_Answer):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from artifactstore.domain.retention_plan import PLAN_PRODUCER
 from artifactstore.errors import QuotaExceededError, UsageError
 
 _UNITS = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
@@ -41,6 +42,8 @@ def parse_quotas(text: str) -> dict[str, int]:
     quotas = {producer.strip(): _bytes(producer.strip(), size.strip()) for producer, _, size in entries}
     if len(quotas) < len(entries) or not all(sign and producer.strip() for producer, sign, _ in entries):
         raise UsageError("each producer must be named once", hint="Such as guide-board=10GiB;testing-os=500MiB")
+    if PLAN_PRODUCER in quotas:
+        raise UsageError(f"{PLAN_PRODUCER!r} is the store itself: without plans nothing could be deleted")
     return quotas
 
 

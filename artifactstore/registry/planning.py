@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from artifactstore.registry.registry import Registry
 
 _PAGE = 500
+_COUNTED = 1_000
 _SCHEMA: dict[str, JsonValue] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "title": "A retention plan: what it was made of. The plan itself is the file plan.jsonl.",
@@ -72,6 +73,8 @@ class MadePlan:
     receipt: PackageReceipt
     header: PlanHeader
     totals: PlanTotals
+    packages_due: int
+    """How many a sweep would mark now, up to a thousand: they are in no plan before that."""
 
     @property
     def digest(self) -> str:
@@ -98,7 +101,12 @@ def make_plan(registry: Registry) -> MadePlan:
             schema=PLAN_SCHEMA,
             metadata={"as_of": header.as_of, "log_seq": header.log_seq, "delete": totals.delete},
         )
-        return MadePlan(ingest(registry, draft, schema=_SCHEMA), header, totals)
+        return MadePlan(ingest(registry, draft, schema=_SCHEMA), header, totals, _packages_due(registry))
+
+
+def _packages_due(registry: Registry) -> int:
+    with registry.catalog.snapshot() as queries:
+        return len(queries.due(registry.clock(), limit=_COUNTED))
 
 
 def reason_to_keep(

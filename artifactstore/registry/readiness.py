@@ -41,7 +41,10 @@ def _check_backend(registry: Registry) -> Check:
 
 
 def _check_scrub(registry: Registry) -> Check:
-    """Whether everything that is stored has been read back within the time there is; always, if that is not asked."""
+    """Whether everything that is stored has been read back within the time there is; always, if that is not asked.
+
+    Damage is told and stops nobody: it is found by the object, and all the others can be served.
+    """
     if not registry.ready_needs_scrub:
         return Check(True, "not asked")
     try:
@@ -50,7 +53,8 @@ def _check_scrub(registry: Registry) -> Check:
         return Check(False, error.code, error.message)
     if status.is_overdue:
         return Check(False, "overdue", f"of what is stored {status.coverage:.0%} was read in {status.every_days} days")
-    return Check(True, "in time" if status.every_days else "off")
+    damaged = f", {status.damaged_objects} damaged" if status.damaged_objects else ""
+    return Check(True, f"{'in time' if status.every_days else 'off'}{damaged}")
 
 
 CHECKS: dict[str, Callable[[Registry], Check]] = {

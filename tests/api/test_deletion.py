@@ -103,6 +103,14 @@ def test_a_tombstone_still_has_the_digest_and_who_made_it(server: Server, expire
     assert "deleted" == after["status"]
 
 
+def test_nobody_pushes_what_looks_like_a_plan(server: Server) -> None:
+    opened = server.ask("POST", "/packages", json_body={"producer": "artifactstore"})
+
+    assert (403, "FORBIDDEN", "POST to /retention/plans instead.") == (
+        opened.status, opened.json["code"], opened.json["hint"]
+    )  # fmt: skip
+
+
 def test_a_pin_keeps_a_package_out_of_a_plan(server: Server, expired: str) -> None:
     pinned = server.ask("POST", f"/packages/{expired}/pin", token="writer", json_body={"reason": "reference"})
     deleted(server)

@@ -76,6 +76,16 @@ class TestPlanning:
 
         assert first.digest != make_plan(registry).digest
 
+    def test_what_is_due_and_not_marked_is_in_no_plan_and_is_counted(self, registry: Registry) -> None:
+        push(registry)
+
+        before = make_plan(registry)
+        expire(registry)
+
+        assert (0, 1) == (before.totals.delete, before.packages_due)
+        after = make_plan(registry)
+        assert (1, 0) == (after.totals.delete, after.packages_due)
+
     def test_packages_stand_in_order_of_their_ids(self, registry: Registry) -> None:
         ids = [push(registry, {"a": b"a", "n": str(n).encode()}, f"run-{n}") for n in range(5)]
         expire(registry)

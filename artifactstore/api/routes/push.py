@@ -33,6 +33,7 @@ from artifactstore.domain.manifest import FileEntry
 from artifactstore.domain.media_type import media_type_of
 from artifactstore.domain.package import DEFAULT_ROLE, MAX_FILE_BYTES, FileDraft, PackageDraft, PackageStatus
 from artifactstore.domain.retention import RetentionClass
+from artifactstore.domain.retention_plan import PLAN_PRODUCER
 from artifactstore.errors import ForbiddenError, RequestInvalidError
 from artifactstore.provenance_documents import ingested_document
 from artifactstore.registry.finalizing import finalize
@@ -78,9 +79,11 @@ def open_(
 def _require_open_to_all(producer: str, caller: Caller) -> None:
     """Packages of a pilot that keeps tables of them are its own to record: what they say has been judged.
 
-    Raises ``ForbiddenError``.
+    So are retention plans, the store's own. Raises ``ForbiddenError``.
     """
     caller.require_write(producer)
+    if producer == PLAN_PRODUCER:
+        raise ForbiddenError(f"packages of {producer!r} are the store's own", hint="POST to /retention/plans instead.")
     if contribution_of(producer) is not None:
         raise ForbiddenError(
             f"packages of {producer!r} are recorded by its pilot", hint=f"POST to /pilots/{producer}/ instead."

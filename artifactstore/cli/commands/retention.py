@@ -85,11 +85,18 @@ def unpin(context: typer.Context, package_id: PackageId, reason: Reason) -> None
 def plan(context: typer.Context) -> None:
     """Plan what can be deleted: which packages, by which rule, and the exact bytes that come free. Nothing changes.
 
+    Of what has ended, what `retention sweep` or its duty has marked stands in it.
+
     "plan_digest" in the answer is what `retention apply` takes; `get` the plan's "package_id" to read it.
     """
     door = door_of(context)
     with door.store() as store:
-        door.answer(store.make_plan())
+        made = store.make_plan()
+        if made["packages_due"]:
+            door.say(
+                f"{made['packages_due']} more are due and not marked yet: `artifactstore retention sweep` marks them."
+            )
+        door.answer(made)
 
 
 @app.command()
