@@ -31,6 +31,7 @@ _UNPRIVILEGED = "nobody"
 _SETTINGS = {
     "listen_addresses": "",
     "fsync": "off",  # what a power cut would do is not tested here
+    "autovacuum": "off",  # statistics that come in between would make plans of a test depend on the time
     "full_page_writes": "off",
     "max_connections": "120",
     "shared_buffers": "64MB",

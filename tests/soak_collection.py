@@ -183,7 +183,7 @@ class _Process:
         policy = replace(self._registry, collection=CollectionPolicy(grace_s=GRACE_S))
         for number in self._turns(COLLECT_EVERY_S):
             try:
-                report = collect_now(policy, wait_s=0, unrecorded=number % 5 == 0, progress=SILENT)
+                report = collect_now(policy, wait_s=0, unrecorded=number % 5 == 4, progress=SILENT)
             except (ConcurrentUpdateError, DutyRunningError) as error:
                 self.counted[f"refused: {type(error).__name__}"] += 1
                 continue
