@@ -281,8 +281,8 @@ OF_THE_LIFE_CYCLE = (
     PlantedBug(
         "what a writer is about to record counts as left behind",
         COLLECTING,
-        "                if not collecting.is_known(tx.connection, reference):\n",
-        "                if reference:\n",
+        "        if not collecting.claim_unrecorded(tx.connection, reference):\n            return\n",
+        "        collecting.claim_unrecorded(tx.connection, reference)\n",
         (
             "tests/integration/test_collecting_meanwhile.py::test_what_is_recorded_when_it_was_found_to_be_left_behind_stays",
         ),
