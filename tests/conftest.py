@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 hypothesis_settings.register_profile("any machine", deadline=None)  # no test asserts a time
 hypothesis_settings.load_profile("any machine")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what it puts into the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests interrupt the processes they start
 
 DATABASES = ("sqlite", "postgresql")
 ON_BOTH_DATABASES = (
