@@ -10,7 +10,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar, cast
 
 from artifactstore.built_in import installed_plugins, load_plugin
-from artifactstore.documents import event_document
+from artifactstore.documents.packages import event_document
 from artifactstore.domain.events import EVENT_TYPES, PLUGIN_NAMESPACE
 from artifactstore.domain.instant import moment_of
 from artifactstore.domain.package import slug_problem

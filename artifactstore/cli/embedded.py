@@ -61,7 +61,7 @@ class EmbeddedStore:
 
     def list_packages(self, wanted: PackageFilter, *, after: str | None, limit: int) -> Document:
         """See ``Store``."""
-        from artifactstore.documents import package_document
+        from artifactstore.documents.packages import package_document
         from artifactstore.registry.packages import list_packages
 
         page = list_packages(self._registry, after=after, limit=limit, wanted=wanted)
@@ -70,9 +70,9 @@ class EmbeddedStore:
 
     def show_package(self, package_id: str, *, files: bool) -> Document:
         """See ``Store``."""
-        from artifactstore.documents import file_document
+        from artifactstore.documents.packages import file_document
+        from artifactstore.documents.provenance import observed_package_details
         from artifactstore.domain.package import PackageStatus
-        from artifactstore.provenance_documents import observed_package_details
         from artifactstore.registry.files import list_files
         from artifactstore.registry.packages import find_package
 
@@ -108,7 +108,7 @@ class EmbeddedStore:
 
     def verify_package(self, package_id: str, *, progress: Progress) -> Document:
         """See ``Store``."""
-        from artifactstore.documents import verification_document
+        from artifactstore.documents.storage import verification_document
         from artifactstore.registry.verify import verify_package
 
         return verification_document(verify_package(self._registry, package_id, progress=progress))
@@ -117,21 +117,21 @@ class EmbeddedStore:
 
     def verify_all(self, *, progress: Progress) -> Document:
         """See ``Store``."""
-        from artifactstore.documents import verification_document
+        from artifactstore.documents.storage import verification_document
         from artifactstore.registry.verify import verify_all
 
         return verification_document(verify_all(self._registry, progress=progress))
 
     def verify_objects(self, *, progress: Progress) -> Document:
         """See ``Store``."""
-        from artifactstore.documents import verification_document
+        from artifactstore.documents.storage import verification_document
         from artifactstore.registry.verify import verify_objects
 
         return verification_document(verify_objects(self._registry, progress=progress))
 
     def list_events(self, *, after: int, limit: int, subject: str | None, payload: bool) -> Document:
         """See ``Store``."""
-        from artifactstore.documents import event_document
+        from artifactstore.documents.packages import event_document
         from artifactstore.registry.events import list_events
 
         page = list_events(self._registry, after=after, limit=limit, subject=subject, with_payload=payload)
@@ -141,7 +141,7 @@ class EmbeddedStore:
     def check_replay(self) -> Document:
         """See ``Store``."""
         from artifactstore.bootstrap import scratch_database
-        from artifactstore.documents import replay_document
+        from artifactstore.documents.status import replay_document
         from artifactstore.registry.events import check_replay
 
         with scratch_database() as scratch:
@@ -149,7 +149,7 @@ class EmbeddedStore:
 
     def list_objects(self, *, after: int, limit: int) -> Document:
         """See ``Store``."""
-        from artifactstore.documents import object_document
+        from artifactstore.documents.storage import object_document
         from artifactstore.registry.objects import list_objects
 
         page = list_objects(self._registry, after=after, limit=limit)
@@ -160,14 +160,14 @@ class EmbeddedStore:
 
     def register_schema(self, slug: str, json_schema: JsonValue) -> Document:
         """See ``Store``."""
-        from artifactstore.documents import schema_document
+        from artifactstore.documents.packages import schema_document
         from artifactstore.registry.metadata_schemas import register_schema
 
         return schema_document(register_schema(self._registry, slug, json_schema), with_schema=False)
 
     def list_schemas(self) -> Document:
         """See ``Store``."""
-        from artifactstore.documents import schema_document
+        from artifactstore.documents.packages import schema_document
         from artifactstore.registry.metadata_schemas import list_schemas
 
         found = list_schemas(self._registry)
@@ -175,7 +175,7 @@ class EmbeddedStore:
 
     def show_schema(self, slug: str) -> Document:
         """See ``Store``."""
-        from artifactstore.documents import schema_document
+        from artifactstore.documents.packages import schema_document
         from artifactstore.registry.metadata_schemas import find_schema
 
         return schema_document(find_schema(self._registry, slug), with_schema=True)
@@ -184,8 +184,8 @@ class EmbeddedStore:
 
     def retention(self, package_id: str) -> Document:
         """See ``Store``."""
+        from artifactstore.documents.retention import retention_document
         from artifactstore.registry.packages import find_package
-        from artifactstore.retention_documents import retention_document
 
         return retention_document(*find_package(self._registry, package_id))
 
@@ -226,8 +226,8 @@ class EmbeddedStore:
 
     def make_plan(self) -> Document:
         """See ``Store``."""
+        from artifactstore.documents.retention import plan_document
         from artifactstore.registry.planning import make_plan
-        from artifactstore.retention_documents import plan_document
 
         return plan_document(make_plan(self._registry))
 
@@ -239,8 +239,8 @@ class EmbeddedStore:
 
     def apply_plan(self, plan_digest: str, *, reason: str) -> Document:
         """See ``Store``."""
+        from artifactstore.documents.retention import applied_document
         from artifactstore.registry.applying import apply_plan
-        from artifactstore.retention_documents import applied_document
 
         return applied_document(apply_plan(self._registry, plan_digest, reason=reason))
 
@@ -265,7 +265,7 @@ class EmbeddedStore:
     def status(self) -> Document:
         """See ``Store``."""
         from artifactstore.bootstrap import host_of
-        from artifactstore.documents import status_document
+        from artifactstore.documents.status import status_document
         from artifactstore.registry.status import store_status
         from artifactstore.subscribers import installed
 
@@ -280,8 +280,8 @@ class EmbeddedStore:
 
     def usage(self, producer: str | None) -> Document:
         """See ``Store``."""
+        from artifactstore.documents.usage import producer_usage_document, space_document
         from artifactstore.registry.usage import backends_usage, producers_usage
-        from artifactstore.usage_documents import producer_usage_document, space_document
 
         wanted = None if producer is None else [producer]
         found = producers_usage(self._registry, wanted, limit=_EVERY_PRODUCER)
@@ -294,8 +294,8 @@ class EmbeddedStore:
 
     def scrub(self) -> Document:
         """See ``Store``."""
+        from artifactstore.documents.upkeep import scrub_document
         from artifactstore.registry.scrubbing import scrub_status
-        from artifactstore.upkeep_documents import scrub_document
 
         return scrub_document(scrub_status(self._registry))
 
@@ -316,7 +316,7 @@ class EmbeddedStore:
         return self._duty(duty)
 
     def _duty(self, name: str) -> Document:
-        from artifactstore.documents import duty_document
+        from artifactstore.documents.status import duty_document
         from artifactstore.registry.status import duty_statuses
 
         return next(duty_document(duty) for duty in duty_statuses(self._registry) if duty.name == name)
@@ -329,16 +329,16 @@ class EmbeddedStore:
 
     def reconcile(self, *, backend: str | None, after: int, limit: int, progress: Progress) -> Document:
         """See ``Store``."""
+        from artifactstore.documents.upkeep import reconcile_document
         from artifactstore.registry.reconciling import reconcile
-        from artifactstore.upkeep_documents import reconcile_document
 
         report = reconcile(self._registry, backend=backend, after=after, limit=limit, progress=progress)
         return reconcile_document(report)
 
     def heal(self, package_id: str | None, *, folder: Path | None, progress: Progress) -> Document:
         """See ``Store``."""
+        from artifactstore.documents.upkeep import heal_document
         from artifactstore.registry.healing import heal_all, heal_package
-        from artifactstore.upkeep_documents import heal_document
 
         if package_id is None:
             return heal_document(heal_all(self._registry, progress=progress))

@@ -102,7 +102,7 @@ class EmbeddedContext:
 
     def package(self, package_id: str) -> Mapping[str, Any]:
         """See ``PluginContext``."""
-        from artifactstore.provenance_documents import observed_package_details
+        from artifactstore.documents.provenance import observed_package_details
         from artifactstore.registry.packages import find_package
 
         registry = self._host.registry

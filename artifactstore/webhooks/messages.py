@@ -14,7 +14,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from artifactstore.documents import event_document
+from artifactstore.documents.packages import event_document
 from artifactstore.domain.instant import instant_text
 from artifactstore.errors import WebhookFailedError
 

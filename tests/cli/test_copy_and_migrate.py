@@ -9,32 +9,17 @@ import pytest
 
 from artifactstore.bootstrap import open_registry
 from artifactstore.storage.port import ObjectKind
-from tests.support import CliResult, flip_byte, start_cli, write_tree
-from tests.two_backends import ARCHIVE, DISK, backends_file, paths_of, settings_from, two_directories
+from tests.cli.two_directories import FILES, ask, package_id, settings  # noqa: F401 - fixtures
+from tests.support import flip_byte
+from tests.two_backends import ARCHIVE, DISK, backends_file, paths_of, settings_from
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
-FILES = {"a.txt": b"a" * 500, "b.txt": b"b" * 600}
 COPY = ("storage", "copy", "--from", DISK, "--to", ARCHIVE)
 MIGRATE = ("storage", "migrate", "--from", DISK, "--to", ARCHIVE, "--wait-s", "0", "--grace-s", "0")
 
-
-@pytest.fixture
-def settings(home: Path) -> dict[str, str]:
-    return two_directories(home)
-
-
-@pytest.fixture
-def package_id(home: Path, settings: dict[str, str], tmp_path: Path) -> str:
-    folder = write_tree(tmp_path / "run", FILES)
-    answer = ask(home, settings, "push", str(folder), "--producer", "ci", "--external-id", "1")
-    return str(answer.document["package_id"])
-
-
-def ask(home: Path, settings: Mapping[str, str], *arguments: str) -> CliResult:
-    return CliResult(start_cli(home, *arguments, settings=settings))
+# ruff: noqa: F811 - fixtures that are imported are named as arguments
 
 
 def test_a_copy_says_what_it_did(home: Path, settings: dict[str, str], package_id: str) -> None:

@@ -7,29 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from artifactstore.storage.port import ObjectKind
-from tests.support import CliResult, start_cli, write_tree
-from tests.two_backends import ARCHIVE, DISK, paths_of, two_directories
+from tests.cli.two_directories import FILES, ask, package_id, settings  # noqa: F401 - fixtures
+from tests.support import write_tree
+from tests.two_backends import ARCHIVE, DISK, paths_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-FILES = {"a.txt": b"a" * 500, "b.txt": b"b" * 600}
-
-
-@pytest.fixture
-def settings(home: Path) -> dict[str, str]:
-    return two_directories(home)
-
-
-@pytest.fixture
-def package_id(home: Path, settings: dict[str, str], tmp_path: Path) -> str:
-    folder = write_tree(tmp_path / "run", FILES)
-    answer = ask(home, settings, "push", str(folder), "--producer", "ci", "--external-id", "1")
-    return str(answer.document["package_id"])
-
-
-def ask(home: Path, settings: dict[str, str], *arguments: str) -> CliResult:
-    return CliResult(start_cli(home, *arguments, settings=settings))
+# ruff: noqa: F811 - fixtures that are imported are named as arguments
 
 
 def test_reconciling_a_clean_store_ends_with_0(home: Path, settings: dict[str, str], package_id: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 from artifactstore.bootstrap import database_revision, open_registry
 from artifactstore.catalog.contributions import head
 from artifactstore.config import BackendSettings, Settings
-from artifactstore.documents import token_document
+from artifactstore.documents.access import token_document
 from artifactstore.domain.access import StaticToken, parse_scopes
 from artifactstore.domain.instant import LATEST, Instant
 from artifactstore.errors import (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from artifactstore.documents import own_verification_document, verification_document
+from artifactstore.documents.storage import own_verification_document, verification_document
 from artifactstore.errors import (
     BlobCorruptError,
     BlobMissingError,

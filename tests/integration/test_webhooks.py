@@ -16,7 +16,7 @@ from artifactstore.bootstrap import host_of, open_registry
 from artifactstore.built_in import load_plugin
 from artifactstore.catalog import webhook_deliveries as rows
 from artifactstore.config import Settings
-from artifactstore.documents import event_document
+from artifactstore.documents.packages import event_document
 from artifactstore.domain.instant import MICROSECONDS_PER_DAY, Instant, instant_text
 from artifactstore.errors import (
     ConfigurationError,

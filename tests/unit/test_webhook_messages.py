@@ -8,7 +8,7 @@ from types import MappingProxyType
 import pytest
 
 from artifactstore.catalog.event_log import EventRecord, encode_header
-from artifactstore.documents import event_document
+from artifactstore.documents.packages import event_document
 from artifactstore.domain.canonical import encode
 from artifactstore.errors import WebhookFailedError
 from artifactstore.webhooks.messages import MAX_BODY_BYTES, body_of_format, event_message_id, standard_body

@@ -16,7 +16,7 @@ from artifactstore.api.feed import EventFeed
 from artifactstore.api.guards import CurrentCaller, CurrentRegistry, CurrentService, caller_of
 from artifactstore.api.openapi import problems
 from artifactstore.api.requests import LIMIT, SEQ
-from artifactstore.documents import event_document
+from artifactstore.documents.packages import event_document
 from artifactstore.domain.access import Caller
 from artifactstore.registry.events import latest_seq, list_visible_events
 from artifactstore.registry.registry import Registry

@@ -15,7 +15,7 @@ from artifactstore.api.guards import CurrentCaller, CurrentRegistry, ReadablePac
 from artifactstore.api.openapi import header, problems
 from artifactstore.api.streaming import StreamedAnswer, download_headers
 from artifactstore.catalog.records import LocatedFile
-from artifactstore.documents import file_document
+from artifactstore.documents.packages import file_document
 from artifactstore.domain.access import Caller
 from artifactstore.domain.digest import Digest
 from artifactstore.errors import FileUnknownError, PackageUnknownError

@@ -19,7 +19,7 @@ from artifactstore.api.guards import (
 )
 from artifactstore.api.observing import OBSERVING, beside_of, ingest_of
 from artifactstore.api.openapi import json_request, problems
-from artifactstore.provenance_documents import (
+from artifactstore.documents.provenance import (
     envelope_details,
     envelope_document,
     ingested_document,

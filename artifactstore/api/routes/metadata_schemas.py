@@ -11,7 +11,7 @@ from artifactstore.api import models
 from artifactstore.api.guards import CurrentAdmin, CurrentCaller, CurrentRegistry
 from artifactstore.api.openapi import json_request, problems
 from artifactstore.api.requests import LIMIT, body_of
-from artifactstore.documents import schema_document
+from artifactstore.documents.packages import schema_document
 from artifactstore.registry.metadata_schemas import find_schema, is_registered, list_schemas, register_schema
 
 router = APIRouter(prefix="/metadata-schemas", tags=["metadata schemas"])

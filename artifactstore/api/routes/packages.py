@@ -23,20 +23,16 @@ from artifactstore.api.openapi import problems
 from artifactstore.api.requests import LIMIT
 from artifactstore.api.streaming import StreamedAnswer, download_headers
 from artifactstore.catalog.package_filter import PackageFilter
-from artifactstore.documents import (
-    file_document,
-    open_package_document,
-    own_verification_document,
-    package_document,
-    verification_document,
-)
+from artifactstore.documents.packages import file_document, package_document
+from artifactstore.documents.provenance import first_observations, observed_package_details
+from artifactstore.documents.pushes import open_package_document
+from artifactstore.documents.storage import own_verification_document, verification_document
 from artifactstore.domain.access import Caller
 from artifactstore.domain.digest import Digest
 from artifactstore.domain.manifest import Manifest
 from artifactstore.domain.package import PackageStatus
 from artifactstore.domain.retention import RetentionClass
 from artifactstore.errors import PackageUnknownError, RequestInvalidError
-from artifactstore.provenance_documents import first_observations, observed_package_details
 from artifactstore.registry.downloads import EVERY_SIZE, archive
 from artifactstore.registry.files import page_of_files
 from artifactstore.registry.open_packages import draft_of, find_open_package, list_open_packages

@@ -27,7 +27,9 @@ from artifactstore.api.openapi import (
 )
 from artifactstore.api.requests import MAX_FILE_LIST_BYTES, attempt_of, body_of, require_media_type
 from artifactstore.catalog.contributions import contribution_of
-from artifactstore.documents import push_document, received_document
+from artifactstore.documents.provenance import ingested_document
+from artifactstore.documents.pushes import push_document, received_document
+from artifactstore.documents.usage import quota_document
 from artifactstore.domain.access import Caller
 from artifactstore.domain.manifest import FileEntry
 from artifactstore.domain.media_type import media_type_of
@@ -35,14 +37,12 @@ from artifactstore.domain.package import DEFAULT_ROLE, MAX_FILE_BYTES, FileDraft
 from artifactstore.domain.retention import RetentionClass
 from artifactstore.domain.retention_plan import PLAN_PRODUCER
 from artifactstore.errors import ForbiddenError, RequestInvalidError
-from artifactstore.provenance_documents import ingested_document
 from artifactstore.registry.finalizing import finalize
 from artifactstore.registry.idempotency import Attempt
 from artifactstore.registry.open_packages import UNSENT, abandon, open_package, push_state
 from artifactstore.registry.preflight import preflight
 from artifactstore.registry.quotas import quota_of
 from artifactstore.registry.receiving import Announced, receive_archive, receive_file
-from artifactstore.usage_documents import quota_document
 
 router = APIRouter(prefix="/packages", tags=["push"])
 

@@ -12,6 +12,7 @@ from artifactstore.api.guards import CurrentAdmin, CurrentCaller, CurrentRegistr
 from artifactstore.api.openapi import IDEMPOTENCY_KEY, json_request, problems
 from artifactstore.api.requests import attempt_of, body_of
 from artifactstore.api.streaming import download_headers
+from artifactstore.documents.retention import applied_document, hold_document, plan_document, retention_document
 from artifactstore.domain.instant import parse_instant
 from artifactstore.registry.applying import apply_plan, approve_plan
 from artifactstore.registry.certificates import certificate
@@ -28,7 +29,6 @@ from artifactstore.registry.retention import (
     unpin_package,
 )
 from artifactstore.registry.store_duties import sweep_now
-from artifactstore.retention_documents import applied_document, hold_document, plan_document, retention_document
 
 router = APIRouter(tags=["retention"])
 

@@ -13,13 +13,10 @@ from artifactstore.api.guards import CurrentAdmin, CurrentCaller, CurrentRegistr
 from artifactstore.api.openapi import json_request, problems
 from artifactstore.api.requests import LIMIT, SEQ, body_of
 from artifactstore.bootstrap import scratch_database
-from artifactstore.documents import (
-    caller_document,
-    object_document,
-    replay_document,
-    status_document,
-    verification_document,
-)
+from artifactstore.documents.access import caller_document
+from artifactstore.documents.status import replay_document, status_document
+from artifactstore.documents.storage import object_document, verification_document
+from artifactstore.documents.usage import producer_usage_document, space_document
 from artifactstore.registry.backlog import backlog
 from artifactstore.registry.events import check_replay, latest_seq
 from artifactstore.registry.objects import list_objects
@@ -27,7 +24,6 @@ from artifactstore.registry.scrubbing import scrub_status
 from artifactstore.registry.status import duty_statuses, store_status, subscription_statuses
 from artifactstore.registry.usage import backends_usage, producers_usage
 from artifactstore.registry.verify import verify_all, verify_objects
-from artifactstore.usage_documents import producer_usage_document, space_document
 
 router = APIRouter(tags=["store"])
 

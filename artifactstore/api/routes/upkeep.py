@@ -11,7 +11,8 @@ from artifactstore.api import status_models, upkeep_models
 from artifactstore.api.guards import CurrentAdmin, CurrentRegistry, CurrentService
 from artifactstore.api.openapi import json_request, problems
 from artifactstore.api.requests import body_of
-from artifactstore.documents import duty_document
+from artifactstore.documents.status import duty_document
+from artifactstore.documents.upkeep import heal_document, reconcile_document
 from artifactstore.registry.healing import heal_all, heal_package
 from artifactstore.registry.pausing import pause_duty, resume_duty
 from artifactstore.registry.reconciling import reconcile
@@ -19,7 +20,6 @@ from artifactstore.registry.registry import Registry
 from artifactstore.registry.sealing import seal_log
 from artifactstore.registry.status import duty_statuses
 from artifactstore.registry.store_duties import require_duty
-from artifactstore.upkeep_documents import heal_document, reconcile_document
 
 router = APIRouter(tags=["upkeep"])
 

@@ -14,7 +14,7 @@ from artifactstore.api.guards import CurrentRegistry, OwnOpenPackage
 from artifactstore.api.openapi import header, json_request, problems, raw_request
 from artifactstore.api.requests import body_of, require_media_type
 from artifactstore.catalog.pushes import UploadRecord
-from artifactstore.documents import received_document, upload_document
+from artifactstore.documents.pushes import received_document, upload_document
 from artifactstore.errors import RequestInvalidError
 from artifactstore.registry.receiving import Announced
 from artifactstore.registry.uploads import append, begin_upload, cancel_upload, complete_upload, find_upload

@@ -38,7 +38,7 @@ def backup(
 
     Examples: artifactstore backup /mnt/backup, artifactstore backup s3://bucket/backup --verify
     """
-    from artifactstore.backup_documents import backup_document, snapshot_list_document
+    from artifactstore.documents.backup import backup_document, snapshot_list_document
     from artifactstore.registry.backing_up import backup
     from artifactstore.registry.snapshots import list_snapshots
 
@@ -73,7 +73,7 @@ def restore(
 
     Example: ARTIFACTSTORE_HOME=/srv/new artifactstore restore /mnt/backup
     """
-    from artifactstore.backup_documents import restore_document
+    from artifactstore.documents.backup import restore_document
     from artifactstore.registry.restoring import restore
 
     door = door_of(context)

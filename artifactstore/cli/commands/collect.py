@@ -30,9 +30,9 @@ def collect(
 
     Example: artifactstore collect, artifactstore collect --apply
     """
+    from artifactstore.documents.retention import collection_document
     from artifactstore.registry.collecting import space
     from artifactstore.registry.store_duties import collect_now
-    from artifactstore.retention_documents import collection_document
 
     door = door_of(context)
     with door.registry() as registry:

@@ -24,7 +24,7 @@ def run(context: typer.Context) -> None:
     A running server does it by itself. What another process is at, or has just done, is left to it.
     Exit code 2 if all of them failed, 3 if some did; `artifactstore status` shows them.
     """
-    from artifactstore.documents import runs_document
+    from artifactstore.documents.status import runs_document
     from artifactstore.registry.duties import FAILED, run_due, told
     from artifactstore.registry.store_duties import duties_of
 

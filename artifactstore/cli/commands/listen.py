@@ -52,7 +52,7 @@ def listen(
 @app.command("list")
 def list_(context: typer.Context) -> None:
     """List who is told what happens: how far each was told, how much waits, and what stops it."""
-    from artifactstore.documents import subscription_document
+    from artifactstore.documents.status import subscription_document
     from artifactstore.registry.status import subscription_statuses
 
     door = door_of(context)
@@ -98,7 +98,7 @@ def _installed(door: Door, registry: Registry) -> Installed:
 
 
 def _deliver_once(door: Door, registry: Registry, installed: Installed) -> None:
-    from artifactstore.documents import deliveries_document
+    from artifactstore.documents.status import deliveries_document
     from artifactstore.registry.status import subscription_statuses
     from artifactstore.registry.subscription_runner import deliver_once
 

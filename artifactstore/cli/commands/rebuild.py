@@ -39,8 +39,8 @@ def rebuild(
     if not from_storage:
         raise UsageError("a store is rebuilt from its storage", hint="Use rebuild --from-storage.")
     log_id = _log_id(log)
+    from artifactstore.documents.upkeep import rebuild_document
     from artifactstore.registry.rebuilding import rebuild
-    from artifactstore.upkeep_documents import rebuild_document
 
     door = door_of(context)
     with door.registry() as registry, door.progress() as progress:

@@ -130,7 +130,7 @@ def certificate(
 
     Example: artifactstore retention certificate ID > certificate.cbor
     """
-    from artifactstore.retention_documents import certificate_document
+    from artifactstore.documents.retention import certificate_document
 
     if not as_json and sys.stdout.isatty():
         raise UsageError("a certificate is binary", hint="Redirect it to a file, or use --json.")

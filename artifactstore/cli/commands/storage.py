@@ -61,7 +61,7 @@ def verify(
 
 
 def _verify_subset(context: typer.Context, subset: str) -> None:
-    from artifactstore.documents import verification_document
+    from artifactstore.documents.storage import verification_document
     from artifactstore.registry.verify import Subset, verify_objects
 
     door, part = door_of(context), Subset.parse(subset)
@@ -127,7 +127,7 @@ def probe(
 
     Examples: artifactstore storage probe, artifactstore storage probe s3://bucket/prefix
     """
-    from artifactstore.documents import probe_document
+    from artifactstore.documents.storage import probe_document
     from artifactstore.registry.probing import probe_backend
 
     door = door_of(context)
@@ -154,7 +154,7 @@ def copy(
 
     Example: artifactstore storage copy --from disk --to archive
     """
-    from artifactstore.documents import copy_document
+    from artifactstore.documents.storage import copy_document
     from artifactstore.registry.copying import copy_backend
 
     door = door_of(context)
@@ -183,7 +183,7 @@ def migrate(
 
     Example: artifactstore storage migrate --from disk --to archive
     """
-    from artifactstore.documents import migration_document
+    from artifactstore.documents.storage import migration_document
     from artifactstore.registry.emptying import migrate
 
     door = door_of(context)

@@ -38,7 +38,7 @@ def create(
 
     Example: artifactstore token create ci --scope write:ci --expires-in 90d
     """
-    from artifactstore.documents import token_document
+    from artifactstore.documents.access import token_document
     from artifactstore.registry.tokens import create_token
 
     if expires_in is not None and expires_at is not None:
@@ -54,7 +54,7 @@ def create(
 @app.command("list")
 def list_(context: typer.Context) -> None:
     """List every token there has been; never the tokens themselves."""
-    from artifactstore.documents import token_document
+    from artifactstore.documents.access import token_document
     from artifactstore.registry.tokens import list_tokens
 
     door = door_of(context)
@@ -68,7 +68,7 @@ def revoke(
     context: typer.Context, name: Annotated[str, typer.Argument(help="A token's name.", show_default=False)]
 ) -> None:
     """End a token at once and for good. Its name is free for another."""
-    from artifactstore.documents import token_document
+    from artifactstore.documents.access import token_document
     from artifactstore.registry.tokens import revoke_token
 
     door = door_of(context)

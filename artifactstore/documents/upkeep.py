@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from artifactstore.domain.instant import Instant, instant_text
+from artifactstore.documents.values import optional_instant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,16 +66,16 @@ def scrub_document(status: ScrubStatus) -> Document:
     return {
         "every_days": status.every_days or None,
         "bytes_per_s": status.bytes_per_s or None,
-        "paused_at": _moment(status.paused_at),
+        "paused_at": optional_instant(status.paused_at),
         "paused_by": status.paused_by,
-        "last_run_at": _moment(status.last_run_at),
-        "next_run_at": _moment(status.next_run_at),
-        "round_began_at": _moment(status.began_at),
+        "last_run_at": optional_instant(status.last_run_at),
+        "next_run_at": optional_instant(status.next_run_at),
+        "round_began_at": optional_instant(status.began_at),
         "round_progress": round(status.progress, 4),
-        "last_round_ended_at": _moment(status.ended_at),
+        "last_round_ended_at": optional_instant(status.ended_at),
         "days_since_all_was_read": None if status.days_since is None else round(status.days_since, 2),
         "coverage": round(status.coverage, 4),
-        "overdue_at": _moment(status.overdue_at),
+        "overdue_at": optional_instant(status.overdue_at),
         "overdue": status.is_overdue,
         "damage_found": status.damage_found,
         "damaged_objects": status.damaged_objects,
@@ -94,14 +94,14 @@ def backlog_document(backlog: Backlog, subscriptions: Sequence[SubscriptionStatu
         else {
             "plan_digest": plan.digest,
             "package_id": plan.package_id,
-            "made_at": _moment(plan.made_at),
+            "made_at": optional_instant(plan.made_at),
             "delete": plan.deletes,
             "approved_by": list(plan.approved_by),
             "waits_for": plan.waits_for,
         },
         "condemned_objects": backlog.condemned_objects,
         "unsealed_events": backlog.unsealed_events,
-        "unsealed_since": _moment(backlog.unsealed_since),
+        "unsealed_since": optional_instant(backlog.unsealed_since),
         "open_packages": backlog.open_packages,
         "subscriptions_behind": sum(1 for each in subscriptions if each.behind),
     }
@@ -110,14 +110,16 @@ def backlog_document(backlog: Backlog, subscriptions: Sequence[SubscriptionStatu
 def damage_document(damage: Damage) -> Document:
     """What is damaged, and what was found last."""
     newest = [
-        {"seq": each.seq, "at": _moment(each.at), "type": each.type, "subject": each.subject, "actor": each.actor}
+        {
+            "seq": each.seq,
+            "at": optional_instant(each.at),
+            "type": each.type,
+            "subject": each.subject,
+            "actor": each.actor,
+        }
         for each in damage.newest
     ]
     return {"objects": dict(damage.objects), "blobs": damage.blobs, "newest": newest}
-
-
-def _moment(instant: int | None) -> str | None:
-    return None if instant is None else instant_text(Instant(instant))
 
 
 def rebuild_document(report: RebuildReport) -> Document:

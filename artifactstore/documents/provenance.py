@@ -9,11 +9,11 @@ import base64
 import json
 from typing import TYPE_CHECKING
 
-from artifactstore.documents import package_details
+from artifactstore.documents.packages import package_details
+from artifactstore.documents.usage import package_usage_document
 from artifactstore.domain.instant import instant_text
 from artifactstore.registry.provenance import FIRST_OBSERVATIONS, SEES_EVERYTHING, list_observations
 from artifactstore.registry.usage import package_usage
-from artifactstore.usage_documents import package_usage_document
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

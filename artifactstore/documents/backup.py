@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from artifactstore.documents.upkeep import reconcile_document
 from artifactstore.domain.instant import Instant, instant_text
-from artifactstore.upkeep_documents import reconcile_document
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

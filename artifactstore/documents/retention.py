@@ -5,17 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from artifactstore.documents.values import hex_for_bytes, optional_blake3, optional_instant
 from artifactstore.domain.canonical import decode
-from artifactstore.domain.digest import Digest
-from artifactstore.domain.instant import instant_text
 
 if TYPE_CHECKING:
     from artifactstore.catalog.records import HoldRecord, PackageRecord
+    from artifactstore.documents import Document
     from artifactstore.registry.applying import ApplyReport
     from artifactstore.registry.collecting import CollectionReport
     from artifactstore.registry.planning import MadePlan
-
-    Document = dict[str, object]
 
 
 def retention_document(package: PackageRecord, holds: list[HoldRecord]) -> Document:
@@ -25,8 +23,8 @@ def retention_document(package: PackageRecord, holds: list[HoldRecord]) -> Docum
         "status": package.status,
         "retention_class": package.retention_class,
         "duration_days": package.duration_days,
-        "expires_at": _instant(package.expires_at),
-        "expired_at": _instant(package.expired_at),
+        "expires_at": optional_instant(package.expires_at),
+        "expired_at": optional_instant(package.expired_at),
         "holds": [hold_document(hold) for hold in holds],
         "pin": pin_document(package),
     }
@@ -38,9 +36,9 @@ def hold_document(hold: HoldRecord) -> Document:
         "hold_id": hold.hold_id,
         "in_force": hold.released_at is None,
         "reason": hold.reason,
-        "placed_at": _instant(hold.placed_at),
+        "placed_at": optional_instant(hold.placed_at),
         "placed_by": hold.placed_by,
-        "released_at": _instant(hold.released_at),
+        "released_at": optional_instant(hold.released_at),
         "released_by": hold.released_by,
         "release_reason": hold.release_reason,
     }
@@ -50,7 +48,11 @@ def pin_document(package: PackageRecord) -> Document | None:
     """What keeps a package out of every plan, if it is pinned."""
     if package.pinned_at is None:
         return None
-    return {"reason": package.pin_reason, "pinned_at": _instant(package.pinned_at), "pinned_by": package.pinned_by}
+    return {
+        "reason": package.pin_reason,
+        "pinned_at": optional_instant(package.pinned_at),
+        "pinned_by": package.pinned_by,
+    }
 
 
 def deletion_document(package: PackageRecord) -> Document | None:
@@ -58,11 +60,11 @@ def deletion_document(package: PackageRecord) -> Document | None:
     if package.deleted_at is None:
         return None
     return {
-        "deleted_at": _instant(package.deleted_at),
+        "deleted_at": optional_instant(package.deleted_at),
         "deleted_by": package.deleted_by,
         "reason": package.deletion_reason,
         "rule": package.deletion_rule,
-        "plan_digest": _blake3(package.deletion_plan),
+        "plan_digest": optional_blake3(package.deletion_plan),
     }
 
 
@@ -106,25 +108,4 @@ def collection_document(report: CollectionReport, *, is_plan: bool) -> Document:
 
 def certificate_document(encoded: bytes) -> Document:
     """A certificate's JSON view: its byte strings in hex."""
-
-    def shown(value: object) -> object:
-        match value:
-            case bytes():
-                return value.hex()
-            case list():
-                return [shown(each) for each in value]
-            case dict():
-                return {str(key): shown(each) for key, each in value.items()}
-            case _:
-                return value
-
-    document: Document = {key: shown(value) for key, value in decode(encoded).items()}
-    return document
-
-
-def _blake3(raw: bytes | None) -> str | None:
-    return None if raw is None else str(Digest.blake3(raw))
-
-
-def _instant(value: int | None) -> str | None:
-    return None if value is None else instant_text(value)
+    return {key: hex_for_bytes(value) for key, value in decode(encoded).items()}

@@ -12,9 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from artifactstore.catalog.usage import BackendUsageRecord, PackageUsage, ProducerUsageRecord
+    from artifactstore.documents import Document
     from artifactstore.domain.quotas import QuotaState
-
-Document = dict[str, object]
 
 
 def quota_document(quota: QuotaState | None) -> Document | None:
