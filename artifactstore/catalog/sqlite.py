@@ -305,7 +305,10 @@ class _CatalogErrors:
 
 def _is_full(folder: Path) -> bool:
     """Whether SQLite finds no room here for the two files beside a database that it needs even to read it."""
-    found = os.statvfs(folder)
+    try:
+        found = os.statvfs(folder)
+    except OSError:  # it may be gone
+        return False
     counts_inodes = found.f_files > 0
     return found.f_bavail * found.f_frsize < _BESIDE_THE_DATABASE_BYTES or (
         counts_inodes and found.f_favail < _BESIDE_THE_DATABASE_INODES

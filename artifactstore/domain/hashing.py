@@ -157,24 +157,32 @@ class _AddressHashes:
 
 
 class _Lane:
-    """One thread that feeds buffers to one function, in order."""
+    """One thread that feeds buffers to one function, in order.
+
+    Ctrl-C may fall between any two steps of the caller's. A ``Queue`` that it falls into can be left locked, and then
+    closing waits for ever; a ``SimpleQueue`` cannot, and has no bound, so there is one of places beside that of buffers.
+    """
 
     def __init__(self, consume: Callable[[bytes], object]) -> None:
         self._consume = consume
-        self._buffers: queue.Queue[bytes | None] = queue.Queue(_QUEUED_BUFFERS)
+        self._buffers: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._places: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(_QUEUED_BUFFERS):
+            self._places.put(None)
         self._closed = False
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def put(self, data: bytes) -> None:
+        self._places.get()
         self._buffers.put(data)
 
     def close(self) -> None:
         if not self._closed:
-            self._closed = True
             self._buffers.put(None)
             self._thread.join()
+            self._closed = True
         if self._error is not None:
             raise self._error
 
@@ -182,6 +190,7 @@ class _Lane:
         while (data := self._buffers.get()) is not None:
             if self._error is None:
                 self._feed(data)
+            self._places.put(None)
 
     def _feed(self, data: bytes) -> None:
         try:

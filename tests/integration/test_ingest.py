@@ -378,8 +378,9 @@ class TestHealing:
         ingest(registry, package_draft({"a": b"1", "b": b"2"}))
         flip_byte(objects_of_kind(home, ObjectKind.PACK)[0], 30 + 64)
         verify_all(registry)
-        first = storing.store(registry, sorted_draft(), Lease(registry, "test"), SILENT)
-        storing.store(registry, sorted_draft(), Lease(registry, "test"), SILENT)
+        with Lease(registry, "test") as one, Lease(registry, "test") as other:
+            first = storing.store(registry, sorted_draft(), one, SILENT)
+            storing.store(registry, sorted_draft(), other, SILENT)
 
         with registry.transaction() as tx:
             record(tx, registry, sorted_draft(), first, as_revision=False)

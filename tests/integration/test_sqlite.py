@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from artifactstore.catalog.sqlite import SqliteDatabase
+from artifactstore.errors import StorageDeniedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,3 +93,13 @@ def test_as_many_queries_as_one_likes_leave_nothing_open(database: SqliteDatabas
         connection.insert("number (value)", [(1_000,)])
     with database.read() as connection:
         assert 1_000 == highest(connection)
+
+
+def test_a_database_whose_directory_is_gone_cannot_be_opened(tmp_path: Path) -> None:
+    folder = tmp_path / "home"
+    folder.mkdir()
+    with closing(SqliteDatabase(folder / "catalog.db")) as database:
+        folder.rmdir()
+
+        with pytest.raises(StorageDeniedError, match="unable to open"), database.read():
+            pass

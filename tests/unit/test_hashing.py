@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import random
+import signal
 import threading
 import zlib
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
@@ -103,3 +106,29 @@ def test_threads_end_with_finish() -> None:
     hasher.finish()
 
     assert threading.active_count() == before
+
+
+def test_whenever_it_is_interrupted_it_can_be_left() -> None:
+    """Ctrl-C may fall into the handing over of a buffer; whoever waits for the thread then must not wait for ever."""
+    drawn = random.Random(1)
+
+    def interrupt(*_: object) -> None:
+        signal.signal(signal.SIGALRM, give_up)
+        signal.alarm(20)
+        raise KeyboardInterrupt
+
+    def give_up(*_: object) -> None:
+        raise AssertionError("its threads are waited for, and do not end")
+
+    usual = signal.getsignal(signal.SIGALRM)
+    try:
+        for _ in range(1_000):
+            signal.signal(signal.SIGALRM, interrupt)
+            with suppress(KeyboardInterrupt), BlobHasher() as hasher:
+                signal.setitimer(signal.ITIMER_REAL, drawn.uniform(0.0001, 0.0005))
+                for _ in range(10_000):
+                    hasher.update(b"")
+            signal.alarm(0)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, usual)
