@@ -160,7 +160,7 @@ class _Lane:
     """One thread that feeds buffers to one function, in order.
 
     Ctrl-C may fall between any two steps of the caller's. A ``Queue`` that it falls into can be left locked, and then
-    closing waits for ever; a ``SimpleQueue`` cannot, and has no bound, so there is one of places beside that of buffers.
+    closing waits for ever. A ``SimpleQueue`` cannot, and has no bound: hence the queue of places beside the buffers'.
     """
 
     def __init__(self, consume: Callable[[bytes], object]) -> None:

@@ -8,6 +8,7 @@ is read once more and each blob is checked by both digests, to tell the damaged 
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 ALTERED = "stored bytes were altered"
 WRONG_ROW = "the catalog's row disagrees with the object"
 _NAME_BYTES = 64
+_READ_BYTES = 256 * 1024
 
 
 class BadBlob(NamedTuple):
@@ -172,17 +174,18 @@ def _buffers(stream: BinaryIO, advance: Callable[[int], None]) -> Iterator[bytes
 def _read_pack(
     store: ObjectStore, found: ObjectRecord, blobs: list[PlacedBlob], advance: Callable[[int], None]
 ) -> Findings:
-    whole, size_bytes = blake3(), 0
+    size_bytes = 0
+    with _address_of(found.size_bytes) as whole:
 
-    def count(data: bytes) -> None:
-        nonlocal size_bytes
-        size_bytes += len(data)
-        whole.update(data)
-        advance(len(data))
+        def count(data: bytes) -> None:
+            nonlocal size_bytes
+            size_bytes += len(data)
+            whole.update(data)
+            advance(len(data))
 
-    with store.open(key_of(found)) as stream:
-        suspects = [blob for blob, name, data in _members(stream, blobs, count) if not _is_named(blob, name, data)]
-    address = whole.digest()
+        with store.open(key_of(found)) as stream:
+            suspects = [blob for blob, name, data in _members(stream, blobs, count) if not _is_named(blob, name, data)]
+        address = whole.digest()
     finding = _object_finding(found, size_bytes, address)
     bad = _examine(store, found, blobs if finding else suspects, finding or WRONG_ROW) if finding or suspects else []
     return Findings(finding, bad, address, size_bytes)
@@ -211,25 +214,57 @@ def _members(
 ) -> Iterator[tuple[PlacedBlob, memoryview, memoryview]]:
     """Each blob with the bytes where its name and its content should be; reads the stream once, to its end.
 
-    Only a window of the pack is held: a blob and one buffer. Of a pack that is cut off, what is left.
+    Of a pack that is cut off, what is left.
     """
-    window, window_at, read_to = b"", 0, 0
+    window = _Window(stream, each_read)
     for blob in blobs:
-        name_at, end = max(blob.start - _NAME_BYTES, window_at), blob.start + blob.size_bytes
-        if end > read_to:
-            parts, window_at = [window[name_at - window_at :]], min(name_at, read_to)
-            while read_to < end and (data := stream.read(BUFFER_BYTES)):
-                each_read(data)
-                read_to += len(data)
-                if read_to > name_at:
-                    parts.append(data)
-                else:
-                    window_at = read_to
-            window = b"".join(parts)
-        view = memoryview(window)
-        yield blob, view[name_at - window_at : blob.start - window_at], view[blob.start - window_at : end - window_at]
-    while data := stream.read(BUFFER_BYTES):
-        each_read(data)
+        name_at = max(blob.start - _NAME_BYTES, 0)
+        view = window.view(name_at, blob.start + blob.size_bytes)
+        yield blob, view[: blob.start - name_at], view[blob.start - name_at :]
+    window.read_to_end()
+
+
+class _Window:
+    """What is held of a stream while it is read: the buffers since the start of what was asked for last.
+
+    A view of what lies in one buffer costs no copy, which is nearly all that packs are made of.
+    """
+
+    def __init__(self, stream: BinaryIO, each_read: Callable[[bytes], None]) -> None:
+        self._stream = stream
+        self._each_read = each_read
+        self._held: deque[memoryview] = deque()
+        self._at = self._read_to = 0
+
+    def view(self, start: int, end: int) -> memoryview:
+        """These bytes, or as many of them as there are. No ``start`` is before the one asked for last."""
+        self._forget_before(start)
+        while self._read_to < end and self._read():
+            self._forget_before(start)
+        if self._held and end <= self._at + len(self._held[0]):
+            return self._held[0][start - self._at : end - self._at]
+        at, parts = self._at, list[memoryview]()
+        for held in self._held:
+            parts.append(held[max(start - at, 0) : max(end - at, 0)])
+            at += len(held)
+        return memoryview(b"".join(parts))
+
+    def read_to_end(self) -> None:
+        """Read what is left, and hold none of it."""
+        while self._read():
+            self._forget_before(self._read_to)
+
+    def _read(self) -> bool:
+        data = self._stream.read(_READ_BYTES)
+        if data:
+            self._each_read(data)
+            self._held.append(memoryview(data))
+            self._read_to += len(data)
+        return bool(data)
+
+    def _forget_before(self, start: int) -> None:
+        while self._held and self._at + len(self._held[0]) <= start:
+            self._at += len(self._held.popleft())
 
 
 def _object_finding(found: ObjectRecord, size_bytes: int, digest: bytes) -> str | None:
