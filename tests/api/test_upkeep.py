@@ -173,7 +173,10 @@ def test_a_duty_is_paused_from_afar_and_by_hand_it_is_run_all_the_same(server: S
     paused = from_afar(server, tmp_path, "duties", "pause", "sweep")
     shown, measured = status(server), metrics(server)
     swept = server.ask("POST", "/retention:sweep", json_body={})
-    collected = [run_cli(server.home, *line) for line in (("duties", "pause", "collect"), ("collect", "--apply"))]
+    collected = [
+        run_cli(server.home, *line)
+        for line in (("duties", "pause", "collect"), ("collect", "--apply", "--grace-s", "0"))
+    ]
     resumed = server.ask("POST", "/duties/sweep/resume")
     unknown = server.ask("POST", "/duties/nothing/pause")
 
