@@ -174,18 +174,17 @@ def _buffers(stream: BinaryIO, advance: Callable[[int], None]) -> Iterator[bytes
 def _read_pack(
     store: ObjectStore, found: ObjectRecord, blobs: list[PlacedBlob], advance: Callable[[int], None]
 ) -> Findings:
-    size_bytes = 0
-    with _address_of(found.size_bytes) as whole:
+    whole, size_bytes = blake3(), 0
 
-        def count(data: bytes) -> None:
-            nonlocal size_bytes
-            size_bytes += len(data)
-            whole.update(data)
-            advance(len(data))
+    def count(data: bytes) -> None:
+        nonlocal size_bytes
+        size_bytes += len(data)
+        whole.update(data)
+        advance(len(data))
 
-        with store.open(key_of(found)) as stream:
-            suspects = [blob for blob, name, data in _members(stream, blobs, count) if not _is_named(blob, name, data)]
-        address = whole.digest()
+    with store.open(key_of(found)) as stream:
+        suspects = [blob for blob, name, data in _members(stream, blobs, count) if not _is_named(blob, name, data)]
+    address = whole.digest()
     finding = _object_finding(found, size_bytes, address)
     bad = _examine(store, found, blobs if finding else suspects, finding or WRONG_ROW) if finding or suspects else []
     return Findings(finding, bad, address, size_bytes)
