@@ -36,6 +36,7 @@ from artifactstore.registry.differing import run_changed
 from artifactstore.registry.gc_pause import gc_paused
 from artifactstore.registry.lease import Lease
 from artifactstore.registry.metadata_schemas import record_schema, schema_for
+from artifactstore.registry.other_logs import require_no_other_log
 from artifactstore.registry.placing import placed_by
 from artifactstore.registry.probing import require_usable
 from artifactstore.registry.progress import SILENT
@@ -144,7 +145,9 @@ def checked_by(
 def check_storage(registry: Registry) -> None:
     """The object recorded last must be there: else this is another storage, or none, and nothing can rely on it.
 
-    Nor can it if a probe refused it (``BackendRefusedError``).
+    Where nothing was recorded yet, there must be no other log's segments (``ConfigurationError``): whoever has lost a
+    database is to rebuild it, not to begin another beside what is left. Nor can anything rely on what a probe refused
+    (``BackendRefusedError``).
     """
     with registry.catalog.snapshot() as queries:
         newest = queries.newest_object(registry.default_backend)
@@ -161,7 +164,9 @@ def placed_and_checked(registry: Registry) -> Registry:
 
 
 def _check_storage(registry: Registry, newest: ObjectRecord | None) -> None:
-    if newest is not None:
+    if newest is None:
+        require_no_other_log(registry, registry.default_backend)
+    else:
         _check_object(registry, newest)
     require_usable(registry, registry.default_backend)
 

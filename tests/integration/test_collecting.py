@@ -195,12 +195,12 @@ class TestWhatIsRemoved:
         self, registry: Registry, tmp_path: Path, home: Path, since: str
     ) -> None:
         push(registry)
-        seal_log(registry)
         emptied = {"ARTIFACTSTORE_HOME": str(tmp_path / "new"), "ARTIFACTSTORE_STORAGE_URL": f"file://{home}/objects"}
 
         with closing(open_registry(Settings.from_environment(emptied), actor="local:tester")) as other:
             if since == "a push":
                 push(other, SMALL, "run-2")
+            seal_log(registry)
             before = stored_objects(home)
             with pytest.raises(ConfigurationError, match="is not this database's"):
                 space(other, unrecorded=True)

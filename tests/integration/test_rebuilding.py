@@ -18,7 +18,7 @@ from artifactstore.catalog.replay import NATURAL_ROWS
 from artifactstore.config import Settings
 from artifactstore.domain.canonical import decode, encode
 from artifactstore.domain.segment import Segment, segment_digest
-from artifactstore.errors import ConcurrentUpdateError, EventLogCorruptError, UsageError
+from artifactstore.errors import ConcurrentUpdateError, ConfigurationError, EventLogCorruptError, UsageError
 from artifactstore.registry.copying import copy_backend
 from artifactstore.registry.emptying import migrate
 from artifactstore.registry.events import list_events
@@ -159,6 +159,22 @@ def _older(path: Path) -> None:
 def files_of(registry: Registry, package_id: str) -> dict[str, bytes]:
     with TemporaryDirectory() as folder:
         return fetch(registry, package_id, Path(folder) / "x")
+
+
+def test_nobody_begins_another_log_beside_what_a_lost_database_has_left(registry: Registry, home: Path) -> None:
+    a_full_life(registry)
+    seal_log(registry)
+
+    with without_database(home) as rebuilt:
+        with pytest.raises(ConfigurationError, match="not this database's") as refused:
+            ingest(rebuilt, package_draft({"new": b"run"}, external_id="new"))
+        began = event_types(rebuilt)
+        rebuild(rebuilt)
+        ingest(rebuilt, package_draft({"new": b"run"}, external_id="new"))
+
+        assert "rebuild --from-storage" in (refused.value.hint or "")
+        assert [] == began
+        assert 5 == len(list_packages(rebuilt, limit=10))
 
 
 @pytest.mark.parametrize("kind", [ObjectKind.PACK, ObjectKind.BLOB])
@@ -334,9 +350,9 @@ def _first_right_then_wrong():  # type: ignore[no-untyped-def]
 
 def test_segments_of_several_logs_are_told_apart(registry: Registry, home: Path) -> None:
     ours = ingest(registry, package_draft({"x": b"1"}, external_id="run-1")).package_id
-    seal_log(registry)
     with without_database(home) as other:
         ingest(other, package_draft({"x": b"2"}, external_id="run-2"))
+        seal_log(registry)
         seal_log(other)
     with registry.catalog.snapshot() as queries:
         log_id = queries.log_id()
