@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from artifactstore.documents.upkeep import backlog_document, damage_document, scrub_document
+from artifactstore.documents.upkeep import scrub_document
 from artifactstore.documents.usage import space_document
 from artifactstore.documents.values import optional_instant
 from artifactstore.registry.duties import told
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from artifactstore.documents import Document
     from artifactstore.errors import ArtifactStoreError
+    from artifactstore.registry.backlog import Backlog, Damage
     from artifactstore.registry.duties import Run
     from artifactstore.registry.events import ReplayReport
     from artifactstore.registry.status import BackendStatus, DutyStatus, StoreStatus, SubscriptionStatus
@@ -38,11 +39,51 @@ def status_document(
         "plugins_left_out": [told(error) for error in plugins_left_out],
         "webhooks_left_out": [told(error) for error in webhooks_left_out],
         "scrub": scrub_document(status.scrub),
-        "backlog": backlog_document(status.backlog, status.subscriptions),
-        "damage": damage_document(status.damage),
+        "backlog": _backlog_document(status.backlog, status.subscriptions),
+        "damage": _damage_document(status.damage),
         "counts": dict(status.counts),
         "space": space_document(status.space),
     }
+
+
+def _backlog_document(backlog: Backlog, subscriptions: Sequence[SubscriptionStatus]) -> Document:
+    """What waits to be done."""
+    plan = backlog.plan
+    return {
+        "packages_due": backlog.packages_due,
+        "packages_expired": backlog.packages_expired,
+        "expired_not_planned": backlog.expired_not_planned,
+        "plan": None
+        if plan is None
+        else {
+            "plan_digest": plan.digest,
+            "package_id": plan.package_id,
+            "made_at": optional_instant(plan.made_at),
+            "delete": plan.deletes,
+            "approved_by": list(plan.approved_by),
+            "waits_for": plan.waits_for,
+        },
+        "condemned_objects": backlog.condemned_objects,
+        "unsealed_events": backlog.unsealed_events,
+        "unsealed_since": optional_instant(backlog.unsealed_since),
+        "open_packages": backlog.open_packages,
+        "subscriptions_behind": sum(1 for each in subscriptions if each.behind),
+    }
+
+
+def _damage_document(damage: Damage) -> Document:
+    """What is damaged, and what was found last."""
+    newest = [
+        {
+            "seq": each.seq,
+            "at": optional_instant(each.at),
+            "type": each.type,
+            "subject": each.subject,
+            "actor": each.actor,
+        }
+        for each in damage.newest
+    ]
+    return {"objects": dict(damage.objects), "blobs": damage.blobs, "newest": newest}
 
 
 def _backend_document(backend: BackendStatus) -> Document:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from artifactstore.documents.values import optional_blake3, optional_instant
+from artifactstore.documents.values import optional_blake3, optional_instant, unreachable_documents
 
 if TYPE_CHECKING:
     from artifactstore.catalog.records import ObjectRecord
@@ -33,10 +33,7 @@ def verification_document(report: VerifyReport) -> Document:
     status = "damaged" if report.damage else "incomplete" if report.unreachable else "verified"
     figures = asdict(replace(report, unreachable={}))
     del figures["answered"], figures["passed_over"]
-    unreachable = [
-        {"backend": name, "code": error.code, "message": error.message} for name, error in report.unreachable.items()
-    ]
-    return {"status": status, **figures, "unreachable": unreachable}
+    return {"status": status, **figures, "unreachable": unreachable_documents(report.unreachable)}
 
 
 def own_verification_document(report: VerifyReport, damage: list[Damage]) -> Document:

@@ -5,19 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from artifactstore.documents.values import optional_instant
+from artifactstore.documents.values import optional_instant, unreachable_documents
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from artifactstore.documents import Document
-    from artifactstore.errors import ArtifactStoreError
-    from artifactstore.registry.backlog import Backlog, Damage
     from artifactstore.registry.healing import HealReport
     from artifactstore.registry.rebuilding import RebuildReport
     from artifactstore.registry.reconciling import Difference, ReconcileReport
     from artifactstore.registry.scrubbing import ScrubStatus
-    from artifactstore.registry.status import SubscriptionStatus
 
 
 def reconcile_document(report: ReconcileReport) -> Document:
@@ -31,7 +26,7 @@ def reconcile_document(report: ReconcileReport) -> Document:
         "totals": {kind.replace(" ", "_"): asdict(tally) for kind, tally in report.totals.items()},
         "differences": [_difference_document(each) for each in report.differences],
         "next_after": report.next_after,
-        "unreachable": [_unreachable_document(name, error) for name, error in report.unreachable.items()],
+        "unreachable": unreachable_documents(report.unreachable),
     }
 
 
@@ -48,10 +43,6 @@ def _difference_document(difference: Difference) -> Document:
         "concerns": [{"package_id": package_id, "path": path} for package_id, path in difference.concerns],
         "concerns_more": difference.concerns_more,
     }
-
-
-def _unreachable_document(name: str, error: ArtifactStoreError) -> Document:
-    return {"backend": name, "code": error.code, "message": error.message}
 
 
 def heal_document(report: HealReport) -> Document:
@@ -80,46 +71,6 @@ def scrub_document(status: ScrubStatus) -> Document:
         "damage_found": status.damage_found,
         "damaged_objects": status.damaged_objects,
     }
-
-
-def backlog_document(backlog: Backlog, subscriptions: Sequence[SubscriptionStatus]) -> Document:
-    """What waits to be done."""
-    plan = backlog.plan
-    return {
-        "packages_due": backlog.packages_due,
-        "packages_expired": backlog.packages_expired,
-        "expired_not_planned": backlog.expired_not_planned,
-        "plan": None
-        if plan is None
-        else {
-            "plan_digest": plan.digest,
-            "package_id": plan.package_id,
-            "made_at": optional_instant(plan.made_at),
-            "delete": plan.deletes,
-            "approved_by": list(plan.approved_by),
-            "waits_for": plan.waits_for,
-        },
-        "condemned_objects": backlog.condemned_objects,
-        "unsealed_events": backlog.unsealed_events,
-        "unsealed_since": optional_instant(backlog.unsealed_since),
-        "open_packages": backlog.open_packages,
-        "subscriptions_behind": sum(1 for each in subscriptions if each.behind),
-    }
-
-
-def damage_document(damage: Damage) -> Document:
-    """What is damaged, and what was found last."""
-    newest = [
-        {
-            "seq": each.seq,
-            "at": optional_instant(each.at),
-            "type": each.type,
-            "subject": each.subject,
-            "actor": each.actor,
-        }
-        for each in damage.newest
-    ]
-    return {"objects": dict(damage.objects), "blobs": damage.blobs, "newest": newest}
 
 
 def rebuild_document(report: RebuildReport) -> Document:

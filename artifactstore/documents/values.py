@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from artifactstore.domain.digest import Digest
 from artifactstore.domain.instant import instant_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from artifactstore.documents import Document
+    from artifactstore.errors import ArtifactStoreError
 
 
 def optional_instant(value: int | None) -> str | None:
@@ -14,6 +22,11 @@ def optional_instant(value: int | None) -> str | None:
 def optional_blake3(raw: bytes | None) -> str | None:
     """``blake3:hex``, from a raw digest."""
     return None if raw is None else str(Digest.blake3(raw))
+
+
+def unreachable_documents(errors: Mapping[str, ArtifactStoreError]) -> list[Document]:
+    """Backends that gave no answer, and why."""
+    return [{"backend": name, "code": error.code, "message": error.message} for name, error in errors.items()]
 
 
 def hex_for_bytes(value: object) -> object:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Told about one piece of work at a time."""
+    """Told about one piece of work at a time, by several threads at once where a copy or a backup has them."""
 
     def begin(self, what: str, total_bytes: int | None) -> None:
         """A piece of work starts; the total is None where it is not known."""

@@ -11,11 +11,11 @@ import hashlib
 from collections import deque
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Self
 
 from blake3 import blake3
 
-from artifactstore.domain.hashing import BUFFER_BYTES, AddressHasher
+from artifactstore.domain.hashing import BUFFER_BYTES, AddressHasher, Lane
 from artifactstore.errors import (
     ObjectNotFoundError,
     RangeInvalidError,
@@ -26,7 +26,8 @@ from artifactstore.errors import (
 from artifactstore.storage.port import ObjectKey, ObjectKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from types import TracebackType
 
     from artifactstore.catalog.records import ObjectRecord, PlacedBlob
     from artifactstore.domain.hashing import ObjectHasher
@@ -36,6 +37,8 @@ ALTERED = "stored bytes were altered"
 WRONG_ROW = "the catalog's row disagrees with the object"
 _NAME_BYTES = 64
 _READ_BYTES = 256 * 1024
+_LARGE_ON_AVERAGE_BYTES = 8 * 1024
+"""Measured: a pack of blobs of 4 KiB is read more slowly with a second thread, one of 16 KiB faster."""
 
 
 class BadBlob(NamedTuple):
@@ -182,24 +185,77 @@ def _read_pack(
         whole.update(data)
         advance(len(data))
 
-    with store.open(key_of(found)) as stream:
-        suspects = [blob for blob, name, data in _members(stream, blobs, count) if not _is_named(blob, name, data)]
-    address = whole.digest()
+    with store.open(key_of(found)) as stream, _Names(found.size_bytes, len(blobs)) as names:
+        for member in _members(stream, blobs, count):
+            names.check(member)
+    suspects, address = names.suspects, whole.digest()
     finding = _object_finding(found, size_bytes, address)
     bad = _examine(store, found, blobs if finding else suspects, finding or WRONG_ROW) if finding or suspects else []
     return Findings(finding, bad, address, size_bytes)
 
 
-def _is_named(blob: PlacedBlob, name: memoryview, data: memoryview) -> bool:
-    return hashlib.sha256(data).digest() == blob.sha256 and name == blob.blake3.hex().encode()
+class _Member(NamedTuple):
+    """A blob with the bytes where its name and its content should be."""
+
+    blob: PlacedBlob
+    name: memoryview
+    content: memoryview
+
+
+class _Names:
+    """Which members are not what they are named: told by a thread beside the reading, if that is worth it.
+
+    Of a pack of small blobs most is work for Python, of which two threads do no more than one.
+    """
+
+    def __init__(self, size_bytes: int, count: int) -> None:
+        self.suspects: list[PlacedBlob] = []
+        """By position, when the context is left."""
+        is_worth_it = size_bytes > max(BUFFER_BYTES, count * _LARGE_ON_AVERAGE_BYTES)
+        self._lane = Lane(self._check_all) if is_worth_it else None
+        self._together: list[_Member] = []
+        self._together_bytes = 0
+
+    def check(self, member: _Member) -> None:
+        """Check it now, or with others that are handed over together."""
+        if self._lane is None:
+            self._check_all((member,))
+            return
+        self._together.append(member)
+        self._together_bytes += len(member.content)
+        if self._together_bytes >= _READ_BYTES:
+            self._hand_over(self._lane)
+
+    def _hand_over(self, lane: Lane[Sequence[_Member]]) -> None:
+        lane.put(self._together)
+        self._together, self._together_bytes = [], 0
+
+    def _check_all(self, members: Sequence[_Member]) -> None:
+        for blob, name, content in members:
+            if hashlib.sha256(content).digest() != blob.sha256 or name != blob.blake3.hex().encode():
+                self.suspects.append(blob)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._lane is None:
+            return
+        try:
+            if kind is None:
+                self._hand_over(self._lane)
+        finally:
+            self._lane.close()
 
 
 def _examine(store: ObjectStore, found: ObjectRecord, blobs: list[PlacedBlob], finding: str) -> list[BadBlob]:
     """Both digests of each blob; those that differ."""
     with store.open(key_of(found)) as stream:
         examined = [
-            BadBlob(blob, finding, blake3(data).digest(), hashlib.sha256(data).digest())
-            for blob, _, data in _members(stream, blobs, lambda _: None)
+            BadBlob(blob, finding, blake3(content).digest(), hashlib.sha256(content).digest())
+            for blob, _, content in _members(stream, blobs, lambda _: None)
         ]
     return [
         each
@@ -208,10 +264,8 @@ def _examine(store: ObjectStore, found: ObjectRecord, blobs: list[PlacedBlob], f
     ]
 
 
-def _members(
-    stream: BinaryIO, blobs: Iterable[PlacedBlob], each_read: Callable[[bytes], None]
-) -> Iterator[tuple[PlacedBlob, memoryview, memoryview]]:
-    """Each blob with the bytes where its name and its content should be; reads the stream once, to its end.
+def _members(stream: BinaryIO, blobs: Iterable[PlacedBlob], each_read: Callable[[bytes], None]) -> Iterator[_Member]:
+    """Each blob with the bytes where it should be; reads the stream once, to its end.
 
     Of a pack that is cut off, what is left.
     """
@@ -219,7 +273,7 @@ def _members(
     for blob in blobs:
         name_at = max(blob.start - _NAME_BYTES, 0)
         view = window.view(name_at, blob.start + blob.size_bytes)
-        yield blob, view[: blob.start - name_at], view[blob.start - name_at :]
+        yield _Member(blob, view[: blob.start - name_at], view[blob.start - name_at :])
     window.read_to_end()
 
 

@@ -8,7 +8,6 @@ there is more to read than its rate allows.
 from __future__ import annotations
 
 import json
-import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -115,7 +114,7 @@ def resume_scrub(registry: Registry) -> ScrubStatus:
 
 
 class Throttle:
-    """Keeps several threads' reading to so many bytes a second. Time that was not used counts for a second at most."""
+    """Keeps reading to so many bytes a second. Time that was not used counts for a second at most."""
 
     def __init__(
         self,
@@ -128,16 +127,13 @@ class Throttle:
         self._bytes_per_s = bytes_per_s
         self._wait, self._monotonic = wait, monotonic
         self._free_at = monotonic()
-        self._turn = threading.Lock()
 
     def take(self, count_bytes: int) -> None:
         """These were read: wait for as long as that takes at this rate."""
         if not self._bytes_per_s:
             return
-        with self._turn:
-            self._free_at = max(self._free_at, self._monotonic() - _CREDIT_S) + count_bytes / self._bytes_per_s
-            free_at = self._free_at
-        while (ahead_s := free_at - self._monotonic()) > 0:
+        self._free_at = max(self._free_at, self._monotonic() - _CREDIT_S) + count_bytes / self._bytes_per_s
+        while (ahead_s := self._free_at - self._monotonic()) > 0:
             self._wait(min(ahead_s, _MOST_AT_ONCE_S))
 
 

@@ -32,12 +32,11 @@ from artifactstore.registry.damage import record_findings, recorded_now
 from artifactstore.registry.packages import require_content
 from artifactstore.registry.paging import every
 from artifactstore.registry.progress import SILENT
-from artifactstore.registry.read_back import Findings, finding_of, key_of
-from artifactstore.registry.read_back_each import Reader
+from artifactstore.registry.read_back import Findings, finding_of, key_of, read_back_surely
 from artifactstore.storage.port import ObjectKey, ObjectKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterator
 
     from artifactstore.catalog.queries import Queries
     from artifactstore.catalog.records import ObjectRecord, PackageRecord
@@ -101,7 +100,8 @@ def verify_package(registry: Registry, package_id: str, *, progress: Progress = 
         objects = [queries.object(row_id) for row_id in recorded.placed]
     progress.begin("verifying", sum(found.size_bytes for found in objects))
     _verify_manifest(registry, package, recorded, report)
-    _verify_each(registry, objects, report, progress, blobs_in=recorded.blobs_in)
+    for found in objects:
+        _verify_object(registry, found, recorded.blobs_in(found), report, progress)
     return _of_any_backend(report)
 
 
@@ -145,7 +145,8 @@ def verify_objects(registry: Registry, *, subset: Subset | None = None, progress
         _verify_objects(registry, tuple(ObjectKind), report, progress)
         return _of_any_backend(report)
     progress.begin("verifying", None)
-    _verify_each(registry, _objects_of(registry, subset), report, progress)
+    for found in _objects_of(registry, subset):
+        _verify_object(registry, found, _blobs_in(registry, found), report, progress)
     return _of_any_backend(report)
 
 
@@ -184,7 +185,8 @@ def verify_page(
     """
     with registry.catalog.snapshot() as queries:
         page = [found for found in queries.objects(after=after, limit=limit) if found.row_id <= up_to]
-    _verify_each(registry, page, report, progress)
+    for found in page:
+        _verify_object(registry, found, _blobs_in(registry, found), report, progress)
     return page[-1].row_id if page else None
 
 
@@ -192,7 +194,9 @@ def _verify_objects(
     registry: Registry, kinds: tuple[ObjectKind, ...], report: VerifyReport, progress: Progress
 ) -> None:
     progress.begin("verifying", _total_bytes(registry, kinds) if progress is not SILENT else None)
-    _verify_each(registry, (found for found in _objects(registry) if found.kind in kinds), report, progress)
+    for found in _objects(registry):
+        if found.kind in kinds:
+            _verify_object(registry, found, _blobs_in(registry, found), report, progress)
 
 
 # backends that give no answer
@@ -211,7 +215,7 @@ def _pass_over(registry: Registry, found: ObjectRecord, error: ArtifactStoreErro
         return
     if not isinstance(error, NO_ANSWER):
         raise error
-    report.unreachable.setdefault(found.backend, error)
+    report.unreachable[found.backend] = error
     report.passed_over.add(found.backend)
 
 
@@ -319,39 +323,23 @@ def manifest_of_rows(package: PackageRecord, entries: list[FileEntry]) -> bytes:
 # objects
 
 
-def _verify_each(
-    registry: Registry,
-    objects: Iterable[ObjectRecord],
-    report: VerifyReport,
-    progress: Progress,
-    *,
-    blobs_in: Callable[[ObjectRecord], list[PlacedBlob]] | None = None,
+def _verify_object(
+    registry: Registry, found: ObjectRecord, blobs: list[PlacedBlob], report: VerifyReport, progress: Progress
 ) -> None:
-    """Read these back; of their blobs only those that ``blobs_in`` gives, unless something is found wrong."""
-
-    def every_blob(found: ObjectRecord) -> list[PlacedBlob]:
-        with registry.catalog.snapshot() as queries:
-            return list(queries.blobs_in_object(found.row_id))
-
-    reader = Reader(registry, blobs_in or every_blob, progress.advance, every_blob=every_blob)
-    for found, shown in reader.read_each(found for found in objects if _is_to_be_read(registry, found, report)):
-        if isinstance(shown, Findings):
-            _take(registry, found, shown, report)
-        else:
-            _pass_over(registry, found, shown, report)
-
-
-def _is_to_be_read(registry: Registry, found: ObjectRecord, report: VerifyReport) -> bool:
     if found.backend in report.unreachable:
         report.passed_over.add(found.backend)
-        return False
+        return
     if found.status == "damaged" and _is_superseded(registry, found):
         report.superseded += 1
-        return False
-    return True
-
-
-def _take(registry: Registry, found: ObjectRecord, findings: Findings, report: VerifyReport) -> None:
+        return
+    try:
+        findings = read_back_surely(
+            registry.backend(found.backend), found, blobs, progress.advance,
+            every_blob=lambda: _blobs_in(registry, found),  # also those of other packages
+        )  # fmt: skip
+    except (StorageError, ConfigurationError) as error:
+        _pass_over(registry, found, error, report)
+        return
     if findings.finding and not _is_there(registry, found):
         return
     report.answered.add(found.backend)
@@ -370,6 +358,11 @@ def _is_there(registry: Registry, found: ObjectRecord) -> bool:
 def _is_superseded(registry: Registry, found: ObjectRecord) -> bool:
     with registry.catalog.snapshot() as queries:
         return queries.object_is_superseded(found.row_id)
+
+
+def _blobs_in(registry: Registry, found: ObjectRecord) -> list[PlacedBlob]:
+    with registry.catalog.snapshot() as queries:
+        return list(queries.blobs_in_object(found.row_id))
 
 
 def _damage(registry: Registry, found: ObjectRecord, findings: Findings) -> Iterator[Damage]:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 SECONDS, ROUNDS, PACKAGES = (3_600, 50, 1_000) if LONG else (8, 2, 40)
 SCRUBBERS = 2
 RATE = 8 * 2**20 if LONG else 2**20
+PATIENCE_S = 300
 _PAUSE_S = 0.3
 _SHARE_OF_TURNS = 0.03 if LONG else 0.15
 
@@ -148,6 +149,7 @@ def test_every_round_reads_everything_whoever_is_killed_and_whenever_it_is_pause
         turns = cycle(acts)
         until, rounds, began_at, ended_at = time.monotonic() + SECONDS, 0, 0, None
         while time.monotonic() < until or rounds < ROUNDS or damages.unseen:
+            assert time.monotonic() < until + PATIENCE_S, f"rounds do not end any more: {rounds}, {damages.counted}"
             status = scrub_status(registry)
             if status.ended_at is not None and status.ended_at != ended_at:
                 ended_at = status.ended_at

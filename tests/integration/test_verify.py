@@ -184,6 +184,21 @@ def test_damage_is_recorded_once_and_forgotten_when_the_bytes_are_back(registry:
     assert replay_is_exact(registry)
 
 
+def test_a_package_that_is_sound_restores_nothing_that_others_have_in_the_same_pack(
+    registry: Registry, home: Path
+) -> None:
+    ingest(registry, package_draft(FILES, external_id="all"))
+    sound = ingest(registry, package_draft({"a.txt": FILES["a.txt"]}, external_id="one")).package_id
+    flip_byte(objects_of_kind(home, ObjectKind.PACK)[0], 2 * HEADER + 1010)
+    verify_all(registry)
+    before = event_types(registry)
+
+    report = verify_package(registry, sound)
+
+    assert ["b.txt"] == [found.path for found in report.damage]
+    assert before == event_types(registry)
+
+
 def test_damaged_bytes_are_never_handed_out(registry: Registry, home: Path, tmp_path: Path) -> None:
     package_id = ingest(registry, package_draft(FILES)).package_id
     flip_byte(objects_of_kind(home, ObjectKind.PACK)[0], HEADER)

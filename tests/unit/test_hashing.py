@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artifactstore.domain.digest import CHUNK_BYTES, BlobMeasure
-from artifactstore.domain.hashing import BlobHasher, measure
+from artifactstore.domain.hashing import BlobHasher, Lane, measure
 from artifactstore.testing.builders import some_bytes
 
 DATA = some_bytes(3 * CHUNK_BYTES + 2)
@@ -106,6 +106,27 @@ def test_threads_end_with_finish() -> None:
     hasher.finish()
 
     assert threading.active_count() == before
+
+
+def test_whoever_hands_over_waits_while_the_thread_is_four_behind() -> None:
+    may_go_on, put = threading.Event(), list[int]()
+
+    def hand_over(lane: Lane[int]) -> None:
+        for number in range(20):
+            lane.put(number)
+            put.append(number)
+
+    lane = Lane[int](lambda _: may_go_on.wait(60))
+    caller = threading.Thread(target=hand_over, args=(lane,), daemon=True)
+    caller.start()
+    caller.join(0.3)
+    put_meanwhile = list(put)
+    may_go_on.set()
+    caller.join(60)
+    lane.close()
+
+    assert put_meanwhile == [0, 1, 2, 3]
+    assert put == list(range(20))
 
 
 def test_whenever_it_is_interrupted_it_can_be_left() -> None:
