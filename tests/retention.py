@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 from artifactstore.domain.instant import MICROSECONDS_PER_DAY, Instant
 from artifactstore.domain.retention import RetentionClass
+from artifactstore.registry.applying import DEFAULT_REASON, apply_plan
 from artifactstore.registry.ingest import ingest
+from artifactstore.registry.planning import make_plan
 from artifactstore.registry.retention import sweep
 from artifactstore.testing.builders import package_draft, some_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from artifactstore.registry.planning import MadePlan
     from artifactstore.registry.registry import Registry
 
 PRODUCER = package_draft().producer
@@ -44,3 +47,11 @@ def later(registry: Registry, days: float) -> Registry:
 def expire(registry: Registry) -> list[str]:
     """Mark what is transient."""
     return sweep(later(registry, 8))
+
+
+def delete_all_expired(registry: Registry, reason: str = DEFAULT_REASON) -> MadePlan:
+    """Mark what is transient and delete it by a plan, which is returned."""
+    expire(registry)
+    made = make_plan(registry)
+    apply_plan(registry, made.digest, reason=reason)
+    return made

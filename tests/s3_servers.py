@@ -1,7 +1,8 @@
 """Servers that speak S3, for tests: moto (in memory, in a thread), rclone (a process over files), a failing network.
 
 moto honours conditional writes and verifies no checksum. rclone ignores conditional writes and verifies signatures,
-payloads and Content-MD5. Both are fixtures; a test module imports the ones it needs, with ``aws_environment``.
+payloads and Content-MD5. Both are fixtures, and ``server`` is first the one, then the other; a test module imports what
+it needs, with ``aws_environment``.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from artifactstore.bootstrap import open_registry
 from artifactstore.catalog import probes
+from artifactstore.config import Settings
 from artifactstore.storage.s3 import S3Store
 from artifactstore.storage.s3.bucket import Bucket, open_client
 from artifactstore.storage.s3.options import S3Options
@@ -59,6 +62,10 @@ class S3Server:
 
     def options(self, **others: str) -> dict[str, str]:
         return {"ENDPOINT_URL": self.url, "REGION": REGION, **others}
+
+    def settings(self, **others: str) -> dict[str, str]:
+        """The same, as a process finds it in its environment."""
+        return {f"ARTIFACTSTORE_S3_{name}": text for name, text in self.options(**others).items()}
 
     def new_store(self, **options: str) -> S3Store:
         """An empty store: a prefix that nobody has used."""
@@ -89,6 +96,13 @@ def new_store(options: dict[str, str]) -> S3Store:
     """As ``S3Store.from_url`` opens it, but with one client for all tests that ask for the same: making one is slow."""
     parsed = S3Options.parse(options)
     return S3Store(Bucket(_client(parsed), BUCKET, f"{secrets.token_hex(6)}/", parsed))
+
+
+def open_on(server: S3Server, home: Path, *, bucket: str = BUCKET, prefix: str = "", **options: str) -> Registry:
+    """A catalog of its own in this home, and objects in a bucket."""
+    place = {"ARTIFACTSTORE_HOME": str(home), "ARTIFACTSTORE_STORAGE_URL": f"s3://{bucket}/{prefix or home.name}"}
+    settings = Settings.from_environment({**server.settings(**{**IN_PARTS, **options}), **place})
+    return take_as_probed(open_registry(settings, actor="local:tester"))
 
 
 def take_as_probed(registry: Registry) -> Registry:
@@ -148,6 +162,12 @@ def rclone(aws_environment: None, tmp_path_factory: pytest.TempPathFactory) -> I
     finally:
         process.terminate()
         process.wait(30)
+
+
+@pytest.fixture(params=["moto", "rclone"])
+def server(request: pytest.FixtureRequest) -> S3Server:
+    found: S3Server = request.getfixturevalue(request.param)
+    return found
 
 
 def ready_server(url: str, folder: Path | None = None) -> S3Server:

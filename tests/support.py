@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from artifactstore.registry.registry import Registry
+
+SIGKILLED = -signal.SIGKILL
+"""What a process that was killed so exits with."""
 
 
 def event_types(registry: Registry) -> list[str]:

@@ -206,7 +206,7 @@ def test_a_dump_and_a_copy_of_the_bucket_are_the_store_again(
         "ARTIFACTSTORE_HOME": str(tmp_path / "home"),
         "ARTIFACTSTORE_DATABASE_URL": postgres.empty_database(),
         "ARTIFACTSTORE_STORAGE_URL": f"s3://{BUCKET}/{tmp_path.name}",
-        **{f"ARTIFACTSTORE_S3_{name}": text for name, text in rclone.options().items()},
+        **rclone.settings(),
     }
     write_tree(tmp_path / "run", {"small.txt": b"small", "large.bin": os.urandom(2 * 1024 * 1024)})
     program = ("-m", "artifactstore")

@@ -391,13 +391,17 @@ def sync_directory(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _sorted_files(folder: Path) -> Iterator[Path]:
+def _listed(folder: Path) -> list[os.DirEntry[str]]:
+    """What is in a directory, by name; nothing if there is none."""
     with _storage_errors(f"{folder} cannot be listed"):
         try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            return sorted(os.scandir(folder), key=lambda entry: entry.name)
         except FileNotFoundError:
-            return
-    for entry in entries:
+            return []
+
+
+def _sorted_files(folder: Path) -> Iterator[Path]:
+    for entry in _listed(folder):
         if entry.is_dir(follow_symlinks=False):
             yield from _sorted_files(Path(entry.path))
         elif entry.is_file(follow_symlinks=False):
@@ -406,12 +410,7 @@ def _sorted_files(folder: Path) -> Iterator[Path]:
 
 def _entries(root: Path, folder: Path) -> Iterator[Path]:
     """Whatever is below a directory and is neither an object nor a directory; one with an object's name, too."""
-    with _storage_errors(f"{folder} cannot be listed"):
-        try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except FileNotFoundError:
-            return
-    for entry in entries:
+    for entry in _listed(folder):
         path = Path(entry.path)
         has_a_key = _is_key(path.relative_to(root))
         if entry.is_dir(follow_symlinks=False) and not has_a_key:

@@ -46,7 +46,7 @@ from tests.api.pushing import (
     zipped,
 )
 from tests.service import make_tokens
-from tests.support import objects_of_kind
+from tests.support import SIGKILLED, objects_of_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +54,6 @@ if TYPE_CHECKING:
 
     from tests.service import Server
 
-SIGKILLED = -9
 FINALIZE_STEPS = 12
 """The failpoints of a finalize; the last is passed when the package is recorded and nobody knows yet."""
 PATIENCE_S = 20

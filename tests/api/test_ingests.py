@@ -21,6 +21,7 @@ from tests.api.nursery import PLAIN, arm
 from tests.api.observed import AT, JANE, PAYLOAD, events_of, filled, finalize, ingest, observing, place, recorded
 from tests.api.pushing import check_store, fresh_files, opened, places, problem, push
 from tests.service import make_tokens, serving, settings_of
+from tests.support import SIGKILLED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 SIGNALS = ["v1.core.envelope_indexed", "v1.core.ingested"]
 SMALLEST_CAP = 100
-SIGKILLED = -9
 
 
 @pytest.fixture(scope="module")

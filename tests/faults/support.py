@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from artifactstore.registry.registry import Registry
 
 LONG = bool(os.environ.get("LONG"))
-SIGKILLED = -9
 FILES = {
     "run.json": b"{}",
     "logs/a.txt": b"a" * 5000,

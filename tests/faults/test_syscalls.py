@@ -18,7 +18,6 @@ from artifactstore.storage.port import ObjectKind
 from tests.faults.support import (
     FILES,
     LONG,
-    SIGKILLED,
     Store,
     Trace,
     push,
@@ -26,7 +25,7 @@ from tests.faults.support import (
     reported_code,
     traced,
 )
-from tests.support import flip_byte, objects_of_kind, write_tree
+from tests.support import SIGKILLED, flip_byte, objects_of_kind, write_tree
 
 if TYPE_CHECKING:
     from pathlib import Path

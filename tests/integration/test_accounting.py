@@ -33,7 +33,7 @@ from artifactstore.testing.builders import package_draft, some_bytes
 from tests.at_once import at_once
 from tests.counted import assert_counted
 from tests.first_version import take_back_to_0001
-from tests.retention import FILES, expire, push, soon_over
+from tests.retention import FILES, delete_all_expired, expire, push, soon_over
 from tests.service import settings_of
 from tests.support import flip_byte, objects_of_kind, replay_is_exact, stored_objects
 from tests.two_backends import ARCHIVE, DISK, settings_from, two_directories
@@ -68,11 +68,6 @@ def put(registry: Registry, files: dict[str, bytes], name: str, producer: str, *
     return ingest(soon_over(registry), draft).package_id
 
 
-def delete_what_expires(registry: Registry) -> None:
-    expire(registry)
-    apply_plan(registry, make_plan(registry).digest)
-
-
 def of(registry: Registry, producer: str) -> usage.ProducerUsageRecord:
     with registry.catalog.snapshot() as queries:
         (found,) = usage.of_producers(queries.connection, [producer], limit=1)
@@ -91,7 +86,7 @@ class TestBytes:
         put(registry, {"c": b"123"}, "two", "green", for_long=True)
         shared = of(registry, "red"), of(registry, "green")
 
-        delete_what_expires(registry)
+        delete_all_expired(registry)
 
         assert (("red", 1, 2, 4, 1, 3), ("green", 1, 1, 3, 0, 3)) == shared
         assert (("red", 0, 0, 0, 0, 0), ("green", 1, 1, 3, 3, 0)) == (of(registry, "red"), of(registry, "green"))
@@ -107,7 +102,7 @@ class TestBytes:
 
     def test_what_lies_in_a_backend_is_what_its_directory_holds(self, registry: Registry, home: Path) -> None:
         push(registry)
-        delete_what_expires(registry)
+        delete_all_expired(registry)
 
         with registry.catalog.snapshot() as queries:
             found = usage.of_backend(queries.connection, DEFAULT_BACKEND)
@@ -163,7 +158,7 @@ def take(registry: Registry, home: Path, step: tuple[Any, ...], number: int) -> 
             contents = {path: CONTENTS[key] for path, key in files.items()}
             put(registry, contents, f"run-{number}", producer, for_long=for_long)
         case ("delete",):
-            delete_what_expires(registry)
+            delete_all_expired(registry)
         case ("collect",):
             expected = {name: each.expected_bytes_after for name, each in space(registry).backends.items()}
             after = collect(registry, wait_s=0).backends

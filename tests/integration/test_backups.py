@@ -25,7 +25,6 @@ from artifactstore.errors import (
     UsageError,
 )
 from artifactstore.failpoints import arm
-from artifactstore.registry.applying import apply_plan
 from artifactstore.registry.backing_up import backup
 from artifactstore.registry.collecting import collect
 from artifactstore.registry.copying import copy_backend
@@ -34,7 +33,6 @@ from artifactstore.registry.emptying import migrate
 from artifactstore.registry.healing import heal_all
 from artifactstore.registry.ingest import ingest
 from artifactstore.registry.open_packages import open_package
-from artifactstore.registry.planning import make_plan
 from artifactstore.registry.reconciling import reconcile
 from artifactstore.registry.restoring import restore
 from artifactstore.registry.scrubbing import pause_scrub, scrub_status
@@ -47,7 +45,7 @@ from artifactstore.storage.port import ObjectKey, ObjectKind
 from artifactstore.testing.builders import package_draft, some_bytes
 from artifactstore.testing.faults import FaultyStore
 from tests.backups import FILES, a_life, another, directory, is_sound, keys_in, log_of, rows_of
-from tests.retention import expire, push
+from tests.retention import delete_all_expired, push
 from tests.support import fetch, flip_byte, objects_of_kind, replay_is_exact
 from tests.two_backends import ARCHIVE, DISK, paths_of, settings_from, two_directories
 
@@ -662,8 +660,7 @@ def test_what_is_condemned_is_not_copied_and_collection_ends_it_where_it_was_res
 ) -> None:
     hasty = replace(registry, collection=CollectionPolicy(grace_s=3600))
     push(hasty)
-    expire(hasty)
-    apply_plan(hasty, make_plan(hasty).digest)
+    delete_all_expired(hasty)
     collect(hasty, wait_s=0, pause=lambda _: None)
     made = backup(hasty, target)
     assert {"condemned"} < {row[4] for row in rows_of(registry)["stored_object"]}

@@ -16,7 +16,7 @@ from artifactstore.registry.packages import list_packages
 from artifactstore.registry.restoring import restore
 from artifactstore.registry.snapshots import list_snapshots
 from tests.backups import another, directory, is_sound, log_of, rows_of
-from tests.integration.test_crash import SIGKILLED, copy_of, failpoints_of, push
+from tests.killed_commands import failpoints_of, killed_at, push
 from tests.support import run_cli, write_tree
 
 if TYPE_CHECKING:
@@ -43,11 +43,10 @@ def test_killed_at_every_failpoint_of_a_backup(store: Path, tmp_path: Path) -> N
     with another(store) as registry:
         rows, log = rows_of(registry), log_of(registry)
 
-    names = failpoints_of(tmp_path, store, ("backup", str(tmp_path / "dry")))
+    names = failpoints_of(store, tmp_path / "dry-run", ("backup", str(tmp_path / "dry")))
     for hit in hits_in(names):
-        home, target = copy_of(store, tmp_path / f"home-{hit}"), directory(tmp_path / f"target-{hit}")
-        killed = run_cli(home, str(hit), "backup", str(tmp_path / f"target-{hit}"), program=("-m", "tests.crash_at"))
-        assert (killed.code, killed.stdout) == (SIGKILLED, ""), names[hit - 1]
+        home = killed_at(hit, store, tmp_path / f"home-{hit}", ("backup", str(tmp_path / f"target-{hit}")))
+        target = directory(tmp_path / f"target-{hit}")
         whole = list_snapshots(target)
 
         with another(home) as registry:
@@ -72,12 +71,10 @@ def test_killed_at_every_failpoint_of_a_restore(store: Path, tmp_path: Path) -> 
     with another(empty) as registry:
         assert [] == list_packages(registry, limit=1)
 
-    names = failpoints_of(tmp_path, empty, ("restore", str(tmp_path / "target")))
+    names = failpoints_of(empty, tmp_path / "dry-run", ("restore", str(tmp_path / "target")))
     committed = len(names) - names[::-1].index("catalog.after-commit")
     for hit in hits_in(names):
-        home = copy_of(empty, tmp_path / f"home-{hit}")
-        killed = run_cli(home, str(hit), "restore", str(tmp_path / "target"), program=("-m", "tests.crash_at"))
-        assert (killed.code, killed.stdout) == (SIGKILLED, ""), names[hit - 1]
+        home = killed_at(hit, empty, tmp_path / f"home-{hit}", ("restore", str(tmp_path / "target")))
 
         with another(home) as restored:
             if hit >= committed:

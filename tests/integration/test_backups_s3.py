@@ -14,14 +14,15 @@ from artifactstore.registry.restoring import restore
 from artifactstore.registry.snapshots import list_snapshots
 from artifactstore.storage.port import ObjectKind
 from tests.backups import a_life, another, directory, is_sound, keys_in, log_of, rows_of
-from tests.integration.test_s3_packages import open_on
 from tests.s3_servers import (  # noqa: F401 - fixtures
     BUCKET,
     S3Server,
     aws_environment,
     failing_network,
     moto,
+    open_on,
     rclone,
+    server,
     take_as_probed,
 )
 from tests.support import CliResult, fetch, start_cli
@@ -32,11 +33,6 @@ if TYPE_CHECKING:
     from artifactstore.registry.registry import Registry
 
 # ruff: noqa: F811 - fixtures that are imported are named as arguments
-
-
-@pytest.fixture(params=["moto", "rclone"])
-def server(request: pytest.FixtureRequest) -> S3Server:
-    return request.getfixturevalue(request.param)
 
 
 def test_a_backup_in_a_bucket_and_back(registry: Registry, server: S3Server, tmp_path: Path) -> None:
@@ -125,7 +121,7 @@ def test_a_bucket_that_gives_no_answer_ends_it_and_the_next_backup_goes_on(
 def test_the_commands_take_a_url(home: Path, registry: Registry, moto: S3Server, tmp_path: Path) -> None:
     a_life(registry)
     url = f"s3://{BUCKET}/{secrets.token_hex(6)}"
-    settings = {f"ARTIFACTSTORE_S3_{name}": text for name, text in moto.options().items()}
+    settings = moto.settings()
 
     made = CliResult(start_cli(home, "backup", url, settings=settings))
     listed = CliResult(start_cli(home, "backup", url, "--list", settings=settings))

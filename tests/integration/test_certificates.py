@@ -23,7 +23,7 @@ from artifactstore.registry.events import list_events
 from artifactstore.registry.packages import find_package
 from artifactstore.registry.planning import make_plan
 from artifactstore.registry.removing import reference_to
-from tests.retention import FILES, SMALL, expire, push
+from tests.retention import FILES, SMALL, delete_all_expired, expire, push
 from tests.two_backends import ARCHIVE, DISK, settings_from, two_directories
 
 if TYPE_CHECKING:
@@ -40,13 +40,6 @@ def registry(home: Path, database: dict[str, str]) -> Iterator[Registry]:
         yield replace(opened, collection=CollectionPolicy(grace_s=0))
 
 
-def delete(registry: Registry) -> str:
-    expire(registry)
-    made = make_plan(registry)
-    apply_plan(registry, made.digest, reason="the project has ended")
-    return made.digest
-
-
 def certified(registry: Registry, package_id: str) -> dict[str, Any]:
     found: dict[str, Any] = cbor2.loads(certificate(registry, package_id))
     return found
@@ -54,7 +47,7 @@ def certified(registry: Registry, package_id: str) -> dict[str, Any]:
 
 def test_a_certificate_names_every_blob_and_object_that_is_gone(registry: Registry) -> None:
     package_id = push(registry)
-    plan_digest = delete(registry)
+    plan_digest = delete_all_expired(registry, "the project has ended").digest
     collect(registry, wait_s=0)
 
     said = certified(registry, package_id)
@@ -69,7 +62,7 @@ def test_a_certificate_names_every_blob_and_object_that_is_gone(registry: Regist
 
 def test_the_log_proves_it(registry: Registry) -> None:
     package_id = push(registry)
-    delete(registry)
+    delete_all_expired(registry, "the project has ended")
     collect(registry, wait_s=0)
 
     said = certified(registry, package_id)
@@ -90,7 +83,7 @@ def test_there_is_none_while_bytes_remain(registry: Registry) -> None:
 
     with pytest.raises(PackageStateError):
         certificate(registry, package_id)
-    delete(registry)
+    delete_all_expired(registry, "the project has ended")
     with pytest.raises(NotDestroyedError) as remaining:
         certificate(registry, package_id)
 
@@ -139,7 +132,7 @@ def test_a_manifest_that_was_copied_since_remains(home: Path) -> None:
     with closing(open_registry(settings_from(two_directories(home)))) as opened:
         registry = replace(opened, collection=CollectionPolicy(grace_s=0))
         package_id = push(registry)
-        delete(registry)
+        delete_all_expired(registry, "the project has ended")
         package, _ = find_package(registry, package_id)
         with registry.transaction() as tx:
             manifest = reference_to(tx.objects_of_digest("manifest", package.manifest_digest or b"")[0])

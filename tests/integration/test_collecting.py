@@ -38,7 +38,7 @@ from artifactstore.registry.verify import verify_all
 from artifactstore.storage.port import ObjectKind
 from artifactstore.testing.builders import put_bytes, some_bytes
 from artifactstore.testing.faults import FaultyStore, Operation
-from tests.retention import FILES, SMALL, expire, later, push
+from tests.retention import FILES, SMALL, delete_all_expired, expire, later, push
 from tests.support import event_types, fetch, objects_of_kind, overwrite, replay_is_exact, stored_objects
 from tests.two_backends import ARCHIVE, DISK, keys_in, settings_from, two_directories
 
@@ -76,14 +76,6 @@ def broken_off_at(step: str) -> Callable[[str], None]:
     return break_off
 
 
-def delete_all_expired(registry: Registry) -> int:
-    """By a plan; the bytes that it says come free."""
-    expire(registry)
-    made = make_plan(registry)
-    apply_plan(registry, made.digest)
-    return made.totals.frees_bytes
-
-
 def bytes_in(home: Path) -> int:
     return sum(map(len, stored_objects(home).values()))
 
@@ -110,7 +102,7 @@ class TestWhatIsRemoved:
     def test_the_bytes_of_a_deleted_package_go(self, registry: Registry, home: Path) -> None:
         push(registry)
         whole = bytes_in(home)
-        frees = delete_all_expired(registry)
+        frees = delete_all_expired(registry).totals.frees_bytes
         before = bytes_in(home)
 
         report = collected(registry)
@@ -122,7 +114,7 @@ class TestWhatIsRemoved:
     def test_before_expected_and_after_agree_to_the_byte(self, registry: Registry, home: Path) -> None:
         push(registry)
         push(registry, {**SMALL, "other": some_bytes(2**20, 5)}, "run-2")
-        frees = delete_all_expired(registry)
+        frees = delete_all_expired(registry).totals.frees_bytes
         push(registry, {"small-1": SMALL["small-1"], "kept": b"kept"}, "run-3")
         planned = space(registry).backends[DEFAULT_BACKEND]
         before = bytes_in(home)
@@ -460,9 +452,7 @@ class TestSeveralBackends:
         push(registry)
         copy_backend(registry, DISK, ARCHIVE)
         sizes = {name: bytes_recorded(registry, name) for name in (DISK, ARCHIVE)}
-        expire(registry)
-        made = make_plan(registry)
-        apply_plan(registry, made.digest)
+        made = delete_all_expired(registry)
 
         report = collected(registry)
 

@@ -23,15 +23,13 @@ from artifactstore.storage.port import ObjectKind
 from artifactstore.testing.builders import put_bytes, some_bytes
 from tests.killed_children import killing
 from tests.retention import expire, push
-from tests.support import fetch, replay_is_exact
+from tests.support import SIGKILLED, fetch, replay_is_exact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from artifactstore.registry.registry import Registry
-
-SIGKILLED = -9
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from artifactstore.registry.uploads import append, begin_upload, complete_upload
 from artifactstore.registry.verify import verify_all
 from artifactstore.storage.port import ObjectKey, ObjectKind
 from artifactstore.testing.builders import package_draft, put_bytes
-from tests.retention import FILES, SMALL, expire, later, push
+from tests.retention import FILES, SMALL, delete_all_expired, expire, later, push
 from tests.support import event_types, fetch, flip_byte, objects_of_kind, replay_is_exact, stored_objects
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ def registry(home: Path, database: dict[str, str]) -> Iterator[Registry]:
     with closing(open_registry(settings, actor="local:tester")) as opened:
         hasty = replace(opened, collection=CollectionPolicy(grace_s=0))
         push(hasty)
-        expire(hasty)
-        apply_plan(hasty, make_plan(hasty).digest)
+        delete_all_expired(hasty)
         yield hasty
         arm(None)
         assert collect(hasty, wait_s=0, unrecorded=True, pause=lambda _: None).is_done

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from artifactstore.bootstrap import open_registry
-from artifactstore.config import Settings
 from artifactstore.domain.collection import CollectionPolicy
 from artifactstore.domain.retention import RetentionClass
 from artifactstore.errors import ClocksDisagreeError, StorageError, StorageUnavailableError
@@ -21,7 +19,7 @@ from artifactstore.registry.verify import verify_all
 from artifactstore.storage.port import ObjectKey, ObjectKind
 from artifactstore.testing.builders import some_bytes
 from tests.ledger import LONG
-from tests.retention import FILES, SMALL, expire, push
+from tests.retention import FILES, SMALL, delete_all_expired, expire, push
 from tests.s3_proxy import ACTIONS, From, Peace, faulty
 from tests.s3_servers import (  # noqa: F401 - fixtures
     BUCKET,
@@ -31,8 +29,9 @@ from tests.s3_servers import (  # noqa: F401 - fixtures
     aws_environment,
     failing_network,
     moto,
+    open_on,
     rclone,
-    take_as_probed,
+    server,
 )
 from tests.support import event_types, fetch, replay_is_exact
 
@@ -50,12 +49,6 @@ BAD_LUCK = EVERY_KIND if LONG else FEW
 # ruff: noqa: F811 - fixtures that are imported are named as arguments
 
 
-@pytest.fixture(params=["moto", "rclone"])
-def server(request: pytest.FixtureRequest) -> S3Server:
-    found: S3Server = request.getfixturevalue(request.param)
-    return found
-
-
 @contextmanager
 def collecting(server: S3Server, tmp_path: Path) -> Iterator[tuple[Registry, S3Proxy]]:
     """A store in a bucket, every request to which is watched; its tables are what its log says in the end."""
@@ -66,12 +59,7 @@ def collecting(server: S3Server, tmp_path: Path) -> Iterator[tuple[Registry, S3P
 @contextmanager
 def opened(server: S3Server, url: str, tmp_path: Path, **others: str) -> Iterator[Registry]:
     """A store in a bucket, reached by this URL; its tables are what its log says in the end."""
-    home = tmp_path / secrets.token_hex(6)
-    options = {**server.options(**IN_PARTS), "ENDPOINT_URL": url, **others}
-    settings = {f"ARTIFACTSTORE_S3_{name}": text for name, text in options.items()}
-    place = {"ARTIFACTSTORE_HOME": str(home), "ARTIFACTSTORE_STORAGE_URL": f"s3://{BUCKET}/{home.name}"}
-    found = open_registry(Settings.from_environment({**settings, **place}), actor="local:tester")
-    with closing(take_as_probed(found)) as registry:
+    with closing(open_on(server, tmp_path / secrets.token_hex(6), ENDPOINT_URL=url, **others)) as registry:
         yield replace(registry, collection=CollectionPolicy(grace_s=0))
         replay_is_exact(registry)
 
@@ -92,13 +80,6 @@ def store(server: S3Server, tmp_path: Path) -> Iterator[tuple[Registry, S3Proxy]
         yield opened
 
 
-def delete(registry: Registry) -> int:
-    expire(registry)
-    made = make_plan(registry)
-    apply_plan(registry, made.digest)
-    return made.totals.frees_bytes
-
-
 def bytes_in(registry: Registry) -> int:
     return sum(info.size_bytes for kind in ObjectKind for info in registry.store.list(kind))
 
@@ -106,7 +87,7 @@ def bytes_in(registry: Registry) -> int:
 def test_a_deleted_package_goes_to_the_byte(store: tuple[Registry, S3Proxy]) -> None:
     registry, _ = store
     push(registry)
-    frees = delete(registry)
+    frees = delete_all_expired(registry).totals.frees_bytes
     before = bytes_in(registry)
 
     report = collect(registry, wait_s=0)
@@ -118,7 +99,7 @@ def test_a_thousand_objects_are_one_request(moto: S3Server, tmp_path: Path) -> N
     with collecting(moto, tmp_path) as (registry, proxy):
         many = replace(registry, pack_threshold_bytes=0)
         push(many, {f"f{number}": b"%d" % number for number in range(1_199)})
-        delete(many)
+        delete_all_expired(many)
         proxy.reset()
 
         report = collect(many, wait_s=0)
@@ -149,7 +130,7 @@ def test_a_request_that_fails_leaves_what_the_next_run_ends(
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
     registry, proxy = store
     push(registry)
-    delete(registry)
+    delete_all_expired(registry)
     proxy.plan("POST", "delete", answer=(503, "SlowDown"), times=8)
 
     with pytest.raises(StorageUnavailableError):
@@ -168,7 +149,7 @@ def test_an_answer_that_is_lost_is_asked_for_again(
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
     registry, proxy = store
     push(registry)
-    frees = delete(registry)
+    frees = delete_all_expired(registry).totals.frees_bytes
     before = bytes_in(registry)
     proxy.plan("POST", "delete", lose_answer=True)
 
@@ -184,7 +165,7 @@ def test_what_the_answer_says_was_not_deleted_is_not_recorded_as_deleted(
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
     with collecting(moto, tmp_path) as (registry, proxy):
         push(registry)
-        delete(registry)
+        delete_all_expired(registry)
         proxy.plan("POST", "delete", keep_first=named)
         proxy.plan("DELETE", answer=(500, "InternalError"), times=8)
 
@@ -213,7 +194,7 @@ def test_whatever_becomes_of_a_deletion_the_next_run_ends_it(
             "run-2",
             retention_class=RetentionClass.PERMANENT_RECORD,
         )
-        delete(registry)
+        delete_all_expired(registry)
         proxy.rule = From("DeleteObjects", action, times=times)
 
         with suppress(StorageError):
@@ -239,7 +220,7 @@ def test_a_server_that_cannot_delete_many_is_asked_one_by_one(
 ) -> None:
     with collecting(moto, tmp_path) as (registry, proxy):
         push(registry)
-        delete(registry)
+        delete_all_expired(registry)
         proxy.plan("POST", "delete", answer=answer, times=1)
 
         report = collect(registry, wait_s=0)
@@ -253,7 +234,7 @@ def test_nothing_is_collected_by_a_clock_that_is_not_the_servers(
 ) -> None:
     with collecting(moto, tmp_path) as (registry, _):
         push(registry, {"a": some_bytes(100)})
-        delete(registry)
+        delete_all_expired(registry)
         an_hour_ago = registry.clock() - 3_600_000_000
         monkeypatch.setattr(type(registry.store), "server_time", lambda _: an_hour_ago)
 

@@ -20,15 +20,13 @@ from artifactstore.bootstrap import open_registry
 from artifactstore.config import Settings
 from artifactstore.domain.collection import CollectionPolicy
 from artifactstore.errors import PackageDeletedError
-from artifactstore.registry.applying import apply_plan
 from artifactstore.registry.collecting import collect, space
 from artifactstore.registry.packages import find_package
-from artifactstore.registry.planning import make_plan
 from artifactstore.registry.reconciling import reconcile
 from artifactstore.registry.verify import verify_all
 from artifactstore.storage.port import ObjectKind
 from tests.ledger import LONG, assert_no_gap, tell
-from tests.retention import expire
+from tests.retention import delete_all_expired
 from tests.s3_servers import BUCKET, S3Server, aws_environment, moto, take_as_probed  # noqa: F401 - fixtures
 from tests.service import clean_environment, serving
 from tests.soak_collection import Ledger, files_of, stays
@@ -102,9 +100,7 @@ def recorded(registry: Registry) -> dict[str, int]:
 
 def check_that_space_is_exact(registry: Registry) -> int:
     """Delete and collect what is left; the bytes of all that stays. Raises unless the catalog has exactly that."""
-    expire(registry)
-    made = make_plan(registry)
-    apply_plan(registry, made.digest)
+    delete_all_expired(registry)
     hasty = replace(registry, collection=CollectionPolicy(grace_s=0))
     left_behind = collect(hasty, wait_s=0, unrecorded=True)
     assert left_behind.is_done, left_behind
@@ -184,7 +180,7 @@ def test_a_soak_on_postgresql(
 
 
 def test_a_soak_on_s3(home: Path, tmp_path: Path, moto: S3Server, request: pytest.FixtureRequest) -> None:
-    options = {f"ARTIFACTSTORE_S3_{name}": text for name, text in moto.options().items()}
+    options = moto.settings()
     place = {"ARTIFACTSTORE_HOME": str(home), "ARTIFACTSTORE_STORAGE_URL": f"s3://{BUCKET}/{tmp_path.name}"}
     with closing(open_registry(Settings.from_environment({**options, **place}), actor="local:tester")) as registry:
         take_as_probed(registry)

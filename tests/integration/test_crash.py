@@ -4,49 +4,27 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from artifactstore.bootstrap import open_registry
-from artifactstore.config import Settings
-from artifactstore.registry.packages import list_packages
 from artifactstore.registry.verify import verify_all
 from artifactstore.storage.port import ObjectKind
 from artifactstore.testing.builders import some_bytes
 from tests.killed_children import killing
+from tests.killed_commands import check_store, failpoints_of, killed_at, push
 from tests.observing import rows_of
 from tests.observing_process import once
-from tests.support import fetch, flip_byte, objects_of_kind, replay_is_exact, run_cli, start_cli, write_tree
+from tests.support import SIGKILLED, flip_byte, objects_of_kind, replay_is_exact, run_cli, start_cli, write_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from artifactstore.registry.registry import Registry
 
-SIGKILLED = -9
 FILES = {"run.json": b"{}", "logs/a.txt": b"a" * 5000, "logs/b.txt": b"", "large.bin": some_bytes(2 * 2**20)}
 KILLS = 300 if os.environ.get("LONG") else 25
-
-
-def push(folder: Path, external_id: str = "run-1") -> tuple[str, ...]:
-    return ("push", str(folder), "--producer", "tester", "--external-id", external_id)
-
-
-def check_store(home: Path, folder: Path) -> None:
-    """Nothing half-recorded; what is recorded is whole."""
-    folder.mkdir()
-    registry = open_registry(Settings.from_environment({"ARTIFACTSTORE_HOME": str(home)}))
-    try:
-        assert [] == verify_all(registry).damage
-        replay_is_exact(registry)
-        for package in list_packages(registry, limit=100):
-            assert package.status == "finalized"
-            fetch(registry, package.package_id, folder / package.package_id)
-    finally:
-        registry.close()
 
 
 def empty_store(home: Path, folder: Path) -> None:
@@ -72,12 +50,10 @@ def test_killed_at_every_failpoint_of_an_ingest(tmp_path: Path, before: str) -> 
     template = tmp_path / "template"
     BEFORE[before](template, tmp_path)
 
-    names = failpoints_of(tmp_path, template, push(folder))
+    names = failpoints_of(template, tmp_path / "dry-run", push(folder))
     digests = set()
     for hit in range(1, len(names) + 1):
-        home = copy_of(template, tmp_path / f"home-{hit}")
-        killed = run_cli(home, str(hit), *push(folder), program=("-m", "tests.crash_at"))
-        assert (killed.code, killed.stdout) == (SIGKILLED, ""), names[hit - 1]
+        home = killed_at(hit, template, tmp_path / f"home-{hit}", push(folder))
 
         if before != "store_with_the_run_damaged":
             check_store(home, tmp_path / f"out-{hit}")
@@ -102,11 +78,9 @@ def test_killed_at_every_failpoint_of_a_change(tmp_path: Path, command: tuple[st
         flip_byte(objects_of_kind(template, ObjectKind.PACK)[0], 100)
     arguments = tuple(package_id if argument == "ID" else argument for argument in command)
 
-    names = failpoints_of(tmp_path, template, arguments)
+    names = failpoints_of(template, tmp_path / "dry-run", arguments)
     for hit in range(1, len(names) + 1):
-        home = copy_of(template, tmp_path / f"home-{hit}")
-        killed = run_cli(home, str(hit), *arguments, program=("-m", "tests.crash_at"))
-        assert killed.code == SIGKILLED, names[hit - 1]
+        home = killed_at(hit, template, tmp_path / f"home-{hit}", arguments)
 
         assert run_cli(home, "replay", "--check").code == 0
         again = run_cli(home, *arguments)
@@ -179,15 +153,3 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
     assert killed > 0, "no kill came in time: the moments are wrong"
     again = run_cli(tmp_path / "other", *push(folder)).document["manifest_digest"]
     assert reference == again
-
-
-def failpoints_of(tmp_path: Path, template: Path, arguments: tuple[str, ...]) -> list[str]:
-    home = copy_of(template, tmp_path / "dry-run")
-    answer = run_cli(home, "0", *arguments, program=("-m", "tests.crash_at"))
-    return [line.removeprefix("failpoint ") for line in answer.stderr.splitlines() if line.startswith("failpoint ")]
-
-
-def copy_of(template: Path, home: Path) -> Path:
-    if template.exists():
-        shutil.copytree(template, home)
-    return home

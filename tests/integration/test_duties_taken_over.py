@@ -14,13 +14,11 @@ from artifactstore.catalog import duties as rows
 from artifactstore.domain.collection import CollectionPolicy
 from artifactstore.domain.instant import Instant
 from artifactstore.registry import sealing
-from artifactstore.registry.applying import apply_plan
 from artifactstore.registry.duties import DONE, Run, run_if_due
-from artifactstore.registry.planning import make_plan
 from artifactstore.registry.status import duty_statuses
 from artifactstore.registry.store_duties import require_duty
 from artifactstore.registry.verify import verify_all
-from tests.retention import expire, push
+from tests.retention import delete_all_expired, push
 from tests.service import clean_environment
 from tests.support import event_types, replay_is_exact
 
@@ -48,8 +46,7 @@ def store(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> Registry:
     monkeypatch.setattr(sealing, "SEAL_EVENTS", 1)
     small = replace(registry, pack_threshold_bytes=0, collection=CollectionPolicy(grace_s=0))
     push(small)
-    expire(small)
-    apply_plan(small, make_plan(small).digest)
+    delete_all_expired(small)
     return small
 
 

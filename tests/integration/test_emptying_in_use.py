@@ -26,9 +26,10 @@ from artifactstore.registry.receiving import Announced, receive_file
 from artifactstore.registry.verify import verify_all, verify_package
 from artifactstore.testing.builders import package_draft, some_bytes
 from tests.api.pushing import open_, unique
+from tests.killed_commands import failpoints_of, killed_at
 from tests.s3_servers import BUCKET, REGION, aws_environment, moto, rclone
 from tests.service import make_tokens, serving
-from tests.support import CliResult, fetch, replay_is_exact, start_cli, tree_contents, write_tree
+from tests.support import SIGKILLED, CliResult, fetch, replay_is_exact, start_cli, tree_contents, write_tree
 from tests.two_backends import ARCHIVE, DISK, backends_file, keys_in, recorded_in, settings_from, two_directories
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 __all__ = ["aws_environment", "moto", "rclone"]
 
 LONG = bool(os.environ.get("LONG"))
-SIGKILLED = -9
 SHARED = {f"shared-{n}": some_bytes(3000, n) for n in range(20)}
 FILES = {"run.json": b"{}", "a.txt": b"a" * 5000, "large.bin": some_bytes(1_100_000)}
 THERE_AND_BACK = 3 if LONG else 1
@@ -257,13 +257,11 @@ def test_killed_at_every_step_it_goes_on(tmp_path: Path) -> None:
     folder = write_tree(tmp_path / "run", FILES)
     package_id = ask(template, "push", str(folder), "--producer", "p").document["package_id"]
     command = ("storage", "migrate", "--from", DISK, "--to", ARCHIVE, "--grace-s", "0")
-    names = steps_of(copy_of(template, tmp_path / "dry-run"), command)
+    names = failpoints_of(template, tmp_path / "dry-run", command, two_directories)
 
     hits = range(1, len(names) + 1) if LONG else sorted({names.index(name) + 1 for name in names})
     for hit in hits:
-        home = copy_of(template, tmp_path / f"home-{hit}")
-        killed = ask(home, str(hit), *command, program=("-m", "tests.crash_at"))
-        assert (killed.code, killed.stdout) == (SIGKILLED, ""), names[hit - 1]
+        home = killed_at(hit, template, tmp_path / f"home-{hit}", command, two_directories)
         check(home, package_id, tmp_path / f"killed-{hit}")
 
         again = ask(home, *command)
@@ -277,17 +275,8 @@ def test_killed_at_every_step_it_goes_on(tmp_path: Path) -> None:
     assert 5 == len({name for name in names if name.startswith("migrate.")})
 
 
-def ask(home: Path, *arguments: str, program: tuple[str, ...] = ("-m", "artifactstore")) -> CliResult:
-    return CliResult(start_cli(home, *arguments, program=program, settings=two_directories(home)))
-
-
-def copy_of(template: Path, home: Path) -> Path:
-    return shutil.copytree(template, home)
-
-
-def steps_of(home: Path, command: tuple[str, ...]) -> list[str]:
-    answer = ask(home, "0", *command, program=("-m", "tests.crash_at"))
-    return [line.removeprefix("failpoint ") for line in answer.stderr.splitlines() if line.startswith("failpoint ")]
+def ask(home: Path, *arguments: str) -> CliResult:
+    return CliResult(start_cli(home, *arguments, settings=two_directories(home)))
 
 
 def check(home: Path, package_id: str, folder: Path) -> None:

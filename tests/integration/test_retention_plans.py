@@ -21,7 +21,7 @@ from artifactstore.registry.packages import find_package
 from artifactstore.registry.planning import MadePlan, make_plan
 from artifactstore.registry.retention import pin_package, place_hold, release_hold, unpin_package
 from artifactstore.testing.builders import package_draft, some_bytes
-from tests.retention import FILES, PRODUCER, expire, later, push
+from tests.retention import FILES, PRODUCER, delete_all_expired, expire, later, push
 from tests.support import event_types, fetch, replay_is_exact
 
 if TYPE_CHECKING:
@@ -193,9 +193,7 @@ class TestApplying:
 
     def test_a_second_apply_does_nothing(self, registry: Registry) -> None:
         push(registry)
-        expire(registry)
-        made = make_plan(registry)
-        apply_plan(registry, made.digest)
+        made = delete_all_expired(registry)
         before = event_types(registry)
 
         again = apply_plan(registry, made.digest)

@@ -26,8 +26,9 @@ from tests.s3_servers import (  # noqa: F401 - fixtures
     aws_environment,
     failing_network,
     moto,
+    open_on,
     rclone,
-    take_as_probed,
+    server,
 )
 from tests.support import fetch, replay_is_exact, write_tree
 
@@ -52,22 +53,8 @@ FILES = {
 # ruff: noqa: F811 - fixtures that are imported are named as arguments
 
 
-def open_on(server: S3Server, home: Path, *, bucket: str = BUCKET, prefix: str = "", url: str = "") -> Registry:
-    """A catalog of its own in this home, and objects in a bucket."""
-    options = {**server.options(**IN_PARTS), **({"ENDPOINT_URL": url} if url else {})}
-    settings = {f"ARTIFACTSTORE_S3_{name}": text for name, text in options.items()}
-    place = {"ARTIFACTSTORE_HOME": str(home), "ARTIFACTSTORE_STORAGE_URL": f"s3://{bucket}/{prefix or home.name}"}
-    return take_as_probed(open_registry(Settings.from_environment({**settings, **place}), actor="local:tester"))
-
-
 def store_of(registry: Registry) -> S3Store:
     return registry.store  # type: ignore[return-value]
-
-
-@pytest.fixture(params=["moto", "rclone"])
-def server(request: pytest.FixtureRequest) -> S3Server:
-    found: S3Server = request.getfixturevalue(request.param)
-    return found
 
 
 @pytest.fixture
@@ -160,7 +147,7 @@ def test_a_bucket_that_is_gone_is_not_damage(server: S3Server, home: Path) -> No
 
 def test_two_thousand_files_are_two_requests_that_write(moto: S3Server, home: Path) -> None:
     contents = {f"d{number // 100}/f{number}": b"%d" % number * 500 for number in range(2000)}
-    with failing_network(moto) as proxy, closing(open_on(moto, home, url=proxy.url)) as registry:
+    with failing_network(moto) as proxy, closing(open_on(moto, home, ENDPOINT_URL=proxy.url)) as registry:
         ingest(registry, package_draft(contents))
 
         assert 2 == len(proxy.writes()), proxy.writes()
@@ -171,7 +158,7 @@ def test_an_ingest_that_storage_fails_records_nothing_and_can_be_repeated(
     server: S3Server, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
-    with failing_network(server) as proxy, closing(open_on(server, home, url=proxy.url)) as registry:
+    with failing_network(server) as proxy, closing(open_on(server, home, ENDPOINT_URL=proxy.url)) as registry:
         proxy.plan("PUT", "manifests/", answer=(503, "SlowDown"), times=4)
         with pytest.raises(StorageUnavailableError):
             ingest(registry, package_draft(FILES))

@@ -20,11 +20,9 @@ from tests.integration.test_s3_packages import (  # noqa: F401 - fixtures
     FILES,
     bucketed,
     home,
-    open_on,
-    server,
     store_of,
 )
-from tests.s3_servers import BUCKET, aws_environment, moto, rclone  # noqa: F401 - fixtures
+from tests.s3_servers import BUCKET, aws_environment, moto, open_on, rclone, server  # noqa: F401 - fixtures
 from tests.support import directory_draft, fetch, replay_is_exact, write_tree
 
 if TYPE_CHECKING:

@@ -83,7 +83,7 @@ def new_site(
             settings = {
                 "ARTIFACTSTORE_DATABASE_URL": postgres.empty_database(),
                 "ARTIFACTSTORE_STORAGE_URL": f"s3://{BUCKET}/{secrets.token_hex(6)}",
-                **{f"ARTIFACTSTORE_S3_{name}": text for name, text in rclone.options(**IN_PARTS).items()},
+                **rclone.settings(**IN_PARTS),
             }
             return Site(home, settings, make_tokens(home, settings), stack)
 

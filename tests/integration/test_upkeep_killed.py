@@ -16,7 +16,7 @@ from artifactstore.registry.ingest import ingest
 from artifactstore.registry.store_duties import VERIFY
 from artifactstore.storage.port import ObjectKind
 from artifactstore.testing.builders import package_draft, some_bytes
-from tests.integration.test_crash import SIGKILLED, check_store, copy_of, failpoints_of, push
+from tests.killed_commands import check_store, failpoints_of, killed_at, push
 from tests.support import objects_of_kind, run_cli, write_tree
 
 if TYPE_CHECKING:
@@ -32,11 +32,9 @@ def test_killed_at_every_failpoint_of_a_healing(tmp_path: Path) -> None:
     objects_of_kind(template, ObjectKind.BLOB)[0].unlink()
     heal = ("heal", package_id, "--from", str(folder))
 
-    names = failpoints_of(tmp_path, template, heal)
+    names = failpoints_of(template, tmp_path / "dry-run", heal)
     for hit in range(1, len(names) + 1):
-        home = copy_of(template, tmp_path / f"home-{hit}")
-        killed = run_cli(home, str(hit), *heal, program=("-m", "tests.crash_at"))
-        assert (killed.code, killed.stdout) == (SIGKILLED, ""), names[hit - 1]
+        home = killed_at(hit, template, tmp_path / f"home-{hit}", heal)
 
         again = run_cli(home, *heal)
         assert (again.code, again.document["not_healed"]) == (0, []), names[hit - 1]
@@ -58,13 +56,12 @@ def test_a_scrub_that_is_killed_goes_on_where_it_stood(home: Path, step: str, ke
         run_due(registry, [VERIFY])
         with registry.transaction() as tx:
             tx.connection.execute("UPDATE duty SET next_run_at = 1, succeeded_at = 1 WHERE name = 'verify'")
-    names = failpoints_of(home.parent, home, ("duties", "run"))
+    names = failpoints_of(home, home.parent / "dry-run", ("duties", "run"))
     second = [number for number, name in enumerate(names, start=1) if name == step][1]
 
-    killed = run_cli(home, str(second), "duties", "run", program=("-m", "tests.crash_at"))
+    left = killed_at(second, home, home.parent / "killed", ("duties", "run"))
 
-    assert killed.code == SIGKILLED
-    with closing(open_registry(settings_of(home))) as registry:
+    with closing(open_registry(settings_of(left))) as registry:
         later = replace(registry, clock=lambda: Instant(registry.clock() + 120_000_000))
         (run,) = run_due(later, [VERIFY])
     assert run.detail is not None
@@ -84,11 +81,9 @@ def test_killed_at_every_failpoint_of_a_sealing(tmp_path: Path) -> None:
     a_store(template, tmp_path, sealed=1, unsealed=1)
     seal = ("storage", "seal")
 
-    names = failpoints_of(tmp_path, template, seal)
+    names = failpoints_of(template, tmp_path / "dry-run", seal)
     for hit in range(1, len(names) + 1):
-        home = copy_of(template, tmp_path / f"home-{hit}")
-        killed = run_cli(home, str(hit), *seal, program=("-m", "tests.crash_at"))
-        assert (killed.code, killed.stdout) == (SIGKILLED, ""), names[hit - 1]
+        home = killed_at(hit, template, tmp_path / f"home-{hit}", seal)
 
         assert run_cli(home, *seal).code == 0
         check_store(home, tmp_path / f"out-{hit}")
@@ -105,11 +100,9 @@ def test_killed_at_every_failpoint_of_a_rebuilding(tmp_path: Path) -> None:
     lose_the_database(template)
     rebuild = ("rebuild", "--from-storage")
 
-    names = failpoints_of(tmp_path, template, rebuild)
+    names = failpoints_of(template, tmp_path / "dry-run", rebuild)
     for hit in range(1, len(names) + 1):
-        home = copy_of(template, tmp_path / f"home-{hit}")
-        killed = run_cli(home, str(hit), *rebuild, program=("-m", "tests.crash_at"))
-        assert (killed.code, killed.stdout) == (SIGKILLED, ""), names[hit - 1]
+        home = killed_at(hit, template, tmp_path / f"home-{hit}", rebuild)
 
         again = run_cli(home, *rebuild)
         if names[hit - 1] == "rebuild.after-end" or (names[hit - 1], hit) == ("catalog.after-commit", len(names) - 1):

@@ -130,7 +130,7 @@ def test_a_locked_object_cannot_be_deleted_by_whoever_has_all_rights(localstack:
 
 
 def test_a_package_is_stored_verified_and_fetched(localstack: S3Server, home: Path, tmp_path: Path) -> None:
-    options = {f"ARTIFACTSTORE_S3_{name}": value for name, value in localstack.options(**IN_PARTS).items()}
+    options = localstack.settings(**IN_PARTS)
     place = {"ARTIFACTSTORE_HOME": str(home), "ARTIFACTSTORE_STORAGE_URL": "s3://objects/packages"}
     registry = open_registry(Settings.from_environment({**options, **place}), actor="local:tester")
     files = {"a/small.txt": DATA, "large.bin": LARGE}

@@ -4,34 +4,33 @@
     python -m tests.pilots.testing_os.recording_process killed           # a child for each line HIT RUN_ID [ROOT]
     python -m tests.pilots.testing_os.recording_process killed-feed      # the same with a feed of three of this name
 
-A child kills itself at that failpoint, and says which it has passed if there are not so many. With a root it also
-writes the tree there.
+With a root a child also writes the tree there.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from artifactstore import failpoints
 from artifactstore.bootstrap import open_registry
 from artifactstore.config import Settings
 from artifactstore.pilots.testing_os import run
 from artifactstore.pilots.testing_os.feed import Failed, Submitted, ingest_each
 from artifactstore.pilots.testing_os.provenance import stub_provenance
+from tests.killed_children import kill_each
 from tests.pilots.testing_os.judging import AS_OF, submission
 from tests.pilots.testing_os.store import RecordStore, rules
 
 if TYPE_CHECKING:
     from artifactstore.pilots.testing_os.ingesting import Outcome
     from artifactstore.pilots.testing_os.running import RunResult
+    from artifactstore.registry.registry import Registry
 
+PROGRAM = "tests.pilots.testing_os.recording_process"
 SURFACES = ("cli", "web", "api")
 
 
@@ -50,35 +49,19 @@ def numbered(name: str, number: int) -> dict[str, object]:
     )
 
 
-def open_store() -> RecordStore:
-    return RecordStore(open_registry(), Settings.from_environment())
+def record_store(registry: Registry) -> RecordStore:
+    return RecordStore(registry, Settings.from_environment())
 
 
 def many(name: str, count: int) -> None:
-    store = open_store()
-    with closing(store.registry):
+    with closing(open_registry()) as registry:
+        store = record_store(registry)
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         sys.stdin.readline()
         shared = [store.ingest(numbered("shared", number)).answer for number in range(count // 5)]
         own = [each.answer for each in feed(store, name, count) if not isinstance(each, Failed)]
     json.dump([shared, own], sys.stdout)
-
-
-def kill_each(*, in_feed: bool = False) -> None:
-    """For each line a child, forked before anything is open: what it said, and the signal that ended it."""
-    for line in sys.stdin:
-        hit, run_id, *root = line.split()
-        reading, writing = os.pipe()
-        if not (child := os.fork()):
-            os.write(writing, json.dumps(_be_killed(int(hit), run_id, root, in_feed=in_feed)).encode())
-            os._exit(0)
-        os.close(writing)
-        with os.fdopen(reading) as pipe:
-            said = json.loads(pipe.read() or "null")
-        _, status = os.waitpid(child, 0)
-        sys.stdout.write(f"{json.dumps([said, os.waitstatus_to_exitcode(status)])}\n")
-        sys.stdout.flush()
 
 
 def run_one(store: RecordStore, run_id: str, root: Path) -> RunResult:
@@ -92,29 +75,21 @@ def feed(store: RecordStore, name: str, count: int) -> list[Outcome | Failed]:
     return list(ingest_each(store.context, submitted, rules(), lambda _: None))
 
 
-def _be_killed(fatal_hit: int, run_id: str, root: list[str], *, in_feed: bool) -> list[str]:
-    passed: list[str] = []
+def record_as_told(registry: Registry, told: list[str]) -> None:
+    store = record_store(registry)
+    run_id, *root = told
+    if root:
+        run_one(store, run_id, Path(root[0]))
+    else:
+        store.ingest(submission({"/run_id": run_id}))
 
-    def pass_by(name: str) -> None:
-        passed.append(name)
-        if len(passed) == fatal_hit:
-            os.kill(os.getpid(), signal.SIGKILL)
 
-    store = open_store()
-    with closing(store.registry):
-        failpoints.arm(pass_by)
-        if in_feed:
-            feed(store, run_id, 3)
-        elif root:
-            run_one(store, run_id, Path(root[0]))
-        else:
-            store.ingest(submission({"/run_id": run_id}))
-        failpoints.arm(None)
-    return passed
+def feed_as_told(registry: Registry, told: list[str]) -> None:
+    feed(record_store(registry), told[0], 3)
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "many":
         many(sys.argv[2], int(sys.argv[3]))
     else:
-        kill_each(in_feed=sys.argv[1] == "killed-feed")
+        kill_each(feed_as_told if sys.argv[1] == "killed-feed" else record_as_told)

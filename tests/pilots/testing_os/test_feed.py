@@ -23,12 +23,13 @@ from artifactstore.registry.ingest import ingest
 from artifactstore.registry.verify import verify_all
 from artifactstore.testing.builders import package_draft
 from tests.at_once import at_once
+from tests.killed_children import killing
 from tests.pilots.testing_os.judging import REPO, policies, submission
-from tests.pilots.testing_os.recording_process import numbered
+from tests.pilots.testing_os.recording_process import PROGRAM, numbered
 from tests.pilots.testing_os.store import RecordStore, rules
-from tests.pilots.testing_os.test_recording import EXTERNAL_ID, RETRYABLE, child, first_at, started
+from tests.pilots.testing_os.test_recording import EXTERNAL_ID, RETRYABLE, first_at
 from tests.service import settings_of
-from tests.support import event_types, replay_is_exact
+from tests.support import SIGKILLED, event_types, replay_is_exact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -277,14 +278,14 @@ def test_feeds_of_the_same_submissions_at_once_record_each_once(store: RecordSto
 def test_a_feed_that_is_killed_at_every_step_and_sent_again_is_recorded_once(tmp_path: Path) -> None:
     home = tmp_path / "home"
     open_registry(settings_of(home)).close()
-    driver = started(home, "killed-feed")
 
-    child(driver, 0, "warm")
-    passed, _ = child(driver, 0, "names")
-    hits = range(1, len(passed) + 1) if os.environ.get("LONG") else range(1, len(passed) + 1, 2)
-    for hit in hits:
-        assert -9 == child(driver, hit, f"feed{hit}")[1]
-    driver.communicate(timeout=120)
+    with killing(home, {}, PROGRAM, "killed-feed") as feed:
+        feed(0, "warm")
+        passed, _ = feed(0, "names")
+        assert passed is not None
+        hits = range(1, len(passed) + 1) if os.environ.get("LONG") else range(1, len(passed) + 1, 2)
+        for hit in hits:
+            assert (None, SIGKILLED) == feed(hit, f"feed{hit}")
 
     assert {"submission.before-record", "store.before-manifest", "catalog.before-commit"} <= {*passed}
     with closing(open_registry(settings_of(home))) as registry:

@@ -31,12 +31,13 @@ from artifactstore.registry.provenance import list_observations
 from artifactstore.registry.verify import verify_all
 from artifactstore.testing.builders import package_draft
 from tests.at_once import at_once
+from tests.killed_children import killing
 from tests.observing import ENVELOPE, MAILBOX, SOURCE, context_on, installed
 from tests.pilots.testing_os.judging import AS_OF, REPO, submission
-from tests.pilots.testing_os.recording_process import SURFACES, numbered
+from tests.pilots.testing_os.recording_process import PROGRAM, SURFACES, numbered
 from tests.pilots.testing_os.store import RecordStore
 from tests.service import clean_environment, settings_of
-from tests.support import event_types, replay_is_exact
+from tests.support import SIGKILLED, event_types, replay_is_exact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -387,13 +388,13 @@ def expected_runs() -> dict[tuple[str, str], Any]:
 def test_killed_at_every_step_and_sent_again_it_is_recorded_once(tmp_path: Path) -> None:
     home = tmp_path / "home"
     open_registry(settings_of(home)).close()
-    driver = started(home, "killed")
 
-    child(driver, 0, "warm")
-    passed, _ = child(driver, 0, "names")
-    for hit in range(1, len(passed) + 1):
-        assert -9 == child(driver, hit, f"run-{hit}")[1]
-    driver.communicate(timeout=60)
+    with killing(home, {}, PROGRAM, "killed") as record:
+        record(0, "warm")
+        passed, _ = record(0, "names")
+        assert passed is not None
+        for hit in range(1, len(passed) + 1):
+            assert (None, SIGKILLED) == record(hit, f"run-{hit}")
 
     assert {"submission.before-record", "catalog.after-v1.testing_os.recorded", "catalog.before-commit"} <= {*passed}
     with closing(open_registry(settings_of(home))) as registry:
@@ -412,18 +413,9 @@ def test_killed_at_every_step_and_sent_again_it_is_recorded_once(tmp_path: Path)
 
 def started(home: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.pilots.testing_os.recording_process", *arguments],
+        [sys.executable, "-m", PROGRAM, *arguments],
         env={**clean_environment(), "ARTIFACTSTORE_HOME": str(home)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
-
-
-def child(driver: subprocess.Popen[str], hit: int, name: str, *more: object) -> Any:
-    """What the driver says of a child that kills itself at this failpoint, or says which there are if that is 0."""
-    assert driver.stdin is not None
-    assert driver.stdout is not None
-    driver.stdin.write(" ".join(map(str, (hit, name, *more))) + "\n")
-    driver.stdin.flush()
-    return json.loads(driver.stdout.readline())

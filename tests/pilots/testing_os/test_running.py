@@ -19,13 +19,14 @@ from artifactstore.pilots.testing_os.provenance import stub_provenance
 from artifactstore.pilots.testing_os.running import Failed, RunResult
 from artifactstore.plugins import RetentionClass
 from artifactstore.plugins.contributed import Contributed
+from tests.killed_children import killing
 from tests.pilots.testing_os.golden import write_policies
 from tests.pilots.testing_os.judging import AS_OF, REPO, submission
-from tests.pilots.testing_os.recording_process import run_one
+from tests.pilots.testing_os.recording_process import PROGRAM, run_one
 from tests.pilots.testing_os.store import RecordStore, store_in_memory
-from tests.pilots.testing_os.test_recording import RETRYABLE, child, started
+from tests.pilots.testing_os.test_recording import RETRYABLE
 from tests.service import settings_of
-from tests.support import replay_is_exact, tree_contents
+from tests.support import SIGKILLED, replay_is_exact, tree_contents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,18 +122,18 @@ def test_definitions_in_the_repository_make_their_steps_required(store: RecordSt
 def test_killed_at_every_step_also_of_the_tree_a_run_is_recorded_and_written_once(root: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     open_registry(settings_of(home)).close()
-    driver = started(home, "killed")
 
-    def child_with(tree: Path, hit: int, run_id: str) -> Any:
-        if not tree.exists():
+    with killing(home, {}, PROGRAM, "killed") as run_into:
+
+        def run_once(tree: Path, hit: int, run_id: str) -> tuple[list[str] | None, int]:
             shutil.copytree(root / "policies", tree / "policies")
-        return child(driver, hit, run_id, tree)
+            return run_into(hit, run_id, tree)
 
-    child_with(tmp_path / "warm", 0, "warm")
-    passed, _ = child_with(tmp_path / "names", 0, "names")
-    for hit in range(1, len(passed) + 1):
-        assert -9 == child_with(tmp_path / f"tree-{hit}", hit, f"run-{hit}")[1]
-    driver.communicate(timeout=120)
+        run_once(tmp_path / "warm", 0, "warm")
+        passed, _ = run_once(tmp_path / "names", 0, "names")
+        assert passed is not None
+        for hit in range(1, len(passed) + 1):
+            assert (None, SIGKILLED) == run_once(tmp_path / f"tree-{hit}", hit, f"run-{hit}")
 
     assert {"catalog.before-commit", "tree.before-record-name", "tree.before-index-name"} <= {*passed}
     with closing(open_registry(settings_of(home))) as registry:

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -21,13 +20,13 @@ from artifactstore.errors import DestinationInvalidError, FileUnreadableError, P
 from artifactstore.pilots.testing_os.filing import UnsafePlaceError, place_of, place_of_1_1
 from artifactstore.pilots.testing_os.tree import INDEX_NAMES, MOST_RECORDS, TreeBusyError, Written, locked_tree
 from artifactstore.pilots.testing_os.tree_reading import Corruption, Skipped, TreeRecord, read_tree
+from tests.support import SIGKILLED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     Die = Callable[[int, Path], tuple[int, list[str]]]
 
-SIGKILLED = -signal.SIGKILL
 NOW = parse_instant("2026-11-20T12:00:00Z")
 PATH = "records/org/repo/2026/03/19/run-1.json"
 TEXT = '{\n  "run_id": "1"\n}\n'
