@@ -6,14 +6,13 @@ import os
 import signal
 import sys
 from contextlib import closing
-from dataclasses import replace
 
 from artifactstore import failpoints
 from artifactstore.bootstrap import open_registry
-from artifactstore.domain.collection import CollectionPolicy
 from artifactstore.registry import sealing
 from artifactstore.registry.duties import run_due
 from artifactstore.registry.store_duties import require_duty
+from tests.retention import without_grace
 
 
 def main() -> None:
@@ -26,7 +25,7 @@ def main() -> None:
     sealing.SEAL_EVENTS = 1
     with closing(open_registry(upgrade=False)) as registry:
         failpoints.arm(pass_by)
-        run_due(replace(registry, collection=CollectionPolicy(grace_s=0)), [require_duty(duty)])
+        run_due(without_grace(registry), [require_duty(duty)])
 
 
 if __name__ == "__main__":

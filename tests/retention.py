@@ -44,6 +44,11 @@ def later(registry: Registry, days: float) -> Registry:
     return replace(registry, clock=lambda: Instant(registry.clock() + after))
 
 
+def without_grace(registry: Registry) -> Registry:
+    """The same store, where readers are given no time before what is condemned is deleted."""
+    return replace(registry, collection=replace(registry.collection, grace_s=0))
+
+
 def expire(registry: Registry) -> list[str]:
     """Mark what is transient."""
     return sweep(later(registry, 8))

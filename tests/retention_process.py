@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from artifactstore.domain.collection import CollectionPolicy
 from artifactstore.registry.applying import apply_plan
 from artifactstore.registry.collecting import collect
 from artifactstore.registry.duties import run_now
 from artifactstore.registry.planning import make_plan
 from artifactstore.registry.store_duties import COLLECT
 from tests.killed_children import kill_each
+from tests.retention import without_grace
 
 if TYPE_CHECKING:
     from artifactstore.registry.registry import Registry
@@ -25,9 +24,9 @@ def act(registry: Registry, told: list[str]) -> None:
         case ["apply", digest]:
             apply_plan(registry, digest)
         case ["duty"]:
-            run_now(replace(registry, collection=CollectionPolicy(grace_s=0)), COLLECT)
+            run_now(without_grace(registry), COLLECT)
         case ["collect"]:
-            collect(replace(registry, collection=CollectionPolicy(grace_s=0)), wait_s=0, unrecorded=True)
+            collect(without_grace(registry), wait_s=0, unrecorded=True)
 
 
 if __name__ == "__main__":

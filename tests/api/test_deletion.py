@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import cbor2
 import pytest
 
 from artifactstore.client import Client
-from artifactstore.domain.collection import CollectionPolicy
 from artifactstore.domain.identifiers import new_uuid7
 from artifactstore.domain.retention import RetentionClass
 from artifactstore.errors import NotDestroyedError, PlanNotApprovedError
 from artifactstore.registry.collecting import collect
 from artifactstore.registry.tokens import create_token
 from tests.api.stored import draft_of, record_in
-from tests.retention import expire, soon_over
+from tests.retention import expire, soon_over, without_grace
 from tests.service import serving
 
 if TYPE_CHECKING:
@@ -47,7 +45,7 @@ def expired(server: Server) -> str:
 
 def collect_all(server: Server) -> None:
     with closing(server.registry()) as registry:
-        assert collect(replace(registry, collection=CollectionPolicy(grace_s=0)), wait_s=60).is_done
+        assert collect(without_grace(registry), wait_s=60).is_done
 
 
 def plan(server: Server) -> dict[str, Any]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 from contextlib import closing
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from artifactstore.bootstrap import open_registry
 from artifactstore.config import Settings
-from artifactstore.domain.collection import CollectionPolicy
 from artifactstore.errors import StorageFullError
 from artifactstore.registry.applying import apply_plan
 from artifactstore.registry.collecting import collect, space
@@ -20,7 +18,7 @@ from artifactstore.registry.verify import verify_all
 from artifactstore.storage.port import ObjectKind
 from artifactstore.testing.builders import some_bytes
 from tests.faults.support import tmpfs
-from tests.retention import expire, push
+from tests.retention import expire, push, without_grace
 from tests.support import event_types, fetch, replay_is_exact
 
 if TYPE_CHECKING:
@@ -48,7 +46,7 @@ def test_a_disk_without_room_for_a_smaller_pack(tmp_path: Path, leave_bytes: int
         tmpfs(disk, size_bytes=DISK_BYTES, inodes=1_000),
         closing(open_registry(Settings.from_environment(place), actor="local:tester")) as opened,
     ):
-        registry = replace(opened, collection=CollectionPolicy(grace_s=0))
+        registry = without_grace(opened)
         push(registry, {**PACKED, **LARGE})
         expire(registry)
         kept = push(registry, KEPT, "run-2")

@@ -45,7 +45,7 @@ from artifactstore.storage.port import ObjectKey, ObjectKind
 from artifactstore.testing.builders import package_draft, some_bytes
 from artifactstore.testing.faults import FaultyStore
 from tests.backups import FILES, a_life, another, directory, is_sound, keys_in, log_of, rows_of
-from tests.retention import delete_all_expired, push
+from tests.retention import delete_all_expired, push, without_grace
 from tests.support import fetch, flip_byte, objects_of_kind, replay_is_exact
 from tests.two_backends import ARCHIVE, DISK, paths_of, settings_from, two_directories
 
@@ -670,7 +670,7 @@ def test_what_is_condemned_is_not_copied_and_collection_ends_it_where_it_was_res
         assert rows_of(registry) == rows_of(restored)
         assert keys_in(restored.store) < keys_in(registry.store)
         assert made.found.snapshot.objects == len(keys_in(restored.store))
-        done = collect(replace(restored, collection=CollectionPolicy(grace_s=0)), wait_s=0, pause=lambda _: None)
+        done = collect(without_grace(restored), wait_s=0, pause=lambda _: None)
         assert done.is_done
         is_sound(restored)
         assert reconcile(restored, limit=10).is_clean

@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
 
-from artifactstore.bootstrap import open_registry
-from artifactstore.config import Settings
-from artifactstore.domain.collection import CollectionPolicy
 from artifactstore.domain.retention import RetentionClass
 from artifactstore.errors import ConcurrentUpdateError
 from artifactstore.failpoints import arm
@@ -31,11 +27,11 @@ from artifactstore.registry.retention import sweep
 from artifactstore.testing.builders import package_draft, some_bytes
 from tests.at_once import at_once
 from tests.backups import another, directory, is_sound, log_of
-from tests.retention import expire, later, push
+from tests.retention import expire, later, push, without_grace
 from tests.support import fetch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from artifactstore.domain.package import PackageDraft
@@ -49,10 +45,8 @@ SHARED = {f"shared-{number}": some_bytes(900 + number, number) for number in ran
 
 
 @pytest.fixture
-def registry(home: Path, database: dict[str, str]) -> Iterator[Registry]:
-    settings = Settings.from_environment({"ARTIFACTSTORE_HOME": str(home), **database})
-    with closing(open_registry(settings, actor="local:tester")) as opened:
-        yield replace(opened, collection=CollectionPolicy(grace_s=0))
+def registry(registry: Registry) -> Registry:
+    return without_grace(registry)
 
 
 @dataclass

@@ -12,8 +12,6 @@ from blake3 import blake3
 
 from artifactstore.bootstrap import open_registry
 from artifactstore.catalog.event_log import next_chain
-from artifactstore.config import Settings
-from artifactstore.domain.collection import CollectionPolicy
 from artifactstore.domain.object_events import ObjectCopied
 from artifactstore.errors import NotDestroyedError, PackageStateError
 from artifactstore.registry.applying import apply_plan
@@ -23,21 +21,18 @@ from artifactstore.registry.events import list_events
 from artifactstore.registry.packages import find_package
 from artifactstore.registry.planning import make_plan
 from artifactstore.registry.removing import reference_to
-from tests.retention import FILES, SMALL, delete_all_expired, expire, push
+from tests.retention import FILES, SMALL, delete_all_expired, expire, push, without_grace
 from tests.two_backends import ARCHIVE, DISK, settings_from, two_directories
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from artifactstore.registry.registry import Registry
 
 
 @pytest.fixture
-def registry(home: Path, database: dict[str, str]) -> Iterator[Registry]:
-    settings = Settings.from_environment({"ARTIFACTSTORE_HOME": str(home), **database})
-    with closing(open_registry(settings, actor="local:tester")) as opened:
-        yield replace(opened, collection=CollectionPolicy(grace_s=0))
+def registry(registry: Registry) -> Registry:
+    return without_grace(registry)
 
 
 def certified(registry: Registry, package_id: str) -> dict[str, Any]:
@@ -130,7 +125,7 @@ def test_a_pack_that_became_smaller_is_gone(registry: Registry) -> None:
 def test_a_manifest_that_was_copied_since_remains(home: Path) -> None:
     """The event of the deletion names where its bytes were then."""
     with closing(open_registry(settings_from(two_directories(home)))) as opened:
-        registry = replace(opened, collection=CollectionPolicy(grace_s=0))
+        registry = without_grace(opened)
         package_id = push(registry)
         delete_all_expired(registry, "the project has ended")
         package, _ = find_package(registry, package_id)

@@ -38,7 +38,7 @@ from artifactstore.registry.verify import verify_all
 from artifactstore.storage.port import ObjectKind
 from artifactstore.testing.builders import put_bytes, some_bytes
 from artifactstore.testing.faults import FaultyStore, Operation
-from tests.retention import FILES, SMALL, delete_all_expired, expire, later, push
+from tests.retention import FILES, SMALL, delete_all_expired, expire, later, push, without_grace
 from tests.support import event_types, fetch, objects_of_kind, overwrite, replay_is_exact, stored_objects
 from tests.two_backends import ARCHIVE, DISK, keys_in, settings_from, two_directories
 
@@ -50,12 +50,10 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def registry(home: Path, database: dict[str, str]) -> Iterator[Registry]:
-    """A store whose readers are given no time; its tables are what its log says when the test is over."""
-    settings = Settings.from_environment({"ARTIFACTSTORE_HOME": str(home), **database})
-    with closing(open_registry(settings, actor="local:tester")) as opened:
-        yield replace(opened, collection=CollectionPolicy(grace_s=0))
-        replay_is_exact(opened)
+def registry(registry: Registry) -> Iterator[Registry]:
+    """Its tables are what its log says when the test is over."""
+    yield without_grace(registry)
+    replay_is_exact(registry)
 
 
 @pytest.fixture(autouse=True)
@@ -445,7 +443,7 @@ class TestSeveralBackends:
     @pytest.fixture
     def registry(self, home: Path, database: dict[str, str]) -> Iterator[Registry]:
         with closing(open_registry(settings_from({**two_directories(home), **database}), actor="local:x")) as opened:
-            yield replace(opened, collection=CollectionPolicy(grace_s=0))
+            yield without_grace(opened)
             replay_is_exact(opened)
 
     def test_copies_go_too_and_are_counted_by_backend(self, registry: Registry) -> None:

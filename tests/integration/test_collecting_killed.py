@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from artifactstore.bootstrap import open_registry
-from artifactstore.config import Settings
-from artifactstore.domain.collection import CollectionPolicy
 from artifactstore.domain.instant import Instant
 from artifactstore.registry.applying import apply_plan
 from artifactstore.registry.collecting import collect
@@ -22,21 +18,18 @@ from artifactstore.registry.verify import verify_all
 from artifactstore.storage.port import ObjectKind
 from artifactstore.testing.builders import put_bytes, some_bytes
 from tests.killed_children import killing
-from tests.retention import expire, push
+from tests.retention import expire, push, without_grace
 from tests.support import SIGKILLED, fetch, replay_is_exact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from artifactstore.registry.registry import Registry
 
 
 @pytest.fixture
-def registry(home: Path, database: dict[str, str]) -> Iterator[Registry]:
-    settings = Settings.from_environment({"ARTIFACTSTORE_HOME": str(home), **database})
-    with closing(open_registry(settings, actor="local:tester")) as opened:
-        yield replace(opened, collection=CollectionPolicy(grace_s=0))
+def registry(registry: Registry) -> Registry:
+    return without_grace(registry)
 
 
 class _Round:

@@ -28,7 +28,7 @@ from artifactstore.registry.uploads import append, begin_upload, complete_upload
 from artifactstore.registry.verify import verify_all
 from artifactstore.storage.port import ObjectKey, ObjectKind
 from artifactstore.testing.builders import package_draft, put_bytes
-from tests.retention import FILES, SMALL, delete_all_expired, expire, later, push
+from tests.retention import FILES, SMALL, delete_all_expired, expire, later, push, without_grace
 from tests.support import event_types, fetch, flip_byte, objects_of_kind, replay_is_exact, stored_objects
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def registry(home: Path, database: dict[str, str]) -> Iterator[Registry]:
     """A store of which nothing that was ever stored is referred to; whole, exact and replayable when a test is over."""
     settings = Settings.from_environment({"ARTIFACTSTORE_HOME": str(home), **database})
     with closing(open_registry(settings, actor="local:tester")) as opened:
-        hasty = replace(opened, collection=CollectionPolicy(grace_s=0))
+        hasty = without_grace(opened)
         push(hasty)
         delete_all_expired(hasty)
         yield hasty

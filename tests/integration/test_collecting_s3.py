@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from artifactstore.domain.collection import CollectionPolicy
 from artifactstore.domain.retention import RetentionClass
 from artifactstore.errors import ClocksDisagreeError, StorageError, StorageUnavailableError
 from artifactstore.registry.applying import apply_plan
@@ -19,7 +18,7 @@ from artifactstore.registry.verify import verify_all
 from artifactstore.storage.port import ObjectKey, ObjectKind
 from artifactstore.testing.builders import some_bytes
 from tests.ledger import LONG
-from tests.retention import FILES, SMALL, delete_all_expired, expire, push
+from tests.retention import FILES, SMALL, delete_all_expired, expire, push, without_grace
 from tests.s3_proxy import ACTIONS, From, Peace, faulty
 from tests.s3_servers import (  # noqa: F401 - fixtures
     BUCKET,
@@ -60,7 +59,7 @@ def collecting(server: S3Server, tmp_path: Path) -> Iterator[tuple[Registry, S3P
 def opened(server: S3Server, url: str, tmp_path: Path, **others: str) -> Iterator[Registry]:
     """A store in a bucket, reached by this URL; its tables are what its log says in the end."""
     with closing(open_on(server, tmp_path / secrets.token_hex(6), ENDPOINT_URL=url, **others)) as registry:
-        yield replace(registry, collection=CollectionPolicy(grace_s=0))
+        yield without_grace(registry)
         replay_is_exact(registry)
 
 

@@ -11,14 +11,12 @@ import subprocess
 import sys
 from collections import Counter
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from artifactstore.bootstrap import open_registry
 from artifactstore.config import Settings
-from artifactstore.domain.collection import CollectionPolicy
 from artifactstore.errors import PackageDeletedError
 from artifactstore.registry.collecting import collect, space
 from artifactstore.registry.packages import find_package
@@ -26,7 +24,7 @@ from artifactstore.registry.reconciling import reconcile
 from artifactstore.registry.verify import verify_all
 from artifactstore.storage.port import ObjectKind
 from tests.ledger import LONG, assert_no_gap, tell
-from tests.retention import delete_all_expired
+from tests.retention import delete_all_expired, without_grace
 from tests.s3_servers import BUCKET, S3Server, aws_environment, moto, take_as_probed  # noqa: F401 - fixtures
 from tests.service import clean_environment, serving
 from tests.soak_collection import Ledger, files_of, stays
@@ -101,7 +99,7 @@ def recorded(registry: Registry) -> dict[str, int]:
 def check_that_space_is_exact(registry: Registry) -> int:
     """Delete and collect what is left; the bytes of all that stays. Raises unless the catalog has exactly that."""
     delete_all_expired(registry)
-    hasty = replace(registry, collection=CollectionPolicy(grace_s=0))
+    hasty = without_grace(registry)
     left_behind = collect(hasty, wait_s=0, unrecorded=True)
     assert left_behind.is_done, left_behind
     planned = space(hasty, unrecorded=True).backends["default"]

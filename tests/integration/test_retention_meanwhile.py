@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import threading
 from contextlib import closing
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from artifactstore.bootstrap import open_registry
 from artifactstore.config import Settings
-from artifactstore.domain.collection import CollectionPolicy
 from artifactstore.domain.instant import MICROSECONDS_PER_DAY, Instant
 from artifactstore.errors import PackageStateError
 from artifactstore.failpoints import arm
@@ -21,7 +19,7 @@ from artifactstore.registry.collecting import collect
 from artifactstore.registry.packages import find_package
 from artifactstore.registry.planning import make_plan
 from artifactstore.registry.retention import extend_retention, place_hold, sweep
-from tests.retention import FILES, push
+from tests.retention import FILES, push, without_grace
 from tests.support import fetch, replay_is_exact
 
 if TYPE_CHECKING:
@@ -97,7 +95,7 @@ def status_of(registry: Registry, package_id: str) -> str:
 
 
 def collect_all(registry: Registry) -> None:
-    hasty = replace(registry, collection=CollectionPolicy(grace_s=0))
+    hasty = without_grace(registry)
     assert collect(hasty, wait_s=0, pause=lambda _: None).is_done
 
 
