@@ -185,8 +185,9 @@ def with_damage(registry: Registry) -> None:
 
 
 def heal(registry: Registry) -> PackageReceipt:
-    """Find the damage, then store the files again."""
-    verify_all(registry)
+    """Find the damage, all of it or none, then store the files again."""
+    for error in verify_all(registry).unreachable.values():
+        raise error
     return ingest_all(registry)
 
 
