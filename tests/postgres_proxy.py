@@ -23,6 +23,9 @@ class Fate:
     def begin(self) -> None:
         """From here on it is for good or ill; before, a store was being opened."""
 
+    def end(self) -> None:
+        """From here on nothing happens."""
+
     def of_question(self, data: bytes) -> bool:
         """Whether it is lost on the way to the server, and the connection with it."""
         return False
@@ -69,7 +72,10 @@ class LostCommit(Fate):
 
 
 class CutAt(Fate):
-    """One piece in one direction is lost on its way, whole or its second half; counted from ``begin``."""
+    """One piece in one direction is lost on its way, whole or its second half; counted from ``begin``.
+
+    A piece is what the proxy gets at once: two messages, if the second comes before it has seen the first.
+    """
 
     def __init__(self, way: str, piece: int, *, half: bool) -> None:
         self._lost = (way, piece)
@@ -80,6 +86,9 @@ class CutAt(Fate):
 
     def begin(self) -> None:
         self.has_begun = True
+
+    def end(self) -> None:
+        self.has_begun = False
 
     def of_question(self, data: bytes) -> bool:
         return self._is_lost("question")
@@ -92,7 +101,7 @@ class CutAt(Fate):
 
     def _is_lost(self, way: str) -> bool:
         self.pieces[way] += self.has_begun
-        is_hit = (way, self.pieces[way]) == self._lost
+        is_hit = self.has_begun and (way, self.pieces[way]) == self._lost
         self.hits += is_hit
         return is_hit
 

@@ -239,6 +239,8 @@ def push_files(registry: Registry) -> PackageReceipt:
 
 
 WAYS = {"ingest": ingest_files, "push": push_files}
+FEWER_AT_MOST = 4
+"""Pieces that go through, of so many in another run: some may come together."""
 
 
 class Counting(CutAt):
@@ -277,6 +279,7 @@ def suffer(way: str, fate: Fate, postgres: PostgresServer, home: Path) -> tuple[
             fate.begin()
             with suppress(CatalogUnavailableError, ConcurrentUpdateError):
                 receipt = WAYS[way](registry)
+            fate.end()
             found = [package.package_id for package in list_packages(direct, limit=10)]
             assert receipt is None or [receipt.package_id] == found
             assert [] == verify_all(direct).damage
@@ -304,20 +307,20 @@ def test_a_line_that_breaks_at_any_piece_loses_nothing(
     postgres: PostgresServer, tmp_path: Path, request: pytest.FixtureRequest, way: str, direction: str, half: bool
 ) -> None:
     pieces = in_peace(way, postgres, tmp_path / "peace").pieces[direction]
-    acknowledged, there, cuts = 0, 0, 0
+    refused, there, cuts = 0, 0, 0
     for piece in some_of(pieces, 4 if way == "ingest" else 2, seed=f"{direction} {half}"):
         fate = CutAt(direction, piece, half=half)
 
         was_acknowledged, was_there = suffer(way, fate, postgres, tmp_path / str(piece))
 
-        assert 1 == fate.hits, piece
-        cuts += 1
-        acknowledged += was_acknowledged
+        assert fate.hits or (was_acknowledged and piece > pieces - FEWER_AT_MOST), piece
+        cuts += fate.hits
+        refused += not was_acknowledged
         there += was_there
     tell(
         request,
-        f"PostgreSQL, {way}, {'half ' if half else ''}{direction} lost at each of {pieces} pieces, {cuts} tried:"
-        f" {acknowledged} acknowledged, {cuts - acknowledged} refused ({there} of them there already), 0 lost",
+        f"PostgreSQL, {way}, {'half ' if half else ''}{direction} lost at {cuts} of {pieces} pieces:"
+        f" {cuts - refused} acknowledged, {refused} refused ({there} of them there already), 0 lost",
     )
 
 
