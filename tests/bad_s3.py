@@ -40,6 +40,7 @@ class Misbehaviour(StrEnum):
     LISTS_OUT_OF_ORDER = "lists the newest first"
     LISTS_HALF = "leaves the last object of every page but the last out"
     LISTS_OLD = "does not list what was put in the last seconds"
+    LISTS_DELETED = "goes on to list what was deleted"
     LOSES_OVERWRITTEN = "loses an object that is written again"
     KEEPS_DELETED = "acknowledges a delete and does nothing"
     DELETES_BY_PREFIX = "deletes what begins with the name, too"
@@ -324,7 +325,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _list(self) -> None:
         prefix, most = self.query.get("prefix", ""), int(self.query.get("max-keys", "1000"))
         now = time.monotonic()
-        names = sorted(name for name in self.owner.objects if name.startswith(prefix))
+        there = self.owner.put_at if self.how is Misbehaviour.LISTS_DELETED else self.owner.objects
+        names = sorted(name for name in there if name.startswith(prefix))
         if self.how is Misbehaviour.FAILS_LISTING and most > 1:
             raise _RefusedError(400, "InvalidArgument")
         if self.how is Misbehaviour.LISTS_OLD:
@@ -335,7 +337,10 @@ class _Handler(BaseHTTPRequestHandler):
         page, is_truncated = names[start : start + most], len(names) > start + most
         if is_truncated and self.how is Misbehaviour.LISTS_HALF:
             page = page[:-1]
-        rows = [f"<Contents><Key>{escape(n)}</Key><Size>{len(self.owner.objects[n])}</Size></Contents>" for n in page]
+        sizes = [len(self.owner.objects.get(name, b"")) for name in page]
+        rows = [
+            f"<Contents><Key>{escape(n)}</Key><Size>{s}</Size></Contents>" for n, s in zip(page, sizes, strict=True)
+        ]
         more = f"<NextContinuationToken>{start + most}</NextContinuationToken>" if is_truncated else ""
         said = f"<Result><IsTruncated>{str(is_truncated).lower()}</IsTruncated>{more}{''.join(rows)}</Result>"
         self._answer(200, said.encode())
