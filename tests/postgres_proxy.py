@@ -20,11 +20,15 @@ _SOCKET = ".s.PGSQL.5432"
 class Fate:
     """What becomes of a piece of what goes through; here, nothing happens."""
 
+    is_over = False
+    """Whether everything goes through from here on, and nobody is asked."""
+
     def begin(self) -> None:
         """From here on it is for good or ill; before, a store was being opened."""
 
     def end(self) -> None:
         """From here on nothing happens."""
+        self.is_over = True
 
     def of_question(self, data: bytes) -> bool:
         """Whether it is lost on the way to the server, and the connection with it."""
@@ -87,9 +91,6 @@ class CutAt(Fate):
     def begin(self) -> None:
         self.has_begun = True
 
-    def end(self) -> None:
-        self.has_begun = False
-
     def of_question(self, data: bytes) -> bool:
         return self._is_lost("question")
 
@@ -101,7 +102,7 @@ class CutAt(Fate):
 
     def _is_lost(self, way: str) -> bool:
         self.pieces[way] += self.has_begun
-        is_hit = self.has_begun and (way, self.pieces[way]) == self._lost
+        is_hit = (way, self.pieces[way]) == self._lost
         self.hits += is_hit
         return is_hit
 
@@ -168,7 +169,7 @@ def _relay(client: socket.socket, server: socket.socket, fate: Fate) -> None:
                 data = source.recv(65536)
                 if not data:
                     return
-                if is_lost(data):
+                if not fate.is_over and is_lost(data):
                     target.sendall(fate.passed_of_lost(data))
                     return
                 target.sendall(data)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -101,7 +102,7 @@ def verify_package(registry: Registry, package_id: str, *, progress: Progress = 
     progress.begin("verifying", sum(found.size_bytes for found in objects))
     _verify_manifest(registry, package, recorded, report)
     for found in objects:
-        _verify_object(registry, found, recorded.blobs_in(found), report, progress)
+        _verify_object(registry, found, report, progress, blobs=recorded.blobs_in(found))
     return _of_any_backend(report)
 
 
@@ -146,7 +147,7 @@ def verify_objects(registry: Registry, *, subset: Subset | None = None, progress
         return _of_any_backend(report)
     progress.begin("verifying", None)
     for found in _objects_of(registry, subset):
-        _verify_object(registry, found, _blobs_in(registry, found), report, progress)
+        _verify_object(registry, found, report, progress)
     return _of_any_backend(report)
 
 
@@ -186,7 +187,7 @@ def verify_page(
     with registry.catalog.snapshot() as queries:
         page = [found for found in queries.objects(after=after, limit=limit) if found.row_id <= up_to]
     for found in page:
-        _verify_object(registry, found, _blobs_in(registry, found), report, progress)
+        _verify_object(registry, found, report, progress)
     return page[-1].row_id if page else None
 
 
@@ -196,7 +197,7 @@ def _verify_objects(
     progress.begin("verifying", _total_bytes(registry, kinds) if progress is not SILENT else None)
     for found in _objects(registry):
         if found.kind in kinds:
-            _verify_object(registry, found, _blobs_in(registry, found), report, progress)
+            _verify_object(registry, found, report, progress)
 
 
 # backends that give no answer
@@ -324,19 +325,26 @@ def manifest_of_rows(package: PackageRecord, entries: list[FileEntry]) -> bytes:
 
 
 def _verify_object(
-    registry: Registry, found: ObjectRecord, blobs: list[PlacedBlob], report: VerifyReport, progress: Progress
+    registry: Registry,
+    found: ObjectRecord,
+    report: VerifyReport,
+    progress: Progress,
+    *,
+    blobs: list[PlacedBlob] | None = None,
 ) -> None:
+    """Read one back, unless there is no use in it; of its blobs only these, unless something is found wrong."""
     if found.backend in report.unreachable:
         report.passed_over.add(found.backend)
         return
     if found.status == "damaged" and _is_superseded(registry, found):
         report.superseded += 1
         return
+    every_blob = partial(_blobs_in, registry, found)
+    if blobs is None:
+        blobs = every_blob()
     try:
-        findings = read_back_surely(
-            registry.backend(found.backend), found, blobs, progress.advance,
-            every_blob=lambda: _blobs_in(registry, found),  # also those of other packages
-        )  # fmt: skip
+        store = registry.backend(found.backend)
+        findings = read_back_surely(store, found, blobs, progress.advance, every_blob=every_blob)
     except (StorageError, ConfigurationError) as error:
         _pass_over(registry, found, error, report)
         return
